@@ -1,0 +1,31 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# Both set up what they need: a virtual environment in .venv and the compiled package in it.
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+SOURCES := setup.py pyproject.toml $(wildcard slide/_kernels/*.pyx slide/_kernels/*.pxd slide/_kernels/*.h)
+
+.PHONY: demo test lint clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/.installed
+	@echo "== training SLIDE and the full softmax on synthetic data (figures/demo.png)"
+	$(PY) -m experiments run demo
+
+test: $(VENV)/.installed
+	@echo "== lint"
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/cython-lint slide/_kernels
+	@echo "== tests"
+	$(PY) -m pytest
+
+$(VENV)/.installed: $(SOURCES)
+	@echo "== setting up $(VENV) with $$($(PYTHON) --version)"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || { \
+	  echo "cannot make a virtual environment: on Debian or Ubuntu run 'sudo apt install python3-venv python3-dev'"; exit 1; }
+	@echo "== building slide and installing its requirements"
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf build slide/_kernels/*.so $(VENV)/.installed

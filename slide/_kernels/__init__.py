@@ -1,0 +1,1 @@
+"""Compiled kernels, one module a stage. They never allocate, validate, log or raise."""
