@@ -34,3 +34,155 @@ def draw(stream, i):
 def below(random, n):
     """Maps 64 random bits to 0..n-1 (multiply-shift on the upper half)."""
     return ((np.asarray(random, np.uint64) >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)
+
+
+# ---- Lane blocks (slide/_kernels/lanes.pyx) -----------------------------------------------------------------------
+
+
+def pack_rows(x, group_size, lanes):
+    """(n, d) rows as the blocks of their groups: out[g * d + j, s] = x[g * group_size + s, j]."""
+    n, d = x.shape
+    n_groups = -(-n // group_size)
+    out = np.zeros((n_groups * d, lanes), np.float32)
+    for g in range(n_groups):
+        part = x[g * group_size : (g + 1) * group_size]
+        out[g * d : (g + 1) * d, : len(part)] = part.T
+    return out
+
+
+def unpack_rows(block, group_size, n, d):
+    """The inverse of pack_rows."""
+    return np.array([block[i // group_size * d : (i // group_size + 1) * d, i % group_size] for i in range(n)])
+
+
+def sample_major_rows(indptr, block):
+    """Each group's (columns x lanes) block as lanes x columns, flat."""
+    return np.concatenate([block[a:b].T.ravel() for a, b in zip(indptr[:-1], indptr[1:], strict=True)])
+
+
+# ---- The first layer (slide/_kernels/lookup.pyx) ------------------------------------------------------------------
+
+
+def lookup_rows(indptr, ids, values, W, bias, relu):
+    out = np.array([bias + values[a:b] @ W[ids[a:b]] for a, b in zip(indptr[:-1], indptr[1:], strict=True)])
+    return np.maximum(out, 0) if relu else out
+
+
+# ---- Sampled layers, the group's side (slide/_kernels/forward.pyx) ------------------------------------------------
+
+
+def _columns(x_cols, a, b):
+    return x_cols[a:b] if len(x_cols) or a == b else slice(None)
+
+
+def forward_rows(W, bias, indptr, ids, x_indptr, x_cols, x, relu):
+    """Logits (or ReLU activations) of every group's active neurons, (entries x lanes)."""
+    out = np.zeros((len(ids), x.shape[1]))
+    for g in range(len(indptr) - 1):
+        active = ids[indptr[g] : indptr[g + 1]]
+        a, b = x_indptr[g], x_indptr[g + 1]
+        out[indptr[g] : indptr[g + 1]] = W[active][:, _columns(x_cols, a, b)] @ x[a:b] + bias[active, None]
+    return np.maximum(out, 0) if relu else out
+
+
+def input_gradient_rows(W, indptr, ids, x_indptr, x_cols, delta):
+    out = np.zeros((x_indptr[-1], delta.shape[1]))
+    for g in range(len(indptr) - 1):
+        active, a, b = ids[indptr[g] : indptr[g + 1]], x_indptr[g], x_indptr[g + 1]
+        out[a:b] = W[active][:, _columns(x_cols, a, b)].T @ delta[indptr[g] : indptr[g + 1]]
+    return out
+
+
+def softmax_rows(W, bias, indptr, ids, x_indptr, x_cols, x, label_ptr, slots, group_size, scale, smooth):
+    """(delta, dx, loss): softmax over each group's active set against targets spread evenly over the labels."""
+    z = forward_rows(W, bias, indptr, ids, x_indptr, x_cols, x, False)
+    n = len(label_ptr) - 1
+    delta, loss = np.zeros_like(z), np.zeros(n)
+    for i in range(n):
+        g, s = divmod(i, group_size)
+        mine = slots[label_ptr[i] : label_ptr[i + 1]]
+        if len(mine) == 0:
+            continue
+        logits = z[indptr[g] : indptr[g + 1], s]
+        p = np.exp(logits - logits.max())
+        p /= p.sum()
+        target = np.full(len(p), smooth / len(p))
+        target[mine] += (1 - smooth) / len(mine)
+        delta[indptr[g] : indptr[g + 1], s] = scale * (p - target)
+        loss[i] = -np.log(p[mine] + 1e-38).mean()
+    return delta, input_gradient_rows(W, indptr, ids, x_indptr, x_cols, delta), loss
+
+
+# ---- Sampled layers, the row's side (slide/_kernels/update.pyx, hogwild.pyx, optimizer.pxd) -----------------------
+
+
+def transpose_rows(indptr, ids):
+    """{row: [(pair, group), ...]}: the pairs of each touched row, in the order of the groups."""
+    rows = {}
+    for g in range(len(indptr) - 1):
+        for pair in range(indptr[g], indptr[g + 1]):
+            rows.setdefault(int(ids[pair]), []).append((pair, g))
+    return rows
+
+
+def adam(w, m, v, g, lr, beta1, beta2, eps, decay):
+    """One step of Adam in place; lr and eps carry the bias corrections, decay = learning rate * weight decay."""
+    m[...] = beta1 * m + (1 - beta1) * g
+    v[...] = beta2 * v + (1 - beta2) * g * g
+    w[...] = (1 - decay) * w - lr * m / (np.sqrt(v) + eps)
+
+
+def update_rows(indptr, ids, coef, x_indptr, x_cols, x, w, m, v, bias, last, use_adam, hyper, step):
+    """Gradient and optimizer of every touched row, in place; of sparse inputs only the columns of its groups."""
+    lr, beta1, beta2, _, decay = hyper
+    lanes = coef.shape[1]
+    for r, pairs in transpose_rows(indptr, ids).items():
+        grad, columns = np.zeros(w.shape[1]), np.zeros(w.shape[1], bool)
+        for pair, g in pairs:
+            a, b = x_indptr[g], x_indptr[g + 1]
+            inputs = x[a * lanes : b * lanes].reshape(lanes, b - a)
+            grad[_columns(x_cols, a, b)] += coef[pair] @ inputs
+            columns[_columns(x_cols, a, b)] = True
+        bias_grad = sum(coef[pair].sum() for pair, _ in pairs)
+        if len(last):
+            missed = step - last[r] - 1
+            if missed > 0 and last[r] > 0:
+                m[r] *= beta1**missed
+                v[r] *= beta2**missed
+                bias[1, r] *= beta1**missed
+                bias[2, r] *= beta2**missed
+            last[r] = step
+        if not use_adam:
+            w[r, columns] = (1 - decay) * w[r, columns] - lr * grad[columns]
+            bias[0, r] -= lr * bias_grad
+            continue
+        entries = [w[r, columns], m[r, columns], v[r, columns]]
+        adam(*entries, grad[columns], *hyper)
+        w[r, columns], m[r, columns], v[r, columns] = entries
+        adam(bias[0, r : r + 1], bias[1, r : r + 1], bias[2, r : r + 1], bias_grad, *hyper[:4], 0.0)
+
+
+# ---- The full softmax (slide/_kernels/full.pyx, topk.pyx) ---------------------------------------------------------
+
+
+def full_softmax(x, W, bias, label_ptr, labels, scale, smooth):
+    """(delta, dx, loss) with every neuron active; delta is n x n_neurons."""
+    z = x @ W.T + bias
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    delta, loss = np.zeros_like(p), np.zeros(len(x))
+    for i in range(len(x)):
+        mine = labels[label_ptr[i] : label_ptr[i + 1]]
+        if len(mine) == 0:
+            continue
+        target = np.full(len(W), smooth / len(W))
+        target[mine] += (1 - smooth) / len(mine)
+        delta[i] = scale * (p[i] - target)
+        loss[i] = -np.log(p[i, mine]).mean()
+    return delta, delta @ W, loss
+
+
+def topk_rows(z, k):
+    """(values, ids) of the k largest of each row, ties to the smaller id."""
+    ids = np.argsort(-z, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(z, ids, axis=1), ids

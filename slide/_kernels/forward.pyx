@@ -1,0 +1,147 @@
+"""The group's side of a sampled layer: logits of its active rows, the softmax over them, gradients of its inputs.
+
+One thread has a group. Blocks are lane blocks (see lanes.pyx): `x` the inputs, whose group g owns rows
+x_indptr[g]:x_indptr[g + 1] and columns x_cols of them (empty: all columns in order); `out` and `delta` the active
+neurons, rows indptr[g]:indptr[g + 1].
+"""
+
+from cython.parallel cimport prange
+from libc.math cimport logf
+from libc.stdint cimport int32_t, int64_t
+
+from slide._kernels.vec cimport N_LANES, ops
+
+
+cdef inline void logits_row(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t n,
+                            const int32_t *cols, int64_t d, const float *x, int64_t lanes, float *out) noexcept nogil:
+    cdef int64_t b
+    if lanes == 1:
+        ops.row_logits(W, stride, bias, ids, n, cols, d, x, out)
+    for b in range(lanes // N_LANES):
+        ops.lane_logits(W, stride, bias, ids, n, cols, d, x + b * N_LANES, out + b * N_LANES, lanes)
+
+
+cdef inline void input_gradient_row(const float *W, int64_t stride, const int32_t *ids, int64_t n,
+                                    const int32_t *cols, int64_t d, const float *delta, int64_t lanes,
+                                    float *dx) noexcept nogil:
+    cdef int64_t j, b
+    for j in range(d * lanes):
+        dx[j] = 0.0
+    if lanes == 1:
+        ops.row_input_gradient(W, stride, ids, n, cols, d, delta, dx)
+    for b in range(lanes // N_LANES):
+        ops.lane_input_gradient(W, stride, ids, n, cols, d, delta + b * N_LANES, dx + b * N_LANES, lanes)
+
+
+cdef inline void softmax_row(float *z, int64_t n, int64_t lanes, const int32_t *slots, const int64_t *label_ptr,
+                             int64_t m, float scale, float smooth, float *loss) noexcept nogil:
+    """Logits z of m samples become their deltas scale * (softmax - target); a sample without labels gets none.
+
+    The target is (1 - smooth) / n_labels for each label, and smooth / n for each of the n active neurons. z has one
+    lane, or N_LANES of a block of `lanes`.
+    """
+    cdef float[16] top
+    cdef float[16] total
+    cdef float[16] factor
+    cdef float[16] even
+    cdef int64_t s, a, width = min(lanes, N_LANES)
+    if lanes == 1:
+        top[0] = ops.row_max(z, n)
+        total[0] = ops.row_exp(z, n, top[0])
+    else:
+        ops.lane_exp(z, lanes, n, top, total)
+    for s in range(width):
+        factor[s] = 0.0
+        even[s] = 0.0
+        if s < m:
+            loss[s] = loss_row(z + s, lanes, slots, label_ptr[s], label_ptr[s + 1], total[s])
+            if label_ptr[s + 1] > label_ptr[s]:
+                factor[s] = scale / total[s]
+                even[s] = scale * smooth / n
+    for a in range(n):
+        for s in range(width):
+            z[a * lanes + s] = z[a * lanes + s] * factor[s] - even[s]
+    for s in range(min(m, width)):
+        subtract_target(z + s, lanes, slots, label_ptr[s], label_ptr[s + 1], scale * (1 - smooth))
+
+
+cdef inline float loss_row(const float *e, int64_t lanes, const int32_t *slots, int64_t low, int64_t high,
+                           float total) noexcept nogil:
+    """Mean cross entropy over the labels low:high of one sample, from exponentials e and their sum."""
+    cdef float loss = 0.0
+    cdef int64_t k
+    for k in range(low, high):
+        loss -= logf(e[slots[k] * lanes] / total + <float>1e-38)
+    return loss / (high - low) if high > low else loss
+
+
+cdef inline void subtract_target(float *delta, int64_t lanes, const int32_t *slots, int64_t low, int64_t high,
+                                 float mass) noexcept nogil:
+    cdef int64_t k
+    for k in range(low, high):
+        delta[slots[k] * lanes] -= mass / (high - low)
+
+
+cdef inline void relu_row(float *x, int64_t n) noexcept nogil:
+    cdef int64_t k
+    for k in range(n):
+        x[k] = max(x[k], <float>0.0)
+
+
+def forward_rows(const float[:, ::1] W, const float[::1] bias, const int64_t[::1] indptr, const int32_t[::1] ids,
+                 const int64_t[::1] x_indptr, const int32_t[::1] x_cols, const float[:, ::1] x, bint relu,
+                 float[:, ::1] out, int threads):
+    """out[a] = W[ids[a], x_cols] . x + bias[ids[a]] for the active neurons a of every group, then ReLU if asked."""
+    cdef int64_t n_groups = indptr.shape[0] - 1, lanes = out.shape[1], stride = W.shape[1], g, n, d
+    cdef bint sparse = x_cols.shape[0] > 0
+    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="dynamic"):
+        n = indptr[g + 1] - indptr[g]
+        d = x_indptr[g + 1] - x_indptr[g]
+        logits_row(&W[0, 0], stride, &bias[0], &ids[indptr[g]], n, &x_cols[x_indptr[g]] if sparse else NULL, d,
+                   &x[x_indptr[g], 0], lanes, &out[indptr[g], 0])
+        if relu:
+            relu_row(&out[indptr[g], 0], n * lanes)
+
+
+def input_gradient_rows(const float[:, ::1] W, const int64_t[::1] indptr, const int32_t[::1] ids,
+                        const int64_t[::1] x_indptr, const int32_t[::1] x_cols, const float[:, ::1] delta,
+                        float[:, ::1] dx, int threads):
+    """dx[j] = sum_a W[ids[a], x_cols[j]] * delta[a] for every group."""
+    cdef int64_t n_groups = indptr.shape[0] - 1, lanes = delta.shape[1], stride = W.shape[1], g, d
+    cdef bint sparse = x_cols.shape[0] > 0
+    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="dynamic"):
+        d = x_indptr[g + 1] - x_indptr[g]
+        input_gradient_row(&W[0, 0], stride, &ids[indptr[g]], indptr[g + 1] - indptr[g],
+                           &x_cols[x_indptr[g]] if sparse else NULL, d, &delta[indptr[g], 0], lanes,
+                           &dx[x_indptr[g], 0])
+
+
+def softmax_rows(const float[:, ::1] W, const float[::1] bias, const int64_t[::1] indptr, const int32_t[::1] ids,
+                 const int64_t[::1] x_indptr, const int32_t[::1] x_cols, const float[:, ::1] x,
+                 const int64_t[::1] label_ptr, const int32_t[::1] slots, int64_t group_size, float scale,
+                 float smooth, float[:, ::1] delta, float[:, ::1] dx, float[::1] loss, int threads):
+    """Forward, softmax over the active set, output deltas and input gradients of every group, in one visit.
+
+    While a group is worked on, its active rows stay in the second-level cache: they are read from memory once.
+    `slots[k]` is the place of label entry k in its group's active set; the target is (1 - smooth) / (number of labels)
+    each, and smooth spread evenly over the active set.
+    """
+    cdef int64_t n_groups = indptr.shape[0] - 1, lanes = delta.shape[1], stride = W.shape[1]
+    cdef int64_t n_samples = loss.shape[0], g, n, d, m, b, first
+    cdef bint sparse = x_cols.shape[0] > 0
+    cdef const int32_t *cols
+    cdef const int32_t *label_slots = &slots[0] if slots.shape[0] > 0 else NULL
+    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="dynamic"):
+        n = indptr[g + 1] - indptr[g]
+        d = x_indptr[g + 1] - x_indptr[g]
+        first = g * group_size
+        m = min(group_size, n_samples - first)
+        cols = &x_cols[x_indptr[g]] if sparse else NULL
+        logits_row(&W[0, 0], stride, &bias[0], &ids[indptr[g]], n, cols, d, &x[x_indptr[g], 0], lanes,
+                   &delta[indptr[g], 0])
+        for b in range((lanes + N_LANES - 1) // N_LANES):
+            softmax_row(&delta[indptr[g], b * N_LANES], n, lanes, label_slots, &label_ptr[first + b * N_LANES],
+                        max(min(m - b * N_LANES, <int64_t>N_LANES), <int64_t>0), scale, smooth,
+                        &loss[first + b * N_LANES])
+        input_gradient_row(&W[0, 0], stride, &ids[indptr[g]], n, cols, d, &delta[indptr[g], 0], lanes,
+                           &dx[x_indptr[g], 0])

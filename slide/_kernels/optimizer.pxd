@@ -1,0 +1,88 @@
+# The optimizer's step on one row of weights; what a layer's weights and moments look like to a kernel.
+from libc.math cimport powf
+from libc.stdint cimport int32_t, int64_t
+
+from slide._kernels.vec cimport AdamStep, ops
+
+cdef extern from *:
+    """
+    #define SLIDE_PREFETCH(p) __builtin_prefetch((p), 1, 2)
+    """
+    void PREFETCH "SLIDE_PREFETCH"(const void *) noexcept nogil
+
+
+cdef struct Rows:
+    # Weights and optimizer state of one layer; bias, moments and last may be NULL.
+    float *w
+    float *m
+    float *v
+    float *bias
+    float *bias_m
+    float *bias_v
+    int32_t *last
+    int64_t width
+
+
+cdef inline void step_entry(float *w, float *m, float *v, float g, bint adam, const AdamStep *p) noexcept nogil:
+    if adam:
+        ops.adam(w, m, v, &g, 1, p)
+    else:
+        ops.sgd(w, &g, 1, p.lr, p.decay)
+
+
+cdef inline void decay_moments(const Rows *rows, int64_t r, int32_t step, const AdamStep *p) noexcept nogil:
+    """Moments of a row last touched at rows.last[r] as if its gradients had been zero since."""
+    cdef int32_t missed = step - rows.last[r] - 1
+    cdef float c1, c2
+    if missed > 0 and rows.last[r] > 0:
+        c1 = powf(p.beta1, missed)
+        c2 = powf(p.beta2, missed)
+        ops.scale(rows.m + r * rows.width, rows.width, c1)
+        ops.scale(rows.v + r * rows.width, rows.width, c2)
+        if rows.bias != NULL:
+            rows.bias_m[r] *= c1
+            rows.bias_v[r] *= c2
+    rows.last[r] = step
+
+
+cdef inline void apply_row(const Rows *rows, int64_t r, float *g, float bias_g, bint adam, int32_t step,
+                           const AdamStep *p) noexcept nogil:
+    cdef AdamStep no_decay = p[0]
+    no_decay.decay = 0.0
+    if rows.last != NULL:
+        decay_moments(rows, r, step, p)
+    if adam:
+        ops.adam(rows.w + r * rows.width, rows.m + r * rows.width, rows.v + r * rows.width, g, rows.width, p)
+    else:
+        ops.sgd(rows.w + r * rows.width, g, rows.width, p.lr, p.decay)
+    if rows.bias != NULL:
+        step_entry(&rows.bias[r], &rows.bias_m[r], &rows.bias_v[r], bias_g, adam, &no_decay)
+
+
+cdef inline void prefetch_row(const Rows *rows, int64_t r, bint adam) noexcept nogil:
+    cdef int64_t j
+    for j in range(0, rows.width, 16):
+        PREFETCH(rows.w + r * rows.width + j)
+        if adam:
+            PREFETCH(rows.m + r * rows.width + j)
+            PREFETCH(rows.v + r * rows.width + j)
+
+
+cdef inline void fill_rows(Rows *rows, float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, float[:, ::1] bias,
+                    int32_t[::1] last) noexcept:
+    rows.w = &w[0, 0]
+    rows.width = w.shape[1]
+    rows.m = &m[0, 0] if m.shape[0] else NULL
+    rows.v = &v[0, 0] if v.shape[0] else NULL
+    rows.bias = &bias[0, 0] if bias.shape[0] else NULL
+    rows.bias_m = &bias[1, 0] if bias.shape[0] else NULL
+    rows.bias_v = &bias[2, 0] if bias.shape[0] else NULL
+    rows.last = &last[0] if last.shape[0] else NULL
+
+
+cdef inline float sum_coef(const float *c, int64_t lanes) noexcept nogil:
+    cdef float total = 0.0
+    cdef int64_t s
+    for s in range(lanes):
+        total += c[s]
+    return total

@@ -1,0 +1,222 @@
+"""The row's side of a layer: every row of weights has one owner, who sums its gradient and applies the optimizer.
+
+A pair is one entry of an active set: group g wanted row ids[pair] with the coefficients coef[pair] (one a lane).
+`transpose_rows` turns pairs by group into pairs by row; `update_rows` visits each row once. Rows fall into PARTS
+parts by their id alone, and pairs keep their order, so every sum has one order on any number of threads.
+"""
+
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport int32_t, int64_t
+
+from slide._kernels.optimizer cimport Rows, apply_row, decay_moments, fill_rows, prefetch_row, step_entry, sum_coef
+from slide._kernels.vec cimport AdamStep, ops
+
+cdef enum:
+    N_PARTS = 64
+    AHEAD = 4
+
+PARTS = N_PARTS
+
+
+cdef inline int64_t part_of(int32_t row) noexcept nogil:
+    # Neighbouring rows share a part: sixteen int32 entries are one cache line of `slot_of`.
+    return (row >> 4) & (N_PARTS - 1)
+
+
+cdef inline void count_row(const int32_t *ids, int64_t n, int32_t *counts) noexcept nogil:
+    cdef int64_t k
+    for k in range(N_PARTS):
+        counts[k] = 0
+    for k in range(n):
+        counts[part_of(ids[k])] += 1
+
+
+cdef inline void scatter_row(const int32_t *ids, int64_t start, int64_t n, int32_t group, int32_t *cursor,
+                             int32_t *pair, int32_t *pair_group) noexcept nogil:
+    cdef int64_t k
+    cdef int32_t place
+    for k in range(n):
+        place = cursor[part_of(ids[k])]
+        cursor[part_of(ids[k])] = place + 1
+        pair[place] = <int32_t>(start + k)
+        pair_group[place] = group
+
+
+cdef inline int32_t group_part(const int32_t *ids, int64_t low, int64_t high, const int32_t *pair,
+                               const int32_t *pair_group, int32_t *slot_of, int32_t *rows, int32_t *starts,
+                               int32_t *counts, int32_t *by_row, int32_t *by_row_group) noexcept nogil:
+    """Orders the pairs low:high of one part by row (rows by first appearance); returns the number of rows."""
+    cdef int64_t k, place
+    cdef int32_t slot, n_rows = 0
+    for k in range(low, high):
+        slot = slot_of[ids[pair[k]]]
+        if slot < 0:
+            slot_of[ids[pair[k]]] = n_rows
+            rows[low + n_rows] = ids[pair[k]]
+            counts[low + n_rows] = 1
+            n_rows += 1
+        else:
+            counts[low + slot] += 1
+    place = low
+    for k in range(low, low + n_rows):
+        starts[k] = <int32_t>place
+        place += counts[k]
+        counts[k] = 0
+    for k in range(low, high):
+        slot = slot_of[ids[pair[k]]]
+        place = starts[low + slot] + counts[low + slot]
+        counts[low + slot] += 1
+        by_row[place] = pair[k]
+        by_row_group[place] = pair_group[k]
+    for k in range(low, low + n_rows):
+        slot_of[rows[k]] = -1
+    return n_rows
+
+
+def transpose_rows(const int64_t[::1] indptr, const int32_t[::1] ids, int32_t[:, ::1] cursors, int64_t[::1] part_ptr,
+                   int32_t[:, ::1] scratch, int32_t[::1] slot_of, int32_t[:, ::1] touched, int32_t[::1] n_touched,
+                   int32_t[:, ::1] pairs, int threads):
+    """Pairs by group -> pairs by row.
+
+    cursors (groups x PARTS), scratch (2 x pairs) and slot_of (rows; all -1, left so) are scratch. Out: part p has
+    rows touched[0, part_ptr[p]:part_ptr[p] + n_touched[p]], whose pairs begin at touched[1] and count touched[2]
+    in pairs[0] (the pair) and pairs[1] (its group).
+    """
+    cdef int64_t n_groups = indptr.shape[0] - 1, g, p
+    cdef int32_t place = 0, count
+    if ids.shape[0] == 0:
+        for p in range(N_PARTS):
+            n_touched[p] = 0
+        return
+    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="static"):
+        count_row(&ids[0] + indptr[g], indptr[g + 1] - indptr[g], &cursors[g, 0])
+    for p in range(N_PARTS):
+        part_ptr[p] = place
+        for g in range(n_groups):
+            count = cursors[g, p]
+            cursors[g, p] = place
+            place += count
+    part_ptr[N_PARTS] = place
+    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="static"):
+        scatter_row(&ids[0] + indptr[g], indptr[g], indptr[g + 1] - indptr[g], <int32_t>g, &cursors[g, 0],
+                    &scratch[0, 0], &scratch[1, 0])
+    for p in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
+        n_touched[p] = group_part(&ids[0], part_ptr[p], part_ptr[p + 1], &scratch[0, 0], &scratch[1, 0], &slot_of[0],
+                                  &touched[0, 0], &touched[1, 0], &touched[2, 0], &pairs[0, 0], &pairs[1, 0])
+
+
+cdef inline float gradient_row(const int32_t *pair, const int32_t *group, int64_t n, const float *coef, int64_t lanes,
+                               const int64_t *x_indptr, const float *x, int64_t width, float *g) noexcept nogil:
+    """The gradient of one row over its n pairs, into g; returns that of its bias."""
+    cdef float bias_g = 0.0
+    cdef int64_t k
+    for k in range(width):
+        g[k] = 0.0
+    for k in range(n):
+        ops.row_gradient(coef + <int64_t>pair[k] * lanes, x + x_indptr[group[k]] * lanes, lanes, width, g)
+        bias_g += sum_coef(coef + <int64_t>pair[k] * lanes, lanes)
+    return bias_g
+
+
+def update_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const int32_t[:, ::1] touched,
+                const int32_t[:, ::1] pairs, const float[:, ::1] coef, const int64_t[::1] x_indptr,
+                const float[::1] x, float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, float[:, ::1] bias,
+                int32_t[::1] last, bint adam, tuple hyper, int32_t step, float[:, ::1] scratch, int threads):
+    """Gradient and optimizer of every touched row, in place.
+
+    x holds the groups' inputs sample by sample (lanes x width at x_indptr[g] * lanes). bias (3 x rows: value and
+    moments), m and v (SGD), last (moments frozen while a row is untouched) may have no rows. hyper is (lr, beta1,
+    beta2, eps, decay) with the bias corrections in lr and eps; scratch is threads x width.
+    """
+    cdef Rows rows
+    cdef AdamStep p
+    cdef int64_t part, k, low, high
+    cdef int thread
+    cdef float bias_g
+    cdef int64_t width = w.shape[1], lanes = coef.shape[1]
+    p.lr, p.beta1, p.beta2, p.eps, p.decay = hyper
+    if coef.shape[0] == 0 or width == 0:
+        return
+    fill_rows(&rows, w, m, v, bias, last)
+    for part in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
+        thread = threadid()
+        low = part_ptr[part]
+        high = low + n_touched[part]
+        for k in range(low, high):
+            if k + AHEAD < high:
+                prefetch_row(&rows, touched[0, k + AHEAD], adam)
+            bias_g = gradient_row(&pairs[0, touched[1, k]], &pairs[1, touched[1, k]], touched[2, k], &coef[0, 0],
+                                  lanes, &x_indptr[0], &x[0], width, &scratch[thread, 0])
+            apply_row(&rows, touched[0, k], &scratch[thread, 0], bias_g, adam, step, &p)
+
+
+cdef inline int64_t sparse_gradient_row(const int32_t *pair, const int32_t *group, int64_t n, const float *coef,
+                                        int64_t lanes, const int64_t *x_indptr, const int32_t *x_cols,
+                                        const float *x, float *g, float *part, int32_t *seen, int32_t stamp,
+                                        int32_t *columns) noexcept nogil:
+    """As gradient_row for inputs that have columns x_cols only; returns how many columns it touched."""
+    cdef int64_t k, j, d, count = 0
+    cdef const int32_t *cols
+    for k in range(n):
+        d = x_indptr[group[k] + 1] - x_indptr[group[k]]
+        cols = x_cols + x_indptr[group[k]]
+        for j in range(d):
+            part[j] = 0.0
+        ops.row_gradient(coef + <int64_t>pair[k] * lanes, x + x_indptr[group[k]] * lanes, lanes, d, part)
+        for j in range(d):
+            if seen[cols[j]] != stamp:
+                seen[cols[j]] = stamp
+                g[cols[j]] = 0.0
+                columns[count] = cols[j]
+                count += 1
+            g[cols[j]] += part[j]
+    return count
+
+
+def update_sparse_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const int32_t[:, ::1] touched,
+                       const int32_t[:, ::1] pairs, const float[:, ::1] coef, const int64_t[::1] x_indptr,
+                       const int32_t[::1] x_cols, const float[::1] x, float[:, ::1] w, float[:, ::1] m,
+                       float[:, ::1] v, float[:, ::1] bias, int32_t[::1] last, bint adam, tuple hyper, int32_t step,
+                       float[:, :, ::1] scratch, int32_t[:, :, ::1] columns, int threads):
+    """As update_rows where the inputs are sparse: of a touched row only the weights of active inputs change.
+
+    scratch (threads x 2 x width) and columns (threads x 2 x width; columns[:, 0] all -1, left so) are scratch.
+    """
+    cdef Rows rows
+    cdef AdamStep p, no_decay
+    cdef int64_t part, k, j, n, r, at
+    cdef int thread
+    cdef float bias_g
+    cdef int64_t width = w.shape[1], lanes = coef.shape[1]
+    p.lr, p.beta1, p.beta2, p.eps, p.decay = hyper
+    no_decay = p
+    no_decay.decay = 0.0
+    if coef.shape[0] == 0:
+        return
+    fill_rows(&rows, w, m, v, bias, last)
+    for part in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
+        thread = threadid()
+        for k in range(part_ptr[part], part_ptr[part] + n_touched[part]):
+            r = touched[0, k]
+            if rows.last != NULL:
+                decay_moments(&rows, r, step, &p)
+            n = sparse_gradient_row(&pairs[0, touched[1, k]], &pairs[1, touched[1, k]], touched[2, k], &coef[0, 0],
+                                    lanes, &x_indptr[0], &x_cols[0], &x[0], &scratch[thread, 0, 0],
+                                    &scratch[thread, 1, 0], &columns[thread, 0, 0], <int32_t>r,
+                                    &columns[thread, 1, 0])
+            for j in range(n):
+                at = columns[thread, 1, j]
+                columns[thread, 0, at] = -1
+                step_entry(&rows.w[r * width + at], rows.m + r * width + at if adam else NULL,
+                           rows.v + r * width + at if adam else NULL, scratch[thread, 0, at], adam, &p)
+            if rows.bias != NULL:
+                bias_g = pairs_sum(&pairs[0, touched[1, k]], touched[2, k], &coef[0, 0], lanes)
+                step_entry(&rows.bias[r], &rows.bias_m[r], &rows.bias_v[r], bias_g, adam, &no_decay)
+
+
+cdef inline float pairs_sum(const int32_t *pair, int64_t n, const float *coef, int64_t lanes) noexcept nogil:
+    cdef float total = 0.0
+    cdef int64_t k
+    for k in range(n):
+        total += sum_coef(coef + <int64_t>pair[k] * lanes, lanes)
+    return total

@@ -1,0 +1,35 @@
+from libc.stdint cimport int32_t, int64_t
+
+
+cdef extern from "vec_ops.h" nogil:
+    int N_LANES "SLIDE_LANES"
+
+    ctypedef struct AdamStep "slide_adam":
+        float lr
+        float beta1
+        float beta2
+        float eps
+        float decay
+
+    ctypedef struct VecOps "slide_vec_ops":
+        const char *name
+        void (*lane_logits)(const float *, int64_t, const float *, const int32_t *, int64_t, const int32_t *,
+                            int64_t, const float *, float *, int64_t) noexcept nogil
+        void (*lane_input_gradient)(const float *, int64_t, const int32_t *, int64_t, const int32_t *, int64_t,
+                                    const float *, float *, int64_t) noexcept nogil
+        void (*lane_exp)(float *, int64_t, int64_t, float *, float *) noexcept nogil
+        void (*row_logits)(const float *, int64_t, const float *, const int32_t *, int64_t, const int32_t *,
+                           int64_t, const float *, float *) noexcept nogil
+        void (*row_input_gradient)(const float *, int64_t, const int32_t *, int64_t, const int32_t *, int64_t,
+                                   const float *, float *) noexcept nogil
+        float (*row_max)(const float *, int64_t) noexcept nogil
+        float (*row_exp)(float *, int64_t, float) noexcept nogil
+        void (*row_gradient)(const float *, const float *, int64_t, int64_t, float *) noexcept nogil
+        void (*row_lookup)(const float *, int64_t, const int32_t *, const float *, int64_t, float *) noexcept nogil
+        void (*adam)(float *, float *, float *, const float *, int64_t, const AdamStep *) noexcept nogil
+        void (*sgd)(float *, const float *, int64_t, float, float) noexcept nogil
+        void (*scale)(float *, int64_t, float) noexcept nogil
+
+
+# The live table: chosen when the package is imported, forced by `use`.
+cdef const VecOps *ops

@@ -1,0 +1,44 @@
+/* The inner loops that deserve wide registers, as a table of function pointers: one table an instruction set.
+ *
+ * Shapes. A group of samples is a block of LANES samples side by side ("lanes"): inputs x (d x LANES), logits and
+ * deltas (n x LANES). `ld` is the distance between rows of every lane block of a call, in floats. `ids` names n rows of the weight
+ * matrix W (row stride `stride`); `cols` names the d columns that the input has, NULL for all of them in order.
+ */
+#ifndef SLIDE_VEC_OPS_H
+#define SLIDE_VEC_OPS_H
+#include <stdint.h>
+
+#define SLIDE_LANES 16
+
+typedef struct {
+    float lr, beta1, beta2, eps;  /* lr carries the bias corrections */
+    float decay;                  /* lr * weight decay, decoupled */
+} slide_adam;
+
+typedef struct {
+    const char *name;
+    /* out[a] = W[ids[a], cols] . x + bias[ids[a]], for LANES samples at once. bias may be NULL. */
+    void (*lane_logits)(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t n,
+                        const int32_t *cols, int64_t d, const float *x, float *out, int64_t ld);
+    /* dx[j] += sum_a W[ids[a], cols[j]] * delta[a], for LANES samples at once. */
+    void (*lane_input_gradient)(const float *W, int64_t stride, const int32_t *ids, int64_t n, const int32_t *cols,
+                                int64_t d, const float *delta, float *dx, int64_t ld);
+    /* x[a] <- exp(x[a] - max over a); returns the sums a lane in sum, the maxima in max. */
+    void (*lane_exp)(float *x, int64_t ld, int64_t n, float *max, float *sum);
+    /* The same for one sample: dots, axpys, exp. */
+    void (*row_logits)(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t n,
+                       const int32_t *cols, int64_t d, const float *x, float *out);
+    void (*row_input_gradient)(const float *W, int64_t stride, const int32_t *ids, int64_t n, const int32_t *cols,
+                               int64_t d, const float *delta, float *dx);
+    float (*row_max)(const float *x, int64_t n);
+    float (*row_exp)(float *x, int64_t n, float max);  /* x <- exp(x - max); returns the sum */
+    /* g += sum_s c[s] * x[s * d ..], over m samples stored one after the other. */
+    void (*row_gradient)(const float *c, const float *x, int64_t m, int64_t d, float *g);
+    /* out += sum_k c[k] * W[ids[k]]: rows of d floats. */
+    void (*row_lookup)(const float *W, int64_t d, const int32_t *ids, const float *c, int64_t n, float *out);
+    void (*adam)(float *w, float *m, float *v, const float *g, int64_t n, const slide_adam *p);
+    void (*sgd)(float *w, const float *g, int64_t n, float lr, float decay);
+    void (*scale)(float *x, int64_t n, float c);
+} slide_vec_ops;
+
+#endif

@@ -1,0 +1,93 @@
+"""LSHIndex: a hash family, its tables, and the schedule on which they follow the weights."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from slide.tables import HashTables
+
+
+@dataclass(frozen=True)
+class RehashSchedule:
+    """When all neurons are hashed again (MLSys 2020, section 3.2 and 4.2).
+
+    N0            batches before the first rehash
+    growth        lambda: the t-th interval is N0 * exp(growth * t) batches; 0 keeps it at N0, as the released code
+    renew_every   new hash functions at every so many rehashes; 0 keeps the first ones. Differs from the paper, whose
+                  released code renews at every 20th.
+    """
+
+    N0: int = 50
+    growth: float = 0.1
+    renew_every: int = 0
+
+    def __post_init__(self):
+        if self.N0 < 1:
+            raise ValueError(f"N0: found {self.N0!r}, expected a positive number of batches")
+        if not 0 <= self.growth < math.inf:
+            raise ValueError(f"growth: found {self.growth!r}, expected a number >= 0")
+        if self.renew_every < 0:
+            raise ValueError(f"renew_every: found {self.renew_every!r}, expected a number of rehashes >= 0")
+
+    def interval(self, t: int) -> int:
+        """Batches between the t-th rehash (0: the start of training) and the next."""
+        return max(1, round(self.N0 * math.exp(min(self.growth * t, 40.0))))
+
+
+class LSHIndex:
+    """Finds, for an input, the neurons whose weights fall into the same buckets.
+
+    make_family(seed) makes the hash family; n_neurons rows of weights are indexed under their row number.
+    """
+
+    def __init__(self, make_family, n_neurons, schedule, seed, bucket_size, policy, threads):
+        self._make_family = make_family
+        self._seed = seed
+        self.schedule = schedule
+        self.threads = threads
+        self.rehashes = 0
+        self.next_rehash = schedule.interval(0)
+        self.family = None
+        self._renew(0)
+        bits = self.family.K * self.family.bits_per_hash
+        self.tables = HashTables(n_neurons, self.family.L, bits, bucket_size, policy, seed=seed, threads=threads)
+
+    def _renew(self, generation: int) -> None:
+        self.family = self._make_family((self._seed + 7919 * generation) % 2**63)
+        self.family.threads = self.threads
+
+    def build(self, weights: np.ndarray) -> None:
+        self.tables.build(self.family.codes(weights))
+
+    def codes(self, rows) -> np.ndarray:
+        """uint32 (n, L): the buckets of inputs, from a dense array or CSR rows."""
+        return self.family.codes(rows)
+
+    def maintain(self, step: int, weights: np.ndarray) -> bool:
+        """Rehashes all neurons if it is time after batch number `step` (1-based); says whether it did."""
+        if step < self.next_rehash:
+            return False
+        self.rehashes += 1
+        self.next_rehash = step + self.schedule.interval(self.rehashes)
+        renew = self.schedule.renew_every
+        if renew and self.rehashes % renew == 0:
+            self._renew(self.rehashes // renew)
+        self.build(weights)
+        return True
+
+    def reinsert(self, ids: np.ndarray, weights: np.ndarray) -> None:
+        """Hashes only the given neurons again and moves them to their new buckets."""
+        if len(ids):
+            ids = np.sort(ids)
+            self.tables.update(ids, self.family.codes(weights[ids]))
+
+    def state(self) -> dict[str, np.ndarray]:
+        counters = np.array([self.rehashes, self.next_rehash], dtype=np.int64)
+        return {"counters": counters, **{f"tables.{k}": v for k, v in self.tables.state().items()}}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        self.rehashes, self.next_rehash = (int(x) for x in state["counters"])
+        renew = self.schedule.renew_every
+        self._renew(self.rehashes // renew if renew else 0)
+        self.tables.load_state({k.removeprefix("tables."): v for k, v in state.items() if k.startswith("tables.")})

@@ -1,0 +1,30 @@
+"""Layers: what a network is made of, one kind a file."""
+
+from slide.layers.dense import DenseLayer, FullSoftmax
+from slide.layers.first import FirstLayer
+from slide.layers.sampled import SampledLayer
+from slide.layers.specs import Dense, Sampled, default_std
+from slide.sampling import SAMPLERS
+
+__all__ = ["Dense", "Sampled", "build_layers"]
+
+
+def build_layers(n_features, specs, run, rng):
+    """The layers of a network; the last is the softmax.
+
+    A sampled layer whose sampler takes every neuron is a dense one: matrix products need no active set.
+    """
+    layers, width = [], n_features
+    for i, spec in enumerate(specs):
+        dense = isinstance(spec, Dense) or SAMPLERS[spec.sampler].takes_all
+        last = i == len(specs) - 1
+        if dense and i == 0 and not last:
+            kind = FirstLayer
+        elif dense:
+            kind = FullSoftmax if last else DenseLayer
+        else:
+            kind = SampledLayer
+        std = default_std(width) if spec.init_std is None else spec.init_std
+        layers.append(kind(width, spec, run, rng, std))
+        width = spec.n_neurons
+    return layers

@@ -1,0 +1,91 @@
+"""What all layers share: the settings of a run, and what a network may ask of a layer."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from slide._kernels import topk as _topk
+from slide.blocks import LaneBlock
+from slide.memory import Scratch
+from slide.timing import StageClock
+
+BLOCK = 1024  # neurons whose weights, gradients and moments stay in a second-level cache
+
+
+@dataclass
+class Run:
+    """Settings that hold for every layer of a network, and its clock."""
+
+    optimizer: object
+    group_size: int
+    update: str
+    seed: int
+    threads: int
+    huge_pages: bool = True
+    label_smoothing: float = 0.0
+    clock: StageClock = field(default_factory=StageClock)
+
+
+class Layer:
+    """Rows in, rows out. Inputs and outputs are SparseRows, dense float32 (n, d) arrays or LaneBlocks.
+
+    A hidden layer has forward, backward and update; an output layer does all three in `learn`.
+    """
+
+    def __init__(self, n_inputs: int, n_neurons: int, run: Run):
+        self.n_inputs = n_inputs
+        self.n_neurons = n_neurons
+        self.run = run
+        self.scratch = Scratch()
+        self.active = 0.0  # mean active neurons a sample, of the batch seen last
+
+    def forward(self, x, step):
+        """Activations of a hidden layer in training."""
+        raise NotImplementedError
+
+    def backward(self, dy):
+        """From the gradient of this layer's output, shaped as forward gave it, to that of its input (None at 0)."""
+        raise NotImplementedError
+
+    def update(self, step, rate) -> None:
+        """The optimizer on the gradients of the batch that was seen last; rate scales the learning rate."""
+        raise NotImplementedError
+
+    def learn(self, x, labels, step, rate):
+        """(mean loss, gradient of x): one step of the output layer; labels are SparseRows of the batch."""
+        raise NotImplementedError
+
+    def exact(self, x) -> np.ndarray:
+        """Activations (n, n_neurons) with every neuron computed, for inference."""
+        raise NotImplementedError
+
+    def retrieve(self, x):
+        """Activations with the neurons that sampling finds, single samples, for inference."""
+        return self.exact(x)
+
+    def topk(self, x, k):
+        """(values, ids, active neurons a sample): the k largest logits of an output layer, of all its neurons."""
+        values, ids = exact_topk(as_dense(x), self.weights, self.bias, k, self.scratch, self.run.threads)
+        return values, ids, self.n_neurons
+
+    def retrieve_topk(self, x, k):
+        """The same among the neurons that sampling finds; -1 where they are fewer than k."""
+        return self.topk(x, k)
+
+
+def as_dense(x) -> np.ndarray:
+    """Any currency as a float32 (n, d) array."""
+    if isinstance(x, LaneBlock):
+        return x.to_dense()
+    return x if isinstance(x, np.ndarray) else x.to_scipy().toarray()
+
+
+def exact_topk(x, w, bias, k, scratch, threads, chunk=128):
+    """(values, ids) of the k largest logits among all rows of weights."""
+    n = len(x)
+    values, ids = np.full((n, k), -np.inf, np.float32), np.full((n, k), -1, np.int32)
+    block = min(BLOCK, len(w))
+    if n:
+        work = scratch.get("topk", (threads, chunk * block))
+        _topk.topk_rows(np.ascontiguousarray(x), w, bias, chunk, block, work, values, ids, threads)
+    return values, ids

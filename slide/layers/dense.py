@@ -1,0 +1,102 @@
+"""Dense layers as matrix products: hidden ones, and the full softmax that sampling is compared with."""
+
+import numpy as np
+
+from slide._kernels import full as _full
+from slide.blocks import LaneBlock
+from slide.layers.base import BLOCK, Layer, as_dense
+from slide.weights import Weights
+
+CHUNKS = 64  # sums of input gradients, each in one order: more than the threads, so that they balance
+
+
+class DenseLayer(Layer):
+    """All neurons, every weight updated at every batch."""
+
+    def __init__(self, n_inputs, spec, run, rng, std):
+        super().__init__(n_inputs, spec.n_neurons, run)
+        self.rows = Weights(spec.n_neurons, n_inputs, run.optimizer, std, rng, True, run.huge_pages)
+        self.active = spec.n_neurons
+
+    @property
+    def weights(self) -> np.ndarray:
+        return self.rows.w
+
+    @property
+    def bias(self) -> np.ndarray:
+        return self.rows.bias[0]
+
+    def exact(self, x):
+        return np.maximum(as_dense(x) @ self.rows.w.T + self.bias, 0.0)
+
+    def forward(self, x, step):
+        with self.run.clock("forward"):
+            self._input, self._x = x, as_dense(x)
+            self._y = self.exact(self._x)
+            return self._y
+
+    def backward(self, dy):
+        with self.run.clock("backward"):
+            self._dy = dy * (self._y > 0)
+            dx = self._dy @ self.rows.w
+            return self._input.gather(dx) if isinstance(self._input, LaneBlock) else dx
+
+    def update(self, step, rate):
+        with self.run.clock("update"):
+            grad = self._dy.T @ self._x
+            self.rows.update_all(grad, self._dy.sum(axis=0), step, rate, self.run.threads)
+
+    def state(self):
+        return {f"neurons.{k}": v for k, v in self.rows.state().items()}
+
+    def load_state(self, state):
+        self.rows.load_state({k: state[f"neurons.{k}"] for k in self.rows.state()})
+
+
+class FullSoftmax(DenseLayer):
+    """The output layer with every neuron active."""
+
+    def learn(self, x, labels, step, rate):
+        loss = self._forward(x, labels)
+        return loss, self._backward(step, rate)
+
+    def _forward(self, x, labels):
+        run, s = self.run, self.scratch
+        self._input, self._x = x, np.ascontiguousarray(as_dense(x))
+        n, n_blocks = len(labels), -(-self.n_neurons // BLOCK)
+        z = s.get("logits", (n_blocks, n, min(BLOCK, self.n_neurons)))
+        top, total = s.get("top", (n_blocks, n)), s.get("total", (n_blocks, n))
+        most, loss = s.get("most", (n,)), s.get("loss", (n,))
+        with run.clock("forward"):
+            _full.logits_rows(self._x, self.rows.w, self.bias, z, top, run.threads)
+        with run.clock("softmax"):
+            _full.normalise_rows(
+                z, self.n_neurons, top, most, labels.indptr, labels.ids, total, loss, run.threads
+            )
+        self._z, self._labels, self._total = z, labels, total.sum(axis=0)
+        labelled = np.diff(labels.indptr) > 0
+        return float(np.mean(np.where(labelled, loss + np.log(self._total), 0.0)))
+
+    def _backward(self, step, rate):
+        """Gradients and optimizer in one pass over the blocks; returns the gradient of the input."""
+        run, s, labels = self.run, self.scratch, self._labels
+        n, d = self._x.shape
+        count = np.diff(labels.indptr)
+        scale, smooth = np.where(count > 0, 1.0 / n, 0.0), run.label_smoothing
+        order = np.argsort(labels.ids, kind="stable")
+        label = np.ascontiguousarray(labels.ids[order])
+        sample = np.repeat(np.arange(n, dtype=np.int32), count)[order]
+        block = self._z.shape[2]
+        block_ptr = np.searchsorted(label, np.arange(self._z.shape[0] + 1) * block).astype(np.int64)
+        dx = s.get("dx", (min(CHUNKS, self._z.shape[0]), n, d))
+        dx[...] = 0.0
+        with run.clock("backward"):
+            _full.backward_rows(
+                self._x, self._z, (scale / self._total).astype(np.float32),
+                ((1 - smooth) * scale / np.maximum(count, 1)).astype(np.float32),
+                (smooth * scale / self.n_neurons).astype(np.float32), block_ptr, label, sample, self.rows.w, self.rows.m,
+                self.rows.v, self.rows.bias, self.rows.adam, self.rows.optimizer.hyper(step, rate), dx,
+                s.get("grads", (run.threads, block * (d + 1))), run.threads,
+            )  # fmt: skip
+        dx = dx.sum(axis=0)
+        return self._input.gather(dx) if isinstance(self._input, LaneBlock) else dx

@@ -1,0 +1,196 @@
+"""The sampled layer: hash tables choose the active neurons of a group, forward and backward run on those alone."""
+
+import numpy as np
+from scipy import sparse
+
+from slide._kernels import forward as _forward
+from slide._kernels import topk as _topk
+from slide.blocks import LaneBlock, lanes_of
+from slide.hashing import FAMILIES
+from slide.index import LSHIndex
+from slide.layers.base import Layer, as_dense
+from slide.rows import SparseRows
+from slide.sampling import SAMPLERS, complete
+from slide.weights import Weights
+
+
+class SampledLayer(Layer):
+    def __init__(self, n_inputs, spec, run, rng, std):
+        super().__init__(n_inputs, spec.n_neurons, run)
+        self.spec = spec
+        self.rows = Weights(spec.n_neurons, n_inputs, run.optimizer, std, rng, True, run.huge_pages)
+        self.sampler = SAMPLERS[spec.sampler].from_spec(spec)
+        self.minimum = spec.active if spec.min_active is None else spec.min_active
+        self.seed = int(rng.integers(2**62))
+        self.index = None
+        if self.sampler.needs_tables:
+            self.index = LSHIndex(
+                self._make_family, spec.n_neurons, spec.rehash, self.seed, spec.bucket_size, spec.policy, run.threads
+            )
+            self.index.build(self.rows.w)
+
+    def _make_family(self, seed):
+        return FAMILIES[self.spec.hash](self.n_inputs, self.spec.K, self.spec.L, seed=seed)
+
+    @property
+    def weights(self) -> np.ndarray:
+        return self.rows.w
+
+    @property
+    def bias(self) -> np.ndarray:
+        return self.rows.bias[0]
+
+    def _as_block(self, x, group_size) -> LaneBlock:
+        if isinstance(x, LaneBlock):
+            return x
+        if isinstance(x, SparseRows):
+            return LaneBlock.from_sparse(x, group_size)
+        return LaneBlock.from_dense(np.ascontiguousarray(x), group_size, self.scratch, self.run.threads)
+
+    def _select(self, x, group_size, labels, step, minimum):
+        """(active set of each group, place of each label entry in it)."""
+        run = self.run
+        with run.clock("hash"):
+            codes = self.index.codes(_hashable(x)) if self.index else None
+        with run.clock("sample"):
+            tables = self.index.tables if self.index else None
+            n = len(x) if not isinstance(x, LaneBlock) else x.n
+            retrieved = self.sampler.sample(
+                tables, codes, group_size, self.n_neurons, self.seed, step, run.threads, n_samples=n
+            )
+            label_ptr, label_ids = (labels.indptr, labels.ids) if labels is not None else (None, None)
+            return complete(
+                retrieved, label_ptr, label_ids, group_size, minimum, self.n_neurons, self.seed, step, run.threads
+            )
+
+    def forward(self, x, step):
+        run = self.run
+        active, _ = self._select(x, run.group_size, None, step, self.minimum)
+        with run.clock("forward"):
+            self._input, self._block, self._set = x, self._as_block(x, run.group_size), active
+            self._values = self._compute(self._block, active, True)
+            self.active = _mean_active(active, run.group_size, self._block.n)
+            block = self._block
+            self._out = LaneBlock(block.n, run.group_size, self.n_neurons, active.indptr, active.ids, self._values)
+            return self._out
+
+    def _compute(self, block, active, relu):
+        out = self.scratch.get("values", (len(active.ids), lanes_of(block.group_size)))
+        _forward.forward_rows(
+            self.rows.w, self.bias, active.indptr, active.ids, block.indptr, block.ids, block.values, relu, out,
+            self.run.threads,
+        )  # fmt: skip
+        return out
+
+    def backward(self, dy):
+        if isinstance(dy, np.ndarray) and dy.shape != self._values.shape:
+            dy = self._out.gather(dy)
+        with self.run.clock("backward"):
+            self._delta = np.multiply(dy, self._values > 0, out=self.scratch.get("delta", dy.shape))
+            block = self._block
+            dx = self.scratch.get("dx", block.values.shape)
+            _forward.input_gradient_rows(
+                self.rows.w, self._set.indptr, self._set.ids, block.indptr, block.ids, self._delta, dx,
+                self.run.threads,
+            )  # fmt: skip
+            return self._as_input(dx)
+
+    def _as_input(self, dx):
+        """The gradient of the input in the currency in which the input came."""
+        if isinstance(self._input, np.ndarray):
+            return self._block.to_dense(dx)
+        return dx if isinstance(self._input, LaneBlock) else None
+
+    def update(self, step, rate):
+        run, block = self.run, self._block
+        with run.clock("update"):
+            touched = self.rows.update(
+                self._set, self._delta, block.indptr, block.ids, block.sample_major(self.scratch, run.threads), step,
+                rate, run.threads, run.update,
+            )  # fmt: skip
+        self._maintain(step, touched)
+
+    def _maintain(self, step, touched):
+        if self.index is None:
+            return
+        with self.run.clock("rehash"):
+            if not self.index.maintain(step, self.rows.w) and self.spec.reinsert:
+                self.index.reinsert(touched, self.rows.w)
+
+    def learn(self, x, labels, step, rate):
+        run, s = self.run, self.scratch
+        forced = labels if self.spec.labels else None
+        active, slots = self._select(x, run.group_size, forced, step, self.minimum)
+        if forced is None:
+            labels, slots = _labels_found(labels, active, run.group_size)
+        with run.clock("forward"):
+            block = self._block = self._as_block(x, run.group_size)
+            self._input, self._set, n = x, active, block.n
+            self._delta = s.get("delta", (len(active.ids), lanes_of(run.group_size)))
+            dx, loss = s.get("dx", block.values.shape), s.get("loss", (n,))
+            _forward.softmax_rows(
+                self.rows.w, self.bias, active.indptr, active.ids, block.indptr, block.ids, block.values,
+                labels.indptr, slots, run.group_size, 1.0 / n, run.label_smoothing, self._delta, dx, loss, run.threads,
+            )  # fmt: skip
+            self.active = _mean_active(active, run.group_size, n)
+            dx = self._as_input(dx)
+        self.update(step, rate)
+        return float(loss.mean()), dx
+
+    def exact(self, x):
+        return np.maximum(as_dense(x) @ self.rows.w.T + self.bias, 0.0)
+
+    def retrieve(self, x):
+        active, _ = self._select(x, 1, None, 0, 0)
+        block = self._as_block(x, 1)
+        return LaneBlock(block.n, 1, self.n_neurons, active.indptr, active.ids, self._compute(block, active, True))
+
+    def retrieve_topk(self, x, k):
+        active, _ = self._select(x, 1, None, 0, 0)
+        block = self._as_block(x, 1)
+        z = self._compute(block, active, False)
+        values, ids = np.full((block.n, k), -np.inf, np.float32), np.full((block.n, k), -1, np.int32)
+        _topk.topk_active(active.indptr, active.ids, z, values, ids, self.run.threads)
+        return values, ids, len(active.ids) / max(block.n, 1)
+
+    def state(self):
+        state = {f"neurons.{k}": v for k, v in self.rows.state().items()}
+        if self.index is not None:
+            state.update({f"index.{k}": v for k, v in self.index.state().items()})
+        return state
+
+    def load_state(self, state):
+        self.rows.load_state({k: state[f"neurons.{k}"] for k in self.rows.state()})
+        if self.index is not None:
+            self.index.load_state({k.removeprefix("index."): v for k, v in state.items() if k.startswith("index.")})
+
+
+def _hashable(x):
+    """What a hash family takes: a dense array or CSR rows."""
+    if isinstance(x, SparseRows):
+        return sparse.csr_array((x.values, x.ids, x.indptr), shape=x.shape)
+    return as_dense(x)
+
+
+def _mean_active(active, group_size, n):
+    """Active neurons a sample: those of its group."""
+    sizes = np.minimum(group_size, n - np.arange(len(active)) * group_size)
+    return float(np.diff(active.indptr) @ sizes) / max(n, 1)
+
+
+def _labels_found(labels, active, group_size):
+    """(label rows, slots) restricted to the labels that sampling itself retrieved."""
+    kept, slots, sizes = [], [], []
+    for i in range(len(labels)):
+        mine = labels.ids[labels.indptr[i] : labels.indptr[i + 1]]
+        group = active[i // group_size]
+        order = np.argsort(group)
+        at = np.minimum(np.searchsorted(group, mine, sorter=order), max(len(group) - 1, 0))
+        found = group[order[at]] == mine if len(group) else np.zeros(len(mine), bool)
+        kept.append(mine[found])
+        slots.append(order[at][found] if len(group) else mine[:0])
+        sizes.append(int(found.sum()))
+    indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    ids = np.concatenate(kept).astype(np.int32) if kept else labels.ids[:0]
+    slots = np.concatenate(slots).astype(np.int32) if slots else ids
+    return SparseRows(indptr, ids, np.ones(len(ids), np.float32), labels.shape), slots

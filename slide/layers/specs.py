@@ -1,0 +1,89 @@
+"""What a layer is to be: settings, checked where they are given."""
+
+import math
+from dataclasses import dataclass, field
+
+from slide.hashing import FAMILIES
+from slide.index import RehashSchedule
+from slide.sampling import SAMPLERS
+
+
+def _positive(name, value):
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name}: found {value!r}, expected a positive integer")
+
+
+def _one_of(name, value, known):
+    if value not in known:
+        raise ValueError(f"{name}: found {value!r}, expected one of {', '.join(map(repr, known))}")
+
+
+def _check_std(init_std):
+    if init_std is not None and not 0 <= init_std < math.inf:
+        raise ValueError(f"init_std: found {init_std!r}, expected a number >= 0 or None")
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A layer that computes all of its neurons.
+
+    n_neurons    its width
+    init_std     standard deviation of the normal initial weights; None: see `default_std`
+    """
+
+    n_neurons: int
+    init_std: float | None = None
+
+    def __post_init__(self):
+        _positive("n_neurons", self.n_neurons)
+        _check_std(self.init_std)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A layer that computes the neurons that its hash tables retrieve for the input (MLSys 2020, section 3.1).
+
+    n_neurons    its width
+    sampler      "vanilla", "topk", "threshold"; the baselines "uniform" (sampled softmax) and "full"
+    active       target number of retrieved neurons of a group of samples (the paper's beta)
+    min_active   a group that has fewer active neurons, labels included, is filled up to so many with neurons drawn
+                 uniformly; None: as many as `active`. Differs from the paper, which does not fill.
+    threshold    collisions that the "threshold" sampler asks for (the paper's m)
+    hash         "simhash", "wta", "dwta" or "minhash"
+    K, L         hash functions a table, and tables
+    bucket_size, policy   entries a bucket keeps, and which: "fifo" the newest, "reservoir" a uniform sample
+    rehash       when the tables are rebuilt: a RehashSchedule
+    reinsert     whether the neurons that a batch touched move to their new buckets after that batch
+    labels       whether the true labels join the active set in training. Differs from the paper, not from its code.
+    init_std     standard deviation of the normal initial weights; None: see `default_std`
+    """
+
+    n_neurons: int
+    sampler: str = "vanilla"
+    active: int = 1000
+    min_active: int | None = None
+    threshold: int = 2
+    hash: str = "simhash"
+    K: int = 9
+    L: int = 50
+    bucket_size: int = 128
+    policy: str = "fifo"
+    rehash: RehashSchedule = field(default_factory=RehashSchedule)
+    reinsert: bool = False
+    labels: bool = True
+    init_std: float | None = None
+
+    def __post_init__(self):
+        for name in ("n_neurons", "active", "threshold", "K", "L", "bucket_size"):
+            _positive(name, getattr(self, name))
+        if self.min_active is not None and self.min_active < 0:
+            raise ValueError(f"min_active: found {self.min_active!r}, expected a number >= 0 or None")
+        _one_of("sampler", self.sampler, list(SAMPLERS))
+        _one_of("hash", self.hash, list(FAMILIES))
+        _one_of("policy", self.policy, ["fifo", "reservoir"])
+        _check_std(self.init_std)
+
+
+def default_std(n_inputs: int) -> float:
+    """He et al. 2015: sqrt(2 / n_inputs)."""
+    return math.sqrt(2.0 / n_inputs)

@@ -1,0 +1,198 @@
+"""Network: the public face of training and prediction."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from slide import metrics, storage
+from slide.blas import one_blas_thread
+from slide.layers import build_layers
+from slide.layers.base import Run
+from slide.layers.specs import Dense, Sampled
+from slide.optim import Adam, Schedule
+from slide.rows import as_label_rows, as_sparse_rows
+from slide.threads import check_threads
+from slide.weights import UPDATES
+
+PREDICT_ROWS = 1024  # samples a call of the layers in prediction: bounds what is held at once
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores ("P@1", "nDCG@3", "PSP@5", ...) of a test set and the mean active neurons a sample they took."""
+
+    scores: dict
+    active: float
+
+
+class Network:
+    """A feed-forward network with a softmax over many labels, trained by SLIDE (Chen et al., MLSys 2020).
+
+    n_features   columns of the input
+    layers       Dense or Sampled settings, the softmax last; ReLU in between. A first Dense layer reads only the
+                 features that a sample has.
+    optimizer    Adam (default) or SGD
+    schedule     factor on the learning rate: a Schedule
+    batch_size   samples between two updates
+    group_size   consecutive samples of a batch that share an active set; 1 is the paper's
+    update       "rows": one owner a row, bit for bit the same on any number of threads; "hogwild": the paper's
+                 unsynchronised accumulation of gradients
+    dropout      share of the last hidden layer's activations set to zero in training, the others scaled up
+    label_smoothing   share of the target that is spread evenly over the active neurons
+    seed         of everything random
+    threads      None: all CPUs
+    huge_pages   whether weights and moments ask for huge pages
+
+    Raises ValueError naming the setting, the value found and what was expected.
+
+    >>> network = Network(n_features, [Dense(128), Sampled(n_labels, active=1000)])
+    >>> network.fit(X, Y, epochs=3).evaluate(X_test, Y_test).scores["P@1"]
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        layers,
+        *,
+        optimizer=None,
+        schedule=None,
+        batch_size: int = 256,
+        group_size: int = 16,
+        update: str = "rows",
+        dropout: float = 0.0,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+        threads: int | None = None,
+        huge_pages: bool = True,
+    ):
+        for name, value in (("n_features", n_features), ("batch_size", batch_size), ("group_size", group_size)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                raise ValueError(f"{name}: found {value!r}, expected a positive integer")
+        for name, value in (("dropout", dropout), ("label_smoothing", label_smoothing)):
+            if not 0 <= value < 1:
+                raise ValueError(f"{name}: found {value!r}, expected a number in [0, 1)")
+        if update not in UPDATES:
+            raise ValueError(f"update: found {update!r}, expected one of {UPDATES}")
+        if not layers or not all(isinstance(layer, Dense | Sampled) for layer in layers):
+            raise ValueError(f"layers: found {layers!r}, expected a non-empty list of Dense and Sampled")
+        self.n_features, self.specs = int(n_features), list(layers)
+        self.optimizer, self.schedule = optimizer or Adam(), schedule or Schedule()
+        self.batch_size, self.group_size, self.update = int(batch_size), int(group_size), update
+        self.dropout, self.label_smoothing = float(dropout), float(label_smoothing)
+        self.seed, self.threads, self.huge_pages = int(seed), check_threads(threads), huge_pages
+        self.run = Run(
+            self.optimizer, self.group_size, update, self.seed, self.threads, huge_pages, self.label_smoothing
+        )
+        self.layers = build_layers(self.n_features, self.specs, self.run, np.random.default_rng(self.seed))
+        self.step = 0
+        self.samples = 0
+
+    @property
+    def n_labels(self) -> int:
+        return self.specs[-1].n_neurons
+
+    @property
+    def active(self) -> float:
+        """Mean active neurons a sample in the last layer, of the last batch."""
+        return float(self.layers[-1].active)
+
+    def partial_fit(self, X, Y) -> float:
+        """One step on one batch: X (n, n_features) and Y (n, n_labels), CSR or dense. Returns the mean loss."""
+        rows = as_sparse_rows(X, "X", self.n_features)
+        labels = as_label_rows(Y, rows.shape[0], self.n_labels)
+        with one_blas_thread():
+            return self._learn(rows, labels)
+
+    def fit(self, X, Y, epochs: int = 1, steps: int | None = None, callback=None) -> "Network":
+        """Trains for `epochs` passes over X and Y, or for exactly `steps` batches.
+
+        The samples come in an order that is a function of the seed and the step alone, so training that is saved
+        and resumed sees the same batches as training that was not interrupted. callback(network, loss) is called
+        after every batch; a true result ends training.
+        """
+        rows = as_sparse_rows(X, "X", self.n_features)
+        labels = as_label_rows(Y, rows.shape[0], self.n_labels)
+        if len(rows) == 0:
+            raise ValueError("X: found no rows, expected at least one")
+        per_epoch = -(-len(rows) // self.batch_size)
+        end = self.step + (steps if steps is not None else epochs * per_epoch)
+        order, epoch = None, -1
+        with one_blas_thread():
+            while self.step < end:
+                if self.step // per_epoch != epoch:
+                    epoch = self.step // per_epoch
+                    order = np.random.default_rng((self.seed, epoch)).permutation(len(rows))
+                first = self.step % per_epoch * self.batch_size
+                batch = order[first : first + self.batch_size]
+                loss = self._learn(rows.take(batch), labels.take(batch))
+                if callback is not None and callback(self, loss):
+                    break
+        return self
+
+    def _learn(self, x, labels) -> float:
+        step, rate = self.step + 1, self.schedule.rate(self.step + 1)
+        *hidden, output = self.layers
+        for layer in hidden:
+            x = layer.forward(x, step)
+        x, kept = self._drop(x, step) if hidden else (x, None)
+        loss, dy = output.learn(x, labels, step, rate)
+        if kept is not None:
+            dy = dy * kept
+        for layer in reversed(hidden):
+            dy = layer.backward(dy)
+        for layer in hidden:
+            layer.update(step, rate)
+        self.step = step
+        self.samples += len(labels)
+        return loss
+
+    def _drop(self, x, step):
+        """(x with dropout, its mask); the mask is a function of the seed and the step."""
+        if not self.dropout or not isinstance(x, np.ndarray):
+            return x, None
+        rng = np.random.default_rng((self.seed, 1, step))
+        kept = (rng.random(x.shape, dtype=np.float32) >= self.dropout) * np.float32(1 / (1 - self.dropout))
+        return x * kept, kept
+
+    def predict(self, X, k: int = 5, sampled: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """(ids, values), both (n, k): the k labels of largest logit, best first; ties go to the smaller label.
+
+        sampled=False computes every label, in blocks that never hold n x n_labels. sampled=True computes those that
+        the hash tables retrieve; where they are fewer than k, ids is -1 and values -inf.
+        """
+        ids, values, _ = self._predict(X, k, sampled)
+        return ids, values
+
+    def _predict(self, X, k, sampled):
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise ValueError(f"k: found {k!r}, expected a positive integer")
+        rows = as_sparse_rows(X, "X", self.n_features)
+        k = min(k, self.n_labels)
+        ids, values = np.full((len(rows), k), -1, np.int32), np.full((len(rows), k), -np.inf, np.float32)
+        active = 0.0
+        *hidden, output = self.layers
+        with one_blas_thread():
+            for low in range(0, len(rows), PREDICT_ROWS):
+                part = slice(low, min(low + PREDICT_ROWS, len(rows)))
+                x = rows.take(part)
+                n = len(x)
+                for layer in hidden:
+                    x = layer.retrieve(x) if sampled else layer.exact(x)
+                values[part], ids[part], mean = output.retrieve_topk(x, k) if sampled else output.topk(x, k)
+                active += mean * n
+        return ids, values, active / max(len(rows), 1)
+
+    def evaluate(self, X, Y, ks=(1, 3, 5), sampled: bool = False, propensities=None) -> Evaluation:
+        """P@k and nDCG@k on X and Y, and PSP@k where propensities (n_labels,) are given: see slide.metrics."""
+        ids, _, active = self._predict(X, max(ks), sampled)
+        labels = as_label_rows(Y, ids.shape[0], self.n_labels)
+        return Evaluation(metrics.evaluate_topk(labels.to_scipy(), ids, ks, propensities), active)
+
+    def save(self, path) -> None:
+        """Everything that training needs to go on, in one .npz file, written atomically; nothing in it executes."""
+        storage.save(self, path)
+
+    @classmethod
+    def load(cls, path, threads: int | None = None) -> "Network":
+        """The network that `save` wrote; training goes on bit for bit as if it had not been interrupted."""
+        return storage.load(cls, path, threads)

@@ -1,0 +1,106 @@
+"""Optimizers and learning-rate schedules: settings only; the arithmetic is in the kernels."""
+
+import math
+from dataclasses import dataclass
+
+
+def _check_range(name, value, low, high, closed_low=True):
+    inside = low <= value < high if closed_low else low < value < high
+    if not (isinstance(value, (int, float)) and math.isfinite(value) and inside):
+        bracket = "[" if closed_low else "("
+        raise ValueError(f"{name}: found {value!r}, expected a number in {bracket}{low}, {high})")
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma & Ba 2015) on the rows that a batch touches.
+
+    lr             learning rate, above 0
+    beta1, beta2   decay of the moments, in [0, 1)
+    eps            added to the root of the second moment
+    weight_decay   decoupled (AdamW, Loshchilov & Hutter 2019): a touched row shrinks by lr * weight_decay a step;
+                   biases do not
+    moments        what happens to the moments of a row while it is not touched: "frozen" leaves them as they are
+                   (as PyTorch's SparseAdam), "decayed" lets them decay as if its gradients had been zero, applied
+                   when the row is touched again. Either way the weights of an untouched row do not move.
+
+    Differs from the paper: the released code sweeps every weight and moment of the network after every batch.
+    """
+
+    lr: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    moments: str = "frozen"
+    name: str = "adam"
+
+    def __post_init__(self):
+        _check_range("lr", self.lr, 0, math.inf, closed_low=False)
+        _check_range("beta1", self.beta1, 0, 1)
+        _check_range("beta2", self.beta2, 0, 1)
+        _check_range("eps", self.eps, 0, math.inf, closed_low=False)
+        _check_range("weight_decay", self.weight_decay, 0, math.inf)
+        if self.moments not in ("frozen", "decayed"):
+            raise ValueError(f"moments: found {self.moments!r}, expected 'frozen' or 'decayed'")
+
+    def hyper(self, step: int, rate: float) -> tuple:
+        """(lr, beta1, beta2, eps, decay) of a 1-based step, both bias corrections folded into lr and eps."""
+        root = math.sqrt(1 - self.beta2**step)
+        lr = self.lr * rate
+        return (lr * root / (1 - self.beta1**step), self.beta1, self.beta2, self.eps * root, lr * self.weight_decay)
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent: w -= lr * (gradient + weight_decay * w) on the rows that a batch touches."""
+
+    lr: float = 0.1
+    weight_decay: float = 0.0
+    name: str = "sgd"
+
+    def __post_init__(self):
+        _check_range("lr", self.lr, 0, math.inf, closed_low=False)
+        _check_range("weight_decay", self.weight_decay, 0, math.inf)
+
+    def hyper(self, step: int, rate: float) -> tuple:
+        lr = self.lr * rate
+        return (lr, 0.0, 0.0, 1.0, lr * self.weight_decay)
+
+
+OPTIMIZERS = {"adam": Adam, "sgd": SGD}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The factor on the learning rate at each step.
+
+    kind     "constant", "linear" (falls to `final` at `steps`) or "cosine" (the same along half a cosine)
+    warmup   steps over which the rate first rises linearly from zero
+    steps    the length of the schedule; later steps stay at `final`. Needed by "linear" and "cosine".
+    final    the factor at the end, in [0, 1]
+    """
+
+    kind: str = "constant"
+    warmup: int = 0
+    steps: int | None = None
+    final: float = 0.0
+
+    def __post_init__(self):
+        if self.kind not in ("constant", "linear", "cosine"):
+            raise ValueError(f"kind: found {self.kind!r}, expected 'constant', 'linear' or 'cosine'")
+        if self.kind != "constant" and (self.steps is None or self.steps < 1):
+            raise ValueError(f"steps: found {self.steps!r}, expected a positive integer for a {self.kind} schedule")
+        _check_range("warmup", self.warmup, 0, math.inf)
+        _check_range("final", self.final, 0, 1.0000001)
+
+    def rate(self, step: int) -> float:
+        """The factor at a 1-based step."""
+        if step <= self.warmup:
+            return step / (self.warmup + 1)
+        if self.kind == "constant":
+            return 1.0
+        span = max(self.steps - self.warmup, 1)
+        done = min((step - self.warmup - 1) / span, 1.0)
+        shape = 1 - done if self.kind == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+        return self.final + (1 - self.final) * shape

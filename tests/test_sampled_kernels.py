@@ -1,0 +1,164 @@
+"""The kernels of sampled layers against their NumPy twins: forward, softmax, input gradients, updates."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slide import reference
+from slide._kernels import forward, lanes, lookup
+from slide.blocks import NO_IDS, LaneBlock, lanes_of
+from slide.memory import Scratch
+from slide.optim import SGD, Adam
+from slide.rows import ActiveSet, SparseRows
+from slide.weights import Weights
+from tests.conftest import read_only
+
+THREADS = (1, 2, 8)
+
+
+def random_sparse(rng, n, d, density=0.4):
+    mask = rng.random((n, d)) < density
+    indptr = np.concatenate([[0], np.cumsum(mask.sum(1))]).astype(np.int64)
+    values = rng.standard_normal(int(mask.sum())).astype(np.float32)
+    return SparseRows(indptr, np.nonzero(mask)[1].astype(np.int32), values, (n, d))
+
+
+def random_active(rng, n_groups, n_neurons, low=0):
+    sets = [rng.permutation(n_neurons)[: rng.integers(low, n_neurons + 1)] for _ in range(n_groups)]
+    indptr = np.concatenate([[0], np.cumsum([len(s) for s in sets])]).astype(np.int64)
+    return ActiveSet(indptr, np.concatenate([*sets, NO_IDS]).astype(np.int32))
+
+
+def problem(seed, n, d, n_neurons, group_size, sparse):
+    """Weights, an active set, labels among it, and a batch of inputs; some groups and samples have nothing."""
+    rng = np.random.default_rng(seed)
+    W = rng.standard_normal((n_neurons, d)).astype(np.float32)
+    bias = rng.standard_normal(n_neurons).astype(np.float32)
+    active = random_active(rng, -(-n // group_size), n_neurons)
+    if sparse:
+        block = LaneBlock.from_sparse(random_sparse(rng, n, d), group_size)
+    else:
+        x = rng.standard_normal((n, d)).astype(np.float32)
+        block = LaneBlock.from_dense(x, group_size, Scratch(), 1)
+    counts = [min(rng.integers(0, 4), len(active[i // group_size])) for i in range(n)]
+    slots = [rng.permutation(len(active[i // group_size]))[:c] for i, c in enumerate(counts)]
+    label_ptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return W, bias, active, block, label_ptr, np.concatenate([*slots, NO_IDS]).astype(np.int32)
+
+
+shapes = st.tuples(
+    st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 150), st.integers(1, 60),
+    st.sampled_from([1, 3, 16, 20, 32]), st.booleans(),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(shapes)
+def test_group_kernels_agree_with_numpy(shape):
+    W, bias, active, block, label_ptr, slots = problem(*shape)
+    group_size = shape[4]
+    read_only(W, bias, active.indptr, active.ids, block.indptr, block.ids, block.values, label_ptr, slots)
+    place = (active.indptr, active.ids, block.indptr, block.ids)
+    want_z = reference.forward_rows(W, bias, *place, block.values, True)
+    want = reference.softmax_rows(W, bias, *place, block.values, label_ptr, slots, group_size, 0.1, 0.2)
+    first = None
+    for threads in THREADS:
+        z = np.full((len(active.ids), lanes_of(group_size)), np.nan, np.float32)
+        forward.forward_rows(W, bias, *place, block.values, True, z, threads)
+        np.testing.assert_allclose(z, want_z, rtol=1e-4, atol=1e-4)
+        delta, dx = np.full_like(z, np.nan), np.full(block.values.shape, np.nan, np.float32)
+        loss = np.full(shape[1], np.nan, np.float32)
+        forward.softmax_rows(
+            W, bias, *place, block.values, label_ptr, slots, group_size, 0.1, 0.2, delta, dx, loss, threads
+        )
+        for got, expected in zip((delta, dx, loss), want, strict=True):
+            np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-4)
+        again = np.empty_like(dx)
+        forward.input_gradient_rows(W, *place, delta, again, threads)
+        np.testing.assert_array_equal(again, dx)
+        first = first or (z, delta, dx, loss)
+        for got, expected in zip((z, delta, dx, loss), first, strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+def test_every_instruction_set_agrees_with_numpy(simd):
+    for shape in [(1, 37, 128, 50, 16, False), (2, 5, 77, 9, 1, False), (3, 40, 200, 33, 32, True)]:
+        W, bias, active, block, label_ptr, slots = problem(*shape)
+        place = (active.indptr, active.ids, block.indptr, block.ids)
+        want = reference.softmax_rows(W, bias, *place, block.values, label_ptr, slots, shape[4], 1.0, 0.0)
+        got = [np.empty(w.shape, np.float32) for w in want]
+        forward.softmax_rows(W, bias, *place, block.values, label_ptr, slots, shape[4], 1.0, 0.0, *got, 2)
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shapes, st.sampled_from([Adam(lr=0.01, weight_decay=0.1), Adam(moments="decayed"), SGD(lr=0.1)]))
+def test_updates_agree_with_numpy(shape, optimizer):
+    sparse = shape[5]
+    _, _, active, block, _, _ = problem(*shape)
+    n_neurons, d, rng = shape[3], shape[2], np.random.default_rng(shape[0])
+    coef = rng.standard_normal((len(active.ids), lanes_of(shape[4]))).astype(np.float32)
+    x = block.sample_major(Scratch(), 1)
+    results = []
+    for mode, threads in [("reference", 1), ("rows", 1), ("rows", 2), ("rows", 8), ("hogwild", 1)]:
+        weights = Weights(n_neurons, d, optimizer, 1.0, np.random.default_rng(3))
+        for step in (1, 4):  # the second step has missed two
+            if mode == "reference":
+                reference.update_rows(
+                    active.indptr, active.ids, coef, block.indptr, block.ids, x, weights.w, weights.m, weights.v,
+                    weights.bias, weights.last, weights.adam, optimizer.hyper(step, 1.0), step,
+                )  # fmt: skip
+            else:
+                touched = weights.update(active, coef, block.indptr, block.ids, x, step, 1.0, threads, mode)
+                assert sorted(touched) == sorted(set(active.ids.tolist()))
+        results.append(weights.state())
+    for name, want in results[0].items():
+        for got in results[1:4]:
+            np.testing.assert_allclose(got[name], want, rtol=2e-3, atol=3e-4)
+            np.testing.assert_array_equal(got[name], results[1][name])
+        if optimizer.name == "sgd" or not sparse:
+            np.testing.assert_allclose(results[4][name], want, rtol=2e-3, atol=3e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(shapes)
+def test_lane_blocks_agree_with_numpy(shape):
+    seed, n, d, _, group_size, _ = shape
+    x = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+    read_only(x)
+    for threads in THREADS:
+        block = LaneBlock.from_dense(x, group_size, Scratch(), threads)
+        want = reference.pack_rows(x, group_size, lanes_of(group_size))
+        np.testing.assert_array_equal(block.values.reshape(want.shape), want)
+        back = np.empty_like(x)
+        lanes.unpack_rows(block.values, group_size, back, threads)
+        np.testing.assert_array_equal(back, x)
+        np.testing.assert_array_equal(back, reference.unpack_rows(block.values, group_size, n, d))
+        major = reference.sample_major_rows(block.indptr, block.values)
+        np.testing.assert_array_equal(block.sample_major(Scratch(), threads), major)
+    np.testing.assert_array_equal(block.to_dense(), x)
+    np.testing.assert_array_equal(block.gather(x)[:, : min(n, group_size)], block.values[:, : min(n, group_size)])
+
+
+@pytest.mark.parametrize("group_size", [1, 3, 16])
+def test_sparse_blocks_hold_the_rows(rng, group_size):
+    rows = random_sparse(rng, 20, 30)
+    block = LaneBlock.from_sparse(rows, group_size)
+    dense = rows.to_scipy().toarray()
+    np.testing.assert_array_equal(block.to_dense(), dense)
+    np.testing.assert_array_equal(block.gather(dense), block.values)
+
+
+@pytest.mark.parametrize("width", [1, 16, 100, 128, 300])
+@pytest.mark.parametrize("relu", [False, True])
+def test_lookup_agrees_with_numpy(simd, rng, width, relu):
+    rows = random_sparse(rng, 33, 50)
+    W, bias = rng.standard_normal((50, width)).astype(np.float32), rng.standard_normal(width).astype(np.float32)
+    read_only(W, bias, rows.indptr, rows.ids, rows.values)
+    want = reference.lookup_rows(rows.indptr, rows.ids, rows.values, W, bias, relu)
+    for threads in THREADS:
+        out = np.empty((33, width), np.float32)
+        lookup.lookup_rows(rows.indptr, rows.ids, rows.values, W, bias, relu, out, threads)
+        np.testing.assert_allclose(out, want, rtol=1e-4, atol=1e-5)
