@@ -34,3 +34,67 @@ def draw(stream, i):
 def below(random, n):
     """Maps 64 random bits to 0..n-1 (multiply-shift on the upper half)."""
     return ((np.asarray(random, np.uint64) >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)
+
+
+# ---- Hash codes (slide/_kernels/hashing_*.pyx) ---------------------------------------------------------------------
+
+
+def pack(hashes, K, bits):
+    """(n, K L) hashes of `bits` bits to (n, L) codes, the first of K hashes in the highest bits."""
+    hashes = np.asarray(hashes, np.uint32).reshape(len(hashes), -1, K)
+    codes = np.zeros(hashes.shape[:2], np.uint32)
+    for k in range(K):
+        codes = (codes << np.uint32(bits)) | hashes[:, :, k]
+    return codes
+
+
+def simhash_rows(rows, indices, signs, K):
+    """A bit a projection: is the sum of signs * rows[indices], in the order of the indices, above 0?"""
+    sums = np.zeros((len(rows), len(indices)), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for i in range(indices.shape[1]):
+            sums += rows[:, indices[:, i]] * signs[:, i]
+    return pack(sums > 0, K, 1)
+
+
+def winners(rows, bins, nobody):
+    """The position of each bin's largest coordinate, the first of equals; `nobody` where none is above -inf."""
+    best = np.full((len(rows), len(bins)), -np.inf, np.float32)
+    positions = np.full(best.shape, nobody, np.int32)
+    for j in range(bins.shape[1]):
+        x = rows[:, bins[:, j]]
+        better = x > best
+        best[better] = x[better]
+        positions[better] = j
+    return positions
+
+
+ATTEMPTS = 64
+
+
+def densify(positions, a, b):
+    """Empty bins (negative) take the position of the first non-empty bin on their walk; rows without any are 0."""
+    n_bins = positions.shape[1]
+    bins = np.arange(n_bins, dtype=np.uint64)
+    walk = bins.astype(np.int64)
+    dense = np.where((positions < 0).all(axis=1, keepdims=True), 0, positions)
+    for attempt in range(ATTEMPTS + n_bins):
+        if (dense >= 0).all():
+            break
+        if attempt < ATTEMPTS:
+            with np.errstate(over="ignore"):
+                x = bins * np.uint64(ATTEMPTS) + np.uint64(attempt)
+                walk = below(np.uint64(a) * x + np.uint64(b), n_bins).astype(np.int64)
+        else:
+            walk = (walk + 1) % n_bins
+        dense = np.where(dense < 0, positions[:, walk], dense)
+    return dense
+
+
+def wta_rows(rows, bins, K, bits):
+    return pack(winners(rows, bins, 0), K, bits)
+
+
+def dwta_rows(rows, bins, K, bits, a, b):
+    present = np.where(rows == 0, np.float32(-np.inf), rows)
+    return pack(densify(winners(present, bins, -1), a, b), K, bits)
