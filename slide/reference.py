@@ -36,7 +36,7 @@ def below(random, n):
     return ((np.asarray(random, np.uint64) >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)
 
 
-# ---- Hash codes (slide/_kernels/hashing_*.pyx) ---------------------------------------------------------------------
+# ---- Hash codes (slide/_kernels/hashing_*.pyx) ------------------------------------------------------------
 
 
 def pack(hashes, K, bits):
@@ -58,7 +58,7 @@ def simhash_rows(rows, indices, signs, K):
 
 
 def winners(rows, bins, nobody):
-    """The position of each bin's largest coordinate, the first of equals; `nobody` where none is above -inf."""
+    """The position of each bin's largest coordinate, the first of equals; `nobody` if none is above -inf."""
     best = np.full((len(rows), len(bins)), -np.inf, np.float32)
     positions = np.full(best.shape, nobody, np.int32)
     for j in range(bins.shape[1]):
@@ -73,7 +73,7 @@ ATTEMPTS = 64
 
 
 def densify(positions, a, b):
-    """Empty bins (negative) take the position of the first non-empty bin on their walk; rows without any are 0."""
+    """Empty bins (negative) take the position of the first filled bin on their walk; rows without any are 0."""
     n_bins = positions.shape[1]
     bins = np.arange(n_bins, dtype=np.uint64)
     walk = bins.astype(np.int64)
@@ -98,3 +98,23 @@ def wta_rows(rows, bins, K, bits):
 def dwta_rows(rows, bins, K, bits, a, b):
     present = np.where(rows == 0, np.float32(-np.inf), rows)
     return pack(densify(winners(present, bins, -1), a, b), K, bits)
+
+
+def top_coordinates(rows, top_k):
+    """(n, dim) bool: the top_k largest of each row, the lower coordinate of equals; never a zero or NaN."""
+    present = (rows != 0) & ~np.isnan(rows)
+    order = np.argsort(np.where(present, -rows, np.inf), axis=1, kind="stable")
+    # A present -inf sorts level with the absent: bring the present first.
+    absent = ~np.take_along_axis(present, order, axis=1)
+    order = np.take_along_axis(order, np.argsort(absent, axis=1, kind="stable"), axis=1)
+    chosen = np.zeros(rows.shape, bool)
+    np.put_along_axis(chosen, order[:, :top_k], True, axis=1)
+    return chosen & present
+
+
+def minhash_rows(rows, top_k, bins, labels, K, bits, a, b):
+    """labels: (K L, width), the hash of each place of each bin."""
+    members = top_coordinates(rows, top_k)[:, bins]
+    first = members.argmax(axis=2)
+    hashes = np.where(members.any(axis=2), labels[np.arange(len(bins)), first].astype(np.int32), -1)
+    return pack(densify(hashes, a, b), K, bits)

@@ -10,10 +10,11 @@ cdef extern from "hashing_lanes.h" nogil:
     void fill_block(const float *rows, Py_ssize_t live, Py_ssize_t dim, Py_ssize_t step, float *block)
     void negate_block(Py_ssize_t dim, float *block)
     void hide_zeros(Py_ssize_t dim, float *block)
-    void simhash_lanes(const float *block, const int32_t *terms, Py_ssize_t n_terms, Py_ssize_t K, Py_ssize_t L,
-                       uint32_t *codes)
-    bint wta_lanes(const float *block, const int32_t *bins, Py_ssize_t width, Py_ssize_t K, Py_ssize_t L, int bits,
-                   int32_t nobody, int32_t *positions, uint32_t *codes)
+    void simhash_lanes(
+        const float *block, const int32_t *terms, Py_ssize_t n_terms, Py_ssize_t K, Py_ssize_t L, uint32_t *codes)
+    bint wta_lanes(
+        const float *block, const int32_t *bins, Py_ssize_t width, Py_ssize_t K, Py_ssize_t L, int bits,
+        int32_t nobody, int32_t *positions, uint32_t *codes)
 
 
 cdef enum:
@@ -23,14 +24,14 @@ cdef enum:
 cdef inline Py_ssize_t lender(
     const int32_t *positions, Py_ssize_t stride, Py_ssize_t n_bins, Py_ssize_t empty, uint64_t a, uint64_t b
 ) noexcept nogil:
-    """The non-empty bin that `empty` borrows from, or -1 where all are empty (multiply-add-shift of bin, attempt)."""
-    cdef Py_ssize_t attempt, candidate = 0
+    """The filled bin that `empty` borrows from, or -1: a walk by multiply-add-shift of (bin, attempt)."""
+    cdef Py_ssize_t attempt, _step, candidate = 0
     for attempt in range(ATTEMPTS):
         candidate = below(a * <uint64_t>(empty * ATTEMPTS + attempt) + b, <uint32_t>n_bins)
         if positions[candidate * stride] >= 0:
             return candidate
     # So few bins are filled that chance takes long: walk on, bin by bin.
-    for attempt in range(n_bins):
+    for _step in range(n_bins):
         candidate = candidate + 1 if candidate + 1 < n_bins else 0
         if positions[candidate * stride] >= 0:
             return candidate
@@ -38,8 +39,8 @@ cdef inline Py_ssize_t lender(
 
 
 cdef inline void densify_row(
-    const int32_t *positions, Py_ssize_t stride, Py_ssize_t K, Py_ssize_t L, int bits, uint64_t a, uint64_t b,
-    uint32_t *codes, Py_ssize_t codes_stride
+    const int32_t *positions, Py_ssize_t stride, Py_ssize_t K, Py_ssize_t L, int bits,
+    uint64_t a, uint64_t b, uint32_t *codes
 ) noexcept nogil:
     """Packs a row's codes; an empty bin (negative position) borrows, and a row with no filled bin codes as 0."""
     cdef Py_ssize_t table, k, hash_, source
@@ -54,7 +55,7 @@ cdef inline void densify_row(
                 source = lender(positions, stride, K * L, hash_, a, b)
                 barren = source < 0
             code = (code << bits) | (0 if barren else <uint32_t>positions[source * stride])
-        codes[table * codes_stride] = code
+        codes[table] = code
 
 
 cdef inline void store_codes(

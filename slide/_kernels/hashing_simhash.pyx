@@ -1,4 +1,4 @@
-"""SimHash codes: the signs of sparse signed sums, sixteen dense rows at a time or one pass over a row's non-zeros."""
+"""SimHash codes: the signs of sparse signed sums, over sixteen dense rows at a time or a row's non-zeros."""
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
@@ -24,8 +24,8 @@ def simhash_rows(
 
 
 cdef void simhash_csr_row(
-    const int32_t *ids, const float *values, Py_ssize_t nnz, const int64_t *starts, const int32_t *entries,
-    Py_ssize_t K, Py_ssize_t L, float *sums, uint32_t *codes
+    const int32_t *ids, const float *values, Py_ssize_t nnz, const int64_t *starts,
+    const int32_t *entries, Py_ssize_t K, Py_ssize_t L, float *sums, uint32_t *codes
 ) noexcept nogil:
     """entries: 2 * projection + (sign < 0), those of coordinate j from starts[j] on; sums: (K * L,) scratch."""
     cdef Py_ssize_t i, e, table, k
@@ -52,6 +52,6 @@ def simhash_csr_rows(
     cdef Py_ssize_t row
     for row in prange(indptr.shape[0] - 1, nogil=True, schedule="static", num_threads=threads):
         simhash_csr_row(
-            &ids[0] + indptr[row], &values[0] + indptr[row], indptr[row + 1] - indptr[row], &starts[0], &entries[0],
-            K, codes.shape[1], &sums[threadid(), 0], &codes[row, 0]
+            &ids[0] + indptr[row], &values[0] + indptr[row], indptr[row + 1] - indptr[row], &starts[0],
+            &entries[0], K, codes.shape[1], &sums[threadid(), 0], &codes[row, 0]
         )

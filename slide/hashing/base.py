@@ -27,20 +27,20 @@ def aligned(threads, length, dtype):
 
 
 class HashFamily:
-    """L codes of K hashes each for a row of `dim` float32 coordinates; similar rows get equal codes more often.
+    """L codes of K hashes each for a row of `dim` float32 coordinates; similar rows share more codes.
 
     dim, K, L : int
         Width of a row; hashes in a code; codes (tables) a row. All at least 1.
     seed : int
         0..2**64-1. Everything random follows from it: two families of equal `config()` give equal codes.
 
-    `bits_per_hash` bits hold one hash, so a code is below 2**(K * bits_per_hash), and the first of its K hashes is in
-    the highest bits. Raises ValueError where K * bits_per_hash is above 31.
+    `bits_per_hash` bits hold one hash, so a code is below 2**(K * bits_per_hash), and the first of its K
+    hashes is in the highest bits. Raises ValueError where K * bits_per_hash is above 31.
 
     `threads` (None: every CPU) is how many threads `codes` may use; the codes do not depend on it.
 
-    A family implements `_codes_dense`, `_codes_sparse`, `codes_reference`, `similarity` and `collision_probability`,
-    and names its own options in `options`. Pickling keeps `config()` alone.
+    A family implements `_codes_dense`, `_codes_sparse`, `codes_reference`, `similarity` and
+    `collision_probability`, and names its own options in `options`. Pickling keeps `config()` alone.
     """
 
     name = ""
@@ -53,10 +53,10 @@ class HashFamily:
         self.L = check_integer("L", L, 1, 2**24)
         self.seed = check_integer("seed", seed, 0, 2**64 - 1)
         self.threads = None
-        if self.K * self.bits_per_hash > MAX_CODE_BITS:
+        if self.code_bits > MAX_CODE_BITS:
             raise ValueError(
-                f"K: found {K} hashes of {self.bits_per_hash} bits = {self.K * self.bits_per_hash} bits a code, "
-                f"expected at most {MAX_CODE_BITS} bits"
+                f"K: found {K} hashes of {self.bits_per_hash} bits, {self.code_bits} bits a code, "
+                f"expected at most {MAX_CODE_BITS}"
             )
 
     def config(self):
@@ -70,7 +70,8 @@ class HashFamily:
         self.__init__(**state)
 
     def __repr__(self):
-        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in self.config().items())})"
+        options = ", ".join(f"{key}={value!r}" for key, value in self.config().items())
+        return f"{type(self).__name__}({options})"
 
     @property
     def code_bits(self):
@@ -78,7 +79,7 @@ class HashFamily:
         return self.K * self.bits_per_hash
 
     def codes(self, rows):
-        """(n, L) uint32 codes of rows (n, dim): a dense array or SciPy CSR, of any real dtype, read as float32.
+        """(n, L) uint32 codes of rows (n, dim): a dense array or SciPy CSR, read as float32.
 
         NaN gives some defined code. Raises ValueError where rows are not two-dimensional or not `dim` wide.
         """
@@ -141,5 +142,5 @@ class HashFamily:
         return self.collision_probability(similarity) ** self.K
 
     def retrieval_probability(self, similarity):
-        """1 - (1 - p**K)**L: the probability that they share one in any of the L tables (MLSys 2020, section 2)."""
+        """1 - (1 - p**K)**L: that they share one in any of the L tables (MLSys 2020, section 2)."""
         return 1 - (1 - self.bucket_probability(similarity)) ** self.L

@@ -5,41 +5,25 @@ import numpy as np
 from slide import reference
 from slide._kernels import hashing_wta as kernel
 from slide.hashing.base import aligned
-from slide.hashing.wta import WTA, agreement, choose_ratio
-
-
-def invert_bins(bins, dim):
-    """(dim, permutations) int64 slots bin << bits | position, -1 outside every bin, and bits."""
-    n_bins, width = bins.shape
-    bits = max(1, (width - 1).bit_length())
-    a_permutation = dim // width
-    slots = np.full((dim, -(-n_bins // a_permutation)), -1, np.int64)
-    which, positions = np.divmod(np.arange(bins.size, dtype=np.int64), width)
-    slots[bins.ravel(), which // a_permutation] = which << bits | positions
-    return slots, bits
-
-
-def one_side_empty(n_x, n_y, n_union, dim, width):
-    """Probabilities that a random bin holds none of either set, and that it holds some of just one."""
-    both = choose_ratio(dim - n_union, dim, width)
-    return both, choose_ratio(dim - n_x, dim, width) + choose_ratio(dim - n_y, dim, width) - 2 * both
+from slide.hashing.bins import agreement, empty_odds, invert_bins
+from slide.hashing.wta import WTA
 
 
 class DWTA(WTA):
     """WTA over the non-zero coordinates: a coordinate that is exactly 0 (or NaN or -inf) is absent.
 
-    Chen & Shrivastava, "Densified winner take all hashing for sparse datasets" (UAI 2018). One pass over the non-zeros
-    updates the bin of each in every permutation. A bin without a non-zero coordinate takes the code of the first
-    non-empty bin among random ones, drawn by 2-universal hashing of (bin, attempt); after 64 attempts the next ones in
-    turn. A row without any filled bin codes as 0.
+    Chen & Shrivastava, "Densified winner take all hashing for sparse datasets" (UAI 2018). One pass over the
+    non-zeros updates the bin of each in every permutation. A bin without a non-zero coordinate takes the code
+    of the first non-empty bin among random ones, drawn by 2-universal hashing of (bin, attempt); after 64
+    attempts the next ones in turn. A row without any filled bin codes as 0.
 
-    Dense rows follow the same rule: one without zeros codes as WTA codes it, and the zeros of a ReLU's output are
-    absent, where WTA would let them win over nothing. Bins should seldom be empty: with very sparse rows choose a
-    `bin_size` near dim / non-zeros, or more.
+    Dense rows follow the same rule: one without zeros codes as WTA codes it, and the zeros of a ReLU's output
+    are absent, where WTA would let them win over nothing. Bins should seldom be empty: with very sparse rows
+    choose a `bin_size` near dim / non-zeros, or more.
 
-    The similarity is (a + e / bin_size) / (1 - o), of probabilities over random bins: a, that both rows have their
-    largest non-zero at the same place; e, that just one row is absent from the bin and so borrows a code, right by
-    chance; o, that both are, and so look on together. Without zeros it is WTA's.
+    The similarity is (a + e / bin_size) / (1 - o), of probabilities over random bins: a, that both rows have
+    their largest non-zero at the same place; e, that just one row is absent from the bin and so borrows a
+    code, right by chance; o, that both are, and so look on together. Without zeros it is WTA's.
     """
 
     name = "dwta"
@@ -51,8 +35,9 @@ class DWTA(WTA):
 
     def _codes_dense(self, rows, codes, threads):
         kernel.dwta_rows(
-            rows, self._bins, self.K, self.bits_per_hash, self._a, self._b, codes, *self._scratch(threads), threads
-        )
+            rows, self._bins, self.K, self.bits_per_hash, self._a, self._b, codes,
+            *self._scratch(threads), threads,
+        )  # fmt: skip
 
     def _codes_sparse(self, indptr, ids, values, codes, threads):
         if self._slots is None:
@@ -72,7 +57,7 @@ class DWTA(WTA):
         x, y = (np.asarray(v, np.float32) for v in (x, y))
         x, y = (np.where((v == 0) | np.isnan(v), -np.inf, v) for v in (x, y))
         in_x, in_y = x > -np.inf, y > -np.inf
-        both, one = one_side_empty(in_x.sum(), in_y.sum(), (in_x | in_y).sum(), self.dim, self.width)
+        both, one = empty_odds(in_x.sum(), in_y.sum(), (in_x | in_y).sum(), self.dim, self.width)
         if not (in_x | in_y).any():
             return 1.0
         share = agreement(x, y, np.flatnonzero(in_x & in_y), self.width)

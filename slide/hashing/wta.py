@@ -5,53 +5,22 @@ import numpy as np
 from slide import reference
 from slide._kernels import hashing_wta as kernel
 from slide.hashing.base import MAX_DIM, HashFamily, aligned, check_integer
-
-
-def cut_permutations(family, width, n_bins):
-    """(n_bins, width) int32 coordinates: random permutations of 0..dim-1, each cut in dim // width bins."""
-    a_permutation = family.dim // width
-    bins = np.empty((-(-n_bins // a_permutation), a_permutation, width), np.int32)
-    for p in range(len(bins)):
-        order = np.argsort(family._random(0, p, family.dim), kind="stable")
-        bins[p] = order[: a_permutation * width].reshape(a_permutation, width)
-    return bins.reshape(-1, width)[:n_bins].copy()
-
-
-def choose_ratio(n, dim, width):
-    """C(n, width) / C(dim, width), elementwise in n: that a random bin lies within n given coordinates."""
-    n = np.asarray(n, np.float64)[..., None]
-    steps = np.arange(width)
-    return np.prod(np.maximum(n - steps, 0) / (dim - steps), axis=-1)
-
-
-def agreement(x, y, candidates, width):
-    """The share of width-subsets of the coordinates that one of `candidates` wins in x and in y.
-
-    Candidate i is beaten by none of the `lower` coordinates, smaller in both, and by each of the `tied` ones (equal in
-    one or both, larger in neither) where that one comes first in the bin, a random order:
-    sum over t of C(lower, width-1-t) C(tied, t) / (t+1) = (C(lower+tied+1, width) - C(lower, width)) / (tied+1).
-    """
-    share = 0.0
-    for i in candidates:
-        lower = np.count_nonzero((x < x[i]) & (y < y[i]))
-        tied = np.count_nonzero((x <= x[i]) & (y <= y[i])) - lower - 1
-        ratios = choose_ratio([lower + tied + 1, lower], len(x), width)
-        share += (ratios[0] - ratios[1]) / (tied + 1)
-    return float(min(share, 1.0))
+from slide.hashing.bins import agreement, cut_permutations
 
 
 class WTA(HashFamily):
     """One hash: the position of the largest of `bin_size` random coordinates; the first of equals.
 
-    Yagnik et al., "The power of comparative reasoning" (ICCV 2011), with MLSys 2020's saving: permutations of all
-    coordinates are cut in bins, dim // bin_size of them each, so K L hashes take K L bin_size / dim permutations where
-    bin_size divides dim; coordinates that are left over sit that permutation out. A row narrower than a bin is one bin.
+    Yagnik et al., "The power of comparative reasoning" (ICCV 2011), with MLSys 2020's saving: permutations of
+    all coordinates are cut in bins, dim // bin_size of them each, so K L hashes take K L bin_size / dim
+    permutations where bin_size divides dim; coordinates that are left over sit that permutation out. A row
+    narrower than a bin is one bin.
 
     bin_size : int
         Coordinates in a bin, 8 by default: a hash takes ceil(log2(bin_size)) bits.
 
-    The similarity is the share of the bin_size-subsets of the coordinates in which both vectors have their largest
-    coordinate at the same place. NaN and -inf never win.
+    The similarity is the share of the bin_size-subsets of the coordinates in which both vectors have their
+    largest coordinate at the same place. NaN and -inf never win.
     """
 
     name = "wta"
