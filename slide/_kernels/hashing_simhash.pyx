@@ -1,0 +1,57 @@
+"""SimHash codes: the signs of sparse signed sums, over sixteen dense rows at a time or a row's non-zeros."""
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport int32_t, int64_t, uint32_t
+
+from slide._kernels.hashing cimport LANES, fill_block, negate_block, simhash_lanes, store_codes
+
+
+def simhash_rows(
+    const float[:, ::1] rows, const int32_t[:, :, ::1] terms, Py_ssize_t K, uint32_t[:, ::1] codes,
+    float[:, ::1] blocks, uint32_t[:, ::1] lanes, int threads
+):
+    """blocks: (threads, 32 dim) and lanes: (threads, 16 L), rows aligned to 64 bytes."""
+    cdef Py_ssize_t n = rows.shape[0], dim = rows.shape[1], L = codes.shape[1]
+    cdef Py_ssize_t block, first, live
+    cdef int me
+    for block in prange((n + LANES - 1) // LANES, nogil=True, schedule="static", num_threads=threads):
+        me = threadid()
+        first = block * LANES
+        live = min(<Py_ssize_t>LANES, n - first)
+        fill_block(&rows[first, 0], live, dim, 2, &blocks[me, 0])
+        negate_block(dim, &blocks[me, 0])
+        simhash_lanes(&blocks[me, 0], &terms[0, 0, 0], terms.shape[1], K, L, &lanes[me, 0])
+        store_codes(&lanes[me, 0], live, L, &codes[first, 0])
+
+
+cdef void simhash_csr_row(
+    const int32_t *ids, const float *values, Py_ssize_t nnz, const int64_t *starts,
+    const int32_t *entries, Py_ssize_t K, Py_ssize_t L, float *sums, uint32_t *codes
+) noexcept nogil:
+    """entries: 2 * projection + (sign < 0), those of coordinate j from starts[j] on; sums: (K * L,) scratch."""
+    cdef Py_ssize_t i, e, table, k
+    cdef float value
+    cdef uint32_t code
+    for i in range(K * L):
+        sums[i] = 0
+    for i in range(nnz):
+        value = values[i]
+        for e in range(starts[ids[i]], starts[ids[i] + 1]):
+            sums[entries[e] >> 1] += -value if entries[e] & 1 else value
+    for table in range(L):
+        code = 0
+        for k in range(K):
+            code = (code << 1) | <uint32_t>(sums[table * K + k] > 0)
+        codes[table] = code
+
+
+def simhash_csr_rows(
+    const int64_t[::1] indptr, const int32_t[::1] ids, const float[::1] values, const int64_t[::1] starts,
+    const int32_t[::1] entries, Py_ssize_t K, uint32_t[:, ::1] codes, float[:, ::1] sums, int threads
+):
+    """sums: (threads, K L)."""
+    cdef Py_ssize_t row
+    for row in prange(indptr.shape[0] - 1, nogil=True, schedule="static", num_threads=threads):
+        simhash_csr_row(
+            &ids[0] + indptr[row], &values[0] + indptr[row], indptr[row + 1] - indptr[row], &starts[0],
+            &entries[0], K, codes.shape[1], &sums[threadid(), 0], &codes[row, 0]
+        )

@@ -1,0 +1,146 @@
+"""What a hash family is: the contract that the index, and outsiders' own families, rely on."""
+
+import numpy as np
+import scipy.sparse
+
+from slide import reference
+from slide.threads import check_threads
+
+LANES = 16
+MAX_CODE_BITS = 31
+MAX_DIM = 2**30
+
+
+def check_integer(name, value, low, high):
+    """`value` as an int in low..high, or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
+        raise ValueError(f"{name}: found {value!r}, expected an integer from {low} to {high}")
+    return int(value)
+
+
+def aligned(threads, length, dtype):
+    """(threads, length) scratch of a 4-byte dtype whose rows start at multiples of 64 bytes."""
+    length = -(-length // LANES) * LANES
+    raw = np.empty(threads * length + LANES, dtype)
+    start = -raw.ctypes.data % 64 // raw.itemsize
+    return raw[start : start + threads * length].reshape(threads, length)
+
+
+class HashFamily:
+    """L codes of K hashes each for a row of `dim` float32 coordinates; similar rows share more codes.
+
+    dim, K, L : int
+        Width of a row; hashes in a code; codes (tables) a row. All at least 1.
+    seed : int
+        0..2**64-1. Everything random follows from it: two families of equal `config()` give equal codes.
+
+    `bits_per_hash` bits hold one hash, so a code is below 2**(K * bits_per_hash), and the first of its K
+    hashes is in the highest bits. Raises ValueError where K * bits_per_hash is above 31.
+
+    `threads` (None: every CPU) is how many threads `codes` may use; the codes do not depend on it.
+
+    A family implements `_codes_dense`, `_codes_sparse`, `codes_reference`, `similarity` and
+    `collision_probability`, and names its own options in `options`. Pickling keeps `config()` alone.
+    """
+
+    name = ""
+    bits_per_hash = 1
+    options = ()
+
+    def __init__(self, dim, K, L, seed=0):
+        self.dim = check_integer("dim", dim, 1, MAX_DIM)
+        self.K = check_integer("K", K, 1, MAX_CODE_BITS)
+        self.L = check_integer("L", L, 1, 2**24)
+        self.seed = check_integer("seed", seed, 0, 2**64 - 1)
+        self.threads = None
+        if self.code_bits > MAX_CODE_BITS:
+            raise ValueError(
+                f"K: found {K} hashes of {self.bits_per_hash} bits, {self.code_bits} bits a code, "
+                f"expected at most {MAX_CODE_BITS}"
+            )
+
+    def config(self):
+        """The constructor's keywords that make this family again."""
+        return {name: getattr(self, name) for name in ("dim", "K", "L", "seed", *self.options)}
+
+    def __getstate__(self):
+        return self.config()
+
+    def __setstate__(self, state):
+        self.__init__(**state)
+
+    def __repr__(self):
+        options = ", ".join(f"{key}={value!r}" for key, value in self.config().items())
+        return f"{type(self).__name__}({options})"
+
+    @property
+    def code_bits(self):
+        """Bits of a code: a table has 2**code_bits buckets."""
+        return self.K * self.bits_per_hash
+
+    def codes(self, rows):
+        """(n, L) uint32 codes of rows (n, dim): a dense array or SciPy CSR, read as float32.
+
+        NaN gives some defined code. Raises ValueError where rows are not two-dimensional or not `dim` wide.
+        """
+        rows = self._check_rows(rows)
+        codes = np.empty((rows.shape[0], self.L), np.uint32)
+        if not len(codes):
+            return codes
+        threads = min(check_threads(self.threads), -(-len(codes) // LANES))
+        if not scipy.sparse.issparse(rows):
+            self._codes_dense(rows, codes, threads)
+        elif rows.nnz:
+            ids = rows.indices.astype(np.int32, copy=False)
+            self._codes_sparse(rows.indptr.astype(np.int64), ids, rows.data, codes, threads)
+        else:
+            codes[:] = self.codes(np.zeros((1, self.dim), np.float32))
+        return codes
+
+    def codes_reference(self, rows):
+        """What `codes` returns, computed by `slide.reference`: plain NumPy, slow, the tests' oracle."""
+        rows = self._check_rows(rows)
+        return self._codes_reference(rows.toarray() if scipy.sparse.issparse(rows) else rows)
+
+    def _check_rows(self, rows):
+        """rows as C-contiguous float32, or as CSR in canonical form with float32 values."""
+        sparse = scipy.sparse.issparse(rows)
+        rows = rows.tocsr() if sparse else np.asarray(rows)
+        if rows.ndim != 2 or rows.shape[1] != self.dim:
+            raise ValueError(f"rows: found shape {rows.shape}, expected (n, {self.dim})")
+        if not sparse:
+            return np.ascontiguousarray(rows, np.float32)
+        if not rows.has_canonical_format:
+            rows = rows.copy()
+            rows.sum_duplicates()
+        return rows.astype(np.float32, copy=False)
+
+    def _random(self, stream, index, n):
+        """n random uint64 for (family, seed, stream, index)."""
+        tag = int.from_bytes(self.name.encode()[:6], "little") << 8 | stream
+        return reference.draw(reference.key(self.seed, tag, index), np.arange(n))
+
+    def _codes_dense(self, rows, codes, threads):
+        raise NotImplementedError
+
+    def _codes_sparse(self, indptr, ids, values, codes, threads):
+        raise NotImplementedError
+
+    def _codes_reference(self, rows):
+        raise NotImplementedError
+
+    def similarity(self, x, y):
+        """The similarity, 0..1 or -1..1, of two vectors (dim,) that this family's codes follow."""
+        raise NotImplementedError
+
+    def collision_probability(self, similarity):
+        """The probability that one hash (K=1) agrees on two rows of that similarity; elementwise."""
+        raise NotImplementedError
+
+    def bucket_probability(self, similarity):
+        """p**K: the probability that two rows share a bucket in one table."""
+        return self.collision_probability(similarity) ** self.K
+
+    def retrieval_probability(self, similarity):
+        """1 - (1 - p**K)**L: that they share one in any of the L tables (MLSys 2020, section 2)."""
+        return 1 - (1 - self.bucket_probability(similarity)) ** self.L

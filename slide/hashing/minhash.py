@@ -1,0 +1,74 @@
+"""MinHash: the top coordinates as a set; follows the Jaccard similarity of the sets."""
+
+import numpy as np
+
+from slide import reference
+from slide._kernels import hashing_minhash as kernel
+from slide.hashing.base import MAX_DIM, HashFamily, aligned, check_integer
+from slide.hashing.bins import cut_permutations, invert_bins
+
+
+class MinHash(HashFamily):
+    """One hash: a few random bits of the first member of the row's set in a random bin of coordinates.
+
+    MLSys 2020, appendix on hash functions: a row becomes the set of its `top_k` largest coordinates, found
+    with a heap, and the set is hashed by densified one permutation hashing (Shrivastava & Li, UAI 2014;
+    borrowing by 2-universal hashing as in Shrivastava, ICML 2017). A coordinate that is exactly 0 or NaN is
+    never a member, so a row with fewer others has a smaller set; of equal values the lower coordinate is
+    taken first. A row with no member codes as 0.
+
+    top_k : int or None
+        Members of a row's set. None: 30 as in the released code, or a quarter of a narrow row.
+    bits : int
+        1..8, bits of a hash. The place of the member is replaced by that many random bits, as in b-bit
+        minwise hashing (Li & König, WWW 2010), so that codes stay short and even.
+
+    Differs from the paper: bins hold 2 dim / top_k coordinates, so that most hold a member; as one
+    permutation has fewer bins than K L, several are used.
+
+    Two sets of Jaccard similarity J agree with probability J + (1 - J) / 2**bits.
+    """
+
+    name = "minhash"
+    options = ("top_k", "bits")
+
+    def __init__(self, dim, K, L, seed=0, top_k=None, bits=3):
+        self.bits = self.bits_per_hash = check_integer("bits", bits, 1, 8)
+        super().__init__(dim, K, L, seed)
+        default = min(30, max(1, self.dim // 4))
+        self.top_k = default if top_k is None else check_integer("top_k", top_k, 1, MAX_DIM)
+        width, n_bins = max(1, min(self.dim, -(-2 * self.dim // self.top_k))), self.K * self.L
+        self._bins = cut_permutations(self, width, n_bins)
+        self._slots = invert_bins(self._bins, self.dim)
+        draws = (self._random(1, hash_, width) >> np.uint64(64 - self.bits) for hash_ in range(n_bins))
+        self._labels = np.array([draw.astype(np.uint8) for draw in draws])
+        self._a, self._b = (int(value) for value in self._random(2, 0, 2))
+
+    def _settings(self, threads):
+        n_members = min(self.top_k, self.dim)
+        scratch = np.empty((threads, n_members), np.uint64), aligned(threads, self.K * self.L, np.int32)
+        return (*self._slots, self._labels, self.K, self.bits, self._a, self._b), scratch
+
+    def _codes_dense(self, rows, codes, threads):
+        settings, scratch = self._settings(threads)
+        kernel.minhash_rows(rows, *settings, codes, *scratch, threads)
+
+    def _codes_sparse(self, indptr, ids, values, codes, threads):
+        settings, scratch = self._settings(threads)
+        kernel.minhash_csr_rows(indptr, ids, values, *settings, codes, *scratch, threads)
+
+    def _codes_reference(self, rows):
+        return reference.minhash_rows(
+            rows, self.top_k, self._bins, self._labels, self.K, self.bits, self._a, self._b
+        )
+
+    def similarity(self, x, y):
+        """The Jaccard similarity of the sets; 1 of two empty ones."""
+        in_x, in_y = reference.top_coordinates(np.asarray([x, y], np.float32), self.top_k)
+        union = np.count_nonzero(in_x | in_y)
+        return float(np.count_nonzero(in_x & in_y) / union) if union else 1.0
+
+    def collision_probability(self, similarity):
+        """J + (1 - J) / 2**bits."""
+        similarity = np.asarray(similarity, np.float64)[()]
+        return similarity + (1 - similarity) / 2**self.bits
