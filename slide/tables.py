@@ -79,14 +79,14 @@ class HashTables:
         arrays = self.located, self.buckets, self.items, self._arrivals, self._folds
         return sum(array.nbytes for array in arrays)
 
-    def locate(self, codes) -> np.ndarray:
-        """uint32 (L, n): the bucket of each table for `codes` (n, L).
+    def locate(self, codes, threads: int | None = None) -> np.ndarray:
+        """uint32 (L, n): the bucket of each table for `codes` (n, L). threads: None is the tables' own number.
 
         Raises ValueError where codes is not an array of integers (n, L).
         """
         codes = self._check_codes(codes)
         located = np.empty((self.L, len(codes)), dtype=np.uint32)
-        locate_rows(codes, self._folds, self._shift, self._mask, located, self.threads)
+        locate_rows(codes, self._folds, self._shift, self._mask, located, threads or self.threads)
         return located
 
     def build(self, codes) -> None:
@@ -138,7 +138,7 @@ class HashTables:
         return {
             "mean": total / sizes.size,
             "max": int(sizes.max()),
-            "empty": 1 - float(np.count_nonzero(sizes)) / sizes.size,
+            "empty": 1 - int(np.count_nonzero(sizes)) / sizes.size,
             "held": total / (self.n_items * self.L),
         }
 

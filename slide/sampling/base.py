@@ -100,7 +100,7 @@ def locate(tables, codes, n_rows, group_size, n_neurons, threads):
         raise ValueError(f"{'tables' if tables is None else 'codes'}: found None, expected what the sampler probes")
     if tables.n_items != n_neurons:
         raise ValueError(f"tables: found {tables.n_items} items, expected n_neurons = {n_neurons}")
-    located = tables.locate(codes)
+    located = tables.locate(codes, threads)
     if located.shape[1] != n_rows:
         raise ValueError(f"codes: found {located.shape[1]} rows, expected n_rows = {n_rows}")
     bounds = np.empty(group_count(n_rows, group_size), dtype=np.int64)
