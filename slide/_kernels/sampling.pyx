@@ -1,0 +1,270 @@
+"""From buckets to active sets: one active set for each group of consecutive samples.
+
+A group's ids go to scratch[offsets[g]:], their number to sizes[g]; `compact_rows` makes CSR of it. `seen` (one bit a
+neuron) and `counts` are one row a thread, all zero before and after: a group clears what it set, nothing else.
+"""
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from slide._kernels.rng cimport below, draw, key
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__)
+    #define SLIDE_PREFETCH(address) __builtin_prefetch((const void *)(address), 0, 3)
+    #else
+    #define SLIDE_PREFETCH(address) ((void)0)
+    #endif
+    """
+    void SLIDE_PREFETCH(const void *address) noexcept nogil
+
+cdef enum:    # what a group's random numbers are for: one stream each
+    ORDER = 0
+    UNIFORM = 1
+    FILL = 2
+
+
+cdef inline bint mark(uint64_t* seen, int32_t item) noexcept nogil:
+    """Marks an item; True where it was not marked before."""
+    cdef uint64_t bit = <uint64_t>1 << (item & 63)
+    cdef bint new = (seen[item >> 6] & bit) == 0
+    seen[item >> 6] |= bit
+    return new
+
+
+cdef inline void unmark(uint64_t* seen, const int32_t* items, int64_t n) noexcept nogil:
+    cdef int64_t i
+    for i in range(n):
+        seen[items[i] >> 6] = 0
+
+
+def bound_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets, int64_t group_size,
+               int64_t[::1] bounds, int threads):
+    """bounds (groups,): the ids, repeats included, in the buckets of each group's samples."""
+    cdef int64_t g, i, t, n = located.shape[1], total
+    for g in prange(bounds.shape[0], nogil=True, schedule="static", num_threads=threads):
+        total = 0
+        for t in range(located.shape[0]):
+            for i in range(g * group_size, min(n, (g + 1) * group_size)):
+                total = total + buckets[t, located[t, i], 1]
+        bounds[g] = total
+
+
+def compact_rows(const int32_t[::1] scratch, const int64_t[::1] offsets, const int64_t[::1] indptr,
+                 int32_t[::1] ids):
+    """Moves each group's ids from its place in `scratch` to ids[indptr[g]:indptr[g + 1]]."""
+    cdef int64_t g
+    with nogil:
+        for g in range(indptr.shape[0] - 1):
+            if indptr[g + 1] > indptr[g]:
+                memcpy(&ids[indptr[g]], &scratch[offsets[g]], (indptr[g + 1] - indptr[g]) * sizeof(int32_t))
+
+
+cdef void shuffle_row(int32_t* order, int32_t n, uint64_t stream) noexcept nogil:
+    """A random order of 0..n-1 (Fisher and Yates)."""
+    cdef int32_t i, j, other
+    for i in range(n):
+        order[i] = i
+    for i in range(n - 1, 0, -1):
+        j = <int32_t>below(draw(stream, i), i + 1)
+        other = order[i]
+        order[i] = order[j]
+        order[j] = other
+
+
+cdef int64_t vanilla_row(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets,
+                         const int32_t[:, ::1] items, int64_t first, int64_t last, int64_t active,
+                         const int32_t* order, uint64_t* seen, int32_t* out) noexcept nogil:
+    cdef int64_t i, n_tables = located.shape[0], size = 0
+    cdef int32_t k, t, following
+    cdef uint32_t j, n
+    cdef const uint32_t* bucket
+    cdef const int32_t* slots
+    for k in range(n_tables):
+        t = order[k]
+        following = order[min(k + 1, n_tables - 1)]
+        for i in range(first, last):
+            bucket = &buckets[following, located[following, i], 0]
+            SLIDE_PREFETCH(&items[following, bucket[0]])
+            bucket = &buckets[t, located[t, i], 0]
+            slots = &items[t, bucket[0]]
+            n = bucket[1]
+            for j in range(n):
+                if mark(seen, slots[j]):
+                    out[size] = slots[j]
+                    size = size + 1
+                    if size == active:
+                        return size
+    return size
+
+
+def vanilla_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets, const int32_t[:, ::1] items,
+                 int64_t group_size, int64_t active, uint64_t seed, uint64_t step, const int64_t[::1] offsets,
+                 int32_t[:, ::1] order, uint64_t[:, ::1] seen, int32_t[::1] scratch, int64_t[::1] sizes,
+                 int threads):
+    """The ids of each group's buckets, tables in random order, until there are `active`."""
+    cdef int64_t g, n = located.shape[1]
+    cdef int me
+    for g in prange(sizes.shape[0], nogil=True, schedule="dynamic", num_threads=threads):
+        me = threadid()
+        sizes[g] = 0
+        if offsets[g + 1] > offsets[g]:
+            shuffle_row(&order[me, 0], <int32_t>located.shape[0], draw(key(seed, step, g), ORDER))
+            sizes[g] = vanilla_row(located, buckets, items, g * group_size, min(n, (g + 1) * group_size), active,
+                                   &order[me, 0], &seen[me, 0], &scratch[offsets[g]])
+            unmark(&seen[me, 0], &scratch[offsets[g]], sizes[g])
+
+
+cdef int64_t select_row(uint16_t* counts, uint32_t most, uint32_t* histogram, uint32_t m, int64_t active,
+                        int32_t* out, int64_t n) noexcept nogil:
+    """Keeps, in their order, the `active` ids of out[:n] with the highest counts of at least m; clears the counts."""
+    cdef int64_t i, size = 0, spare
+    cdef uint32_t c, count
+    for c in range(most + 1):
+        histogram[c] = 0
+    for i in range(n):
+        histogram[counts[out[i]]] += 1
+    c = most
+    spare = active
+    while c >= m and histogram[c] <= spare:
+        spare -= histogram[c]
+        c -= 1
+    # Counts above c are kept, and of count c the first `spare`.
+    if c < m:
+        c = m - 1
+        spare = 0
+    for i in range(n):
+        count = counts[out[i]]
+        counts[out[i]] = 0
+        if count > c or (count == c and spare > 0):
+            spare -= count == c
+            out[size] = out[i]
+            size = size + 1
+    return size
+
+
+cdef int64_t frequent_row(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets,
+                          const int32_t[:, ::1] items, int64_t first, int64_t last, uint32_t m, int64_t active,
+                          uint16_t* counts, uint32_t* histogram, int32_t* out) noexcept nogil:
+    cdef int64_t i, t, n_tables = located.shape[0], size = 0, following
+    cdef uint32_t j, n, count, most = 0
+    cdef const uint32_t* bucket
+    cdef const int32_t* slots
+    for t in range(n_tables):
+        following = min(t + 1, n_tables - 1)
+        for i in range(first, last):
+            bucket = &buckets[following, located[following, i], 0]
+            SLIDE_PREFETCH(&items[following, bucket[0]])
+            bucket = &buckets[t, located[t, i], 0]
+            slots = &items[t, bucket[0]]
+            n = bucket[1]
+            for j in range(n):
+                count = counts[slots[j]]
+                if count == 0:
+                    out[size] = slots[j]
+                    size = size + 1
+                count += count < 65535
+                counts[slots[j]] = <uint16_t>count
+                most = max(most, count)
+    return select_row(counts, most, histogram, m, active, out, size)
+
+
+def frequent_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets, const int32_t[:, ::1] items,
+                  int64_t group_size, uint32_t m, int64_t active, const int64_t[::1] offsets,
+                  uint16_t[:, ::1] counts, uint32_t[:, ::1] histograms, int32_t[::1] scratch, int64_t[::1] sizes,
+                  int threads):
+    """The `active` most frequent ids of each group's buckets among those found at least m times (m >= 1).
+
+    In the order in which they were first found, tables from 0; of equal counts the first found are kept.
+    Counts end at 65,535. histograms: (threads, 65536).
+    """
+    cdef int64_t g, n = located.shape[1]
+    cdef int me
+    for g in prange(sizes.shape[0], nogil=True, schedule="dynamic", num_threads=threads):
+        me = threadid()
+        sizes[g] = 0
+        if offsets[g + 1] > offsets[g]:
+            sizes[g] = frequent_row(located, buckets, items, g * group_size, min(n, (g + 1) * group_size), m, active,
+                                    &counts[me, 0], &histograms[me, 0], &scratch[offsets[g]])
+
+
+cdef int64_t fill_row(int32_t* out, int64_t size, int64_t target, int64_t n_neurons, uint64_t* seen,
+                      uint64_t stream) noexcept nogil:
+    """Appends uniformly drawn unseen ids to out[:size], all of which are marked, until there are `target`."""
+    cdef uint64_t i = 0
+    cdef int32_t item
+    if 2 * target <= n_neurons:
+        while size < target:
+            item = <int32_t>below(draw(stream, i), <uint32_t>n_neurons)
+            i += 1
+            if mark(seen, item):
+                out[size] = item
+                size = size + 1
+        return size
+    # Too few are unseen to find them by chance: selection sampling (Knuth, volume 2, algorithm S) over the unseen.
+    i = n_neurons - size
+    for item in range(<int32_t>n_neurons):
+        if size >= target:
+            break
+        if (seen[item >> 6] >> (item & 63)) & 1:
+            continue
+        if below(draw(stream, item), <uint32_t>i) < target - size:
+            seen[item >> 6] |= <uint64_t>1 << (item & 63)
+            out[size] = item
+            size = size + 1
+        i -= 1
+    return size
+
+
+def uniform_rows(int64_t active, int64_t n_neurons, uint64_t seed, uint64_t step, uint64_t[:, ::1] seen,
+                 int32_t[:, ::1] ids, int threads):
+    """ids (groups, active): distinct, uniformly drawn for each group."""
+    cdef int64_t g
+    cdef int me
+    for g in prange(ids.shape[0], nogil=True, schedule="dynamic", num_threads=threads):
+        me = threadid()
+        fill_row(&ids[g, 0], 0, active, n_neurons, &seen[me, 0], draw(key(seed, step, g), UNIFORM))
+        unmark(&seen[me, 0], &ids[g, 0], active)
+
+
+cdef int64_t complete_row(const int32_t* labels, int64_t n_labels, const int32_t* retrieved, int64_t n_retrieved,
+                          int64_t minimum, int64_t n_neurons, uint64_t stream, uint64_t* seen, int32_t* places,
+                          int32_t* slots, int32_t* out) noexcept nogil:
+    cdef int64_t i, size = 0
+    for i in range(n_labels):
+        if mark(seen, labels[i]):
+            places[labels[i]] = <int32_t>size
+            out[size] = labels[i]
+            size = size + 1
+        slots[i] = places[labels[i]]
+    for i in range(n_retrieved):
+        if mark(seen, retrieved[i]):
+            out[size] = retrieved[i]
+            size = size + 1
+    size = fill_row(out, size, minimum, n_neurons, seen, stream)
+    unmark(seen, out, size)
+    return size
+
+
+def complete_rows(const int64_t[::1] indptr, const int32_t[::1] ids, const int64_t[::1] labels_indptr,
+                  const int32_t[::1] labels_ids, int64_t group_size, int64_t minimum, int64_t n_neurons,
+                  uint64_t seed, uint64_t step, const int64_t[::1] offsets, uint64_t[:, ::1] seen,
+                  int32_t[:, ::1] places, int32_t[::1] label_slots, int32_t[::1] scratch, int64_t[::1] sizes,
+                  int threads):
+    """Each group's labels, then what was retrieved, then uniform draws until there are `minimum` ids.
+
+    places: (threads, n_neurons), any content. label_slots: the place of each label entry in its group's set.
+    """
+    cdef int64_t g, first, last, n = labels_indptr.shape[0] - 1
+    cdef int me
+    for g in prange(sizes.shape[0], nogil=True, schedule="dynamic", num_threads=threads):
+        me = threadid()
+        sizes[g] = 0
+        if offsets[g + 1] > offsets[g]:
+            first = labels_indptr[min(n, g * group_size)]
+            last = labels_indptr[min(n, (g + 1) * group_size)]
+            sizes[g] = complete_row(&labels_ids[0] + first, last - first, &ids[0] + indptr[g],
+                                    indptr[g + 1] - indptr[g], minimum, n_neurons,
+                                    draw(key(seed, step, g), FILL), &seen[me, 0], &places[me, 0],
+                                    &label_slots[0] + first, &scratch[offsets[g]])

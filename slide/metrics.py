@@ -1,0 +1,117 @@
+"""Ranking metrics of extreme classification, as the XMC repository's scripts define them; all are fractions, not percent.
+
+Everywhere: Y_true is a label indicator matrix (n, labels), any scipy sparse or dense 2-D array; top_ids int (n, >= k) are
+the predicted labels, best first, padded with -1, which counts as wrong, as does a label's second occurrence in a row. A row
+without true labels counts as zero in the mean.
+
+Raised everywhere: ValueError where shapes do not fit together, an id is not in -1..labels-1, or k is not in
+1..top_ids.shape[1].
+"""
+
+import numpy as np
+
+from slide.rows import SparseRows, as_label_rows
+
+
+def precision_at_k(Y_true, top_ids, k: int) -> float:
+    """P@k: the mean share of true labels among the first k."""
+    labels, top_ids = _check(Y_true, top_ids, k)
+    return float(_hits(labels, top_ids, k).mean()) if len(labels) else 0.0
+
+
+def ndcg_at_k(Y_true, top_ids, k: int) -> float:
+    """nDCG@k: hits weighted by 1 / log2(rank + 1), over the same sum for the row's best attainable ranking."""
+    labels, top_ids = _check(Y_true, top_ids, k)
+    gains = 1 / np.log2(np.arange(k) + 2)
+    best = np.concatenate([[1.0], np.cumsum(gains)])[np.minimum(np.diff(labels.indptr), k)]
+    return float((_hits(labels, top_ids, k) @ gains / best).mean()) if len(labels) else 0.0
+
+
+def psp_at_k(Y_true, top_ids, propensities, k: int) -> float:
+    """PSP@k: hits weighted by 1 / propensity of their label, summed over all rows, over the best attainable such sum.
+
+    propensities : float (labels,), positive. Jain, Prabhu & Varma 2016. 0 where no row has a label.
+    """
+    labels, top_ids = _check(Y_true, top_ids, k)
+    weights = _inverse(propensities, labels.shape[1])
+    gained = (_hits(labels, top_ids, k) * weights[top_ids[:, :k]]).sum()
+    per_label = weights[labels.ids]
+    row_of = np.repeat(np.arange(len(labels)), np.diff(labels.indptr))
+    order = np.lexsort((-per_label, row_of))
+    rank = np.arange(len(order)) - np.repeat(labels.indptr[:-1], np.diff(labels.indptr))
+    attainable = per_label[order][rank < k].sum()
+    return float(gained / attainable) if attainable else 0.0
+
+
+def propensities(Y_train, A: float = 0.55, B: float = 1.5) -> np.ndarray:
+    """float64 (labels,): p_l = 1 / (1 + C (N_l + B)^-A) with C = (log N - 1)(B + 1)^A (Jain, Prabhu & Varma 2016).
+
+    N is the number of training rows and N_l that of rows with label l. A, B: 0.6, 2.6 for the Amazon sets; 0.5, 0.4 for
+    WikiLSHTC-325K; 0.55, 1.5 otherwise.
+
+    Raises ValueError where there are fewer than 3 rows, for which C is negative, or B is not above 0.
+    """
+    labels = as_label_rows(Y_train, name="Y_train")
+    if len(labels) < 3:
+        raise ValueError(f"Y_train: found {len(labels)} rows, expected at least 3")
+    if not (np.isfinite(A) and np.isfinite(B) and B > 0):
+        raise ValueError(f"A, B: found {A}, {B}, expected finite numbers, B above 0")
+    counts = np.bincount(labels.ids, minlength=labels.shape[1])
+    return 1 / (1 + (np.log(len(labels)) - 1) * (B + 1) ** A * (counts + B) ** -A)
+
+
+def evaluate_topk(Y_true, top_ids, ks=(1, 3, 5), propensities=None) -> dict:
+    """{"P@1": ..., "nDCG@1": ..., ...} for each k; with propensities (labels,) "PSP@1" and so on too."""
+    labels = as_label_rows(Y_true, name="Y_true")
+    scores = {f"P@{k}": precision_at_k(labels, top_ids, k) for k in ks}
+    scores |= {f"nDCG@{k}": ndcg_at_k(labels, top_ids, k) for k in ks}
+    if propensities is not None:
+        scores |= {f"PSP@{k}": psp_at_k(labels, top_ids, propensities, k) for k in ks}
+    return scores
+
+
+def popularity_baseline(Y_train, Y_test, ks=(1, 3, 5)) -> dict:
+    """{"P@1": ...} of the prediction that ignores the input: the most frequent training labels, smaller id first."""
+    train = as_label_rows(Y_train, name="Y_train")
+    test = as_label_rows(Y_test, n_labels=train.shape[1], name="Y_test")
+    counts = np.bincount(train.ids, minlength=train.shape[1])
+    top = np.full(max(ks), -1)
+    order = np.argsort(-counts, kind="stable")[: len(top)]
+    top[: len(order)] = order
+    top_ids = np.broadcast_to(top, (len(test), len(top)))
+    return {f"P@{k}": precision_at_k(test, top_ids, k) for k in ks}
+
+
+def _check(Y_true, top_ids, k):
+    labels = as_label_rows(Y_true, name="Y_true")
+    top_ids = np.asarray(top_ids)
+    if top_ids.ndim != 2 or len(top_ids) != len(labels) or top_ids.dtype.kind not in "iu":
+        found = f"{top_ids.dtype} of shape {top_ids.shape}"
+        raise ValueError(f"top_ids: found {found}, expected integers ({len(labels)}, at least k)")
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= top_ids.shape[1]:
+        raise ValueError(f"k: found {k!r}, expected an integer from 1 to top_ids.shape[1] = {top_ids.shape[1]}")
+    if top_ids.size and not (-1 <= top_ids.min() and top_ids.max() < labels.shape[1]):
+        found = f"{top_ids.min()} to {top_ids.max()}"
+        raise ValueError(f"top_ids: found ids {found}, expected -1 to {labels.shape[1] - 1}")
+    return labels, top_ids
+
+
+def _hits(labels: SparseRows, top_ids, k):
+    """bool (n, k): whether each prediction is a true label that the row has not named before."""
+    top_ids = top_ids[:, :k].astype(np.int64)
+    n, width = labels.shape
+    row_of = np.repeat(np.arange(n), np.diff(labels.indptr))
+    true = row_of * width + labels.ids
+    wanted = np.arange(n)[:, None] * width + top_ids
+    where = np.minimum(np.searchsorted(true, wanted), max(len(true) - 1, 0))
+    hits = (top_ids >= 0) & (true[where] == wanted if len(true) else False)
+    for j in range(1, k):
+        hits[:, j] &= (top_ids[:, :j] != top_ids[:, j : j + 1]).all(axis=1)
+    return hits
+
+
+def _inverse(propensities, n_labels):
+    propensities = np.asarray(propensities, dtype=np.float64)
+    if propensities.shape != (n_labels,) or not (propensities > 0).all():
+        raise ValueError(f"propensities: found shape {propensities.shape}, expected ({n_labels},), all above 0")
+    return 1 / propensities

@@ -1,0 +1,190 @@
+"""The two currencies of the package, both CSR: rows of values and sets of active neurons.
+
+User input is validated here, once; everything behind takes these arrays as they are.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+INT32_MAX = np.iinfo(np.int32).max
+
+
+@dataclass(frozen=True)
+class ActiveSet:
+    """The neurons of each group of samples, unique within a group, in the order in which they were retrieved.
+
+    indptr : int64 (groups + 1,); group g has ids[indptr[g]:indptr[g + 1]].
+    ids : int32 (indptr[-1],).
+    """
+
+    indptr: np.ndarray
+    ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def __getitem__(self, group: int) -> np.ndarray:
+        """The ids of one group, a view."""
+        if not 0 <= group < len(self):
+            raise IndexError(f"group: found {group}, expected 0 to {len(self) - 1}")
+        return self.ids[self.indptr[group] : self.indptr[group + 1]]
+
+
+@dataclass(frozen=True)
+class SparseRows:
+    """A sparse matrix by rows; ids ascend within a row and no stored value is zero.
+
+    indptr : int64 (rows + 1,); ids : int32 (nnz,), the columns; values : float32 (nnz,); shape : (rows, columns).
+    """
+
+    indptr: np.ndarray
+    ids: np.ndarray
+    values: np.ndarray
+    shape: tuple[int, int]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def take(self, rows) -> "SparseRows":
+        """The given rows in the given order: a slice of step 1 (views of ids and values) or an array of row numbers.
+
+        Raises IndexError where a number is not in 0..len(self) - 1.
+        """
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            if step == 1:
+                stop = max(start, stop)
+                a, b = self.indptr[start], self.indptr[stop]
+                indptr = self.indptr[start : stop + 1] - a
+                return SparseRows(indptr, self.ids[a:b], self.values[a:b], (stop - start, self.shape[1]))
+            rows = np.arange(start, stop, step)
+        rows = np.asarray(rows, dtype=np.int64).reshape(-1)
+        if len(rows) and not (0 <= rows.min() and rows.max() < len(self)):
+            raise IndexError(f"rows: found {rows.min()} to {rows.max()}, expected 0 to {len(self) - 1}")
+        indptr, where = gather_slices(self.indptr[rows], self.indptr[rows + 1] - self.indptr[rows])
+        return SparseRows(indptr, self.ids[where], self.values[where], (len(rows), self.shape[1]))
+
+
+def gather_slices(starts, sizes):
+    """(indptr, where): the positions of the slices [starts[i], starts[i] + sizes[i]) one after the other, int64."""
+    indptr = offsets(sizes)
+    where = np.arange(indptr[-1]) + np.repeat(np.asarray(starts, np.int64) - indptr[:-1], sizes)
+    return indptr, where
+
+
+def offsets(sizes) -> np.ndarray:
+    """int64 (n + 1,): 0 and the running sums of `sizes` (n,)."""
+    indptr = np.zeros(len(sizes) + 1, dtype=np.int64)
+    np.cumsum(sizes, out=indptr[1:])
+    return indptr
+
+
+def as_sparse_rows(X, name: str = "X", n_columns: int | None = None) -> SparseRows:
+    """Validated rows of a scipy sparse matrix or of anything that NumPy reads as a 2-D array of real numbers.
+
+    Duplicate entries are summed and zeros dropped, so a matrix gives the same rows however it is stored. The
+    caller's object is never modified; a canonical CSR matrix of float32 and int32 is not copied.
+
+    Raises ValueError, naming `name`, where X is not 2-D, not real numbers, not finite in float32, or of a width
+    other than `n_columns` (None: any width up to 2**31 - 1), or where its indices are corrupt.
+    """
+    if isinstance(X, SparseRows):
+        _check_width(X.shape[1], name, n_columns)
+        return X
+    X = X if sparse.issparse(X) else _dense(X, name)
+    if X.ndim != 2:
+        raise ValueError(f"{name}: found {X.ndim} dimensions of shape {X.shape}, expected 2")
+    if X.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: found values of dtype {X.dtype}, expected real numbers")
+    _check_width(X.shape[1], name, n_columns)
+    if not sparse.issparse(X):
+        rows, columns = np.nonzero(X)
+        indptr, values = offsets(np.bincount(rows, minlength=X.shape[0])), X[rows, columns]
+    else:
+        indptr, columns, values = _canonical(X, name)
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(values, dtype=np.float32)
+    if not np.isfinite(values).all():
+        bad = values[~np.isfinite(values)][0]
+        raise ValueError(f"{name}: found {bad} (as float32), expected finite numbers")
+    if not values.all():
+        indptr, columns, values = _without_zeros(indptr, columns, values)
+    return SparseRows(
+        np.ascontiguousarray(indptr, dtype=np.int64),
+        np.ascontiguousarray(columns, dtype=np.int32),
+        values,
+        (int(X.shape[0]), int(X.shape[1])),
+    )
+
+
+def as_label_rows(Y, n_rows: int | None = None, n_labels: int | None = None, name: str = "Y") -> SparseRows:
+    """The labels of each row from an indicator matrix: every entry that is not zero is a label. Values are 1.
+
+    Raises ValueError as `as_sparse_rows`, and where Y has other than `n_rows` rows or `n_labels` columns
+    (None: any number).
+    """
+    rows = as_sparse_rows(Y, name, n_labels)
+    if n_rows is not None and len(rows) != n_rows:
+        raise ValueError(f"{name}: found {len(rows)} rows, expected {n_rows}")
+    if (rows.values == 1).all():
+        return rows
+    return SparseRows(rows.indptr, rows.ids, np.ones_like(rows.values), rows.shape)
+
+
+def _check_width(width, name, n_columns):
+    if n_columns is not None and width != n_columns:
+        raise ValueError(f"{name}: found {width} columns, expected {n_columns}")
+    if width > INT32_MAX:
+        raise ValueError(f"{name}: found {width} columns, expected at most {INT32_MAX}")
+
+
+def _dense(X, name):
+    try:
+        return np.asarray(X)
+    except ValueError as error:
+        raise ValueError(f"{name}: found {type(X).__name__}, expected a 2-D array of real numbers") from error
+
+
+def _canonical(X, name):
+    """(indptr, columns, values) of a sparse matrix, columns ascending and unique in a row."""
+    _check_structure(X, name)
+    X = X.tocsr()
+    indptr, columns, values = X.indptr, X.indices[: X.indptr[-1]], X.data[: X.indptr[-1]]
+    ascends = columns[1:] > columns[:-1]
+    ends = indptr[1:-1]
+    ascends[ends[(ends > 0) & (ends < len(columns))] - 1] = True
+    if ascends.all():
+        return indptr, columns, values
+    values = values.astype(np.float64 if values.dtype.kind != "f" else values.dtype)
+    copy = sparse.csr_array((values, columns.copy(), indptr.copy()), shape=X.shape)
+    copy.sum_duplicates()
+    return copy.indptr, copy.indices, copy.data
+
+
+def _check_structure(X, name):
+    """Looks at the index arrays alone: scipy's own full check prunes the object that it checks."""
+    if X.format in ("csr", "csc", "bsr"):
+        block = X.blocksize if X.format == "bsr" else (1, 1)
+        major, minor = (X.shape[0] // block[0], X.shape[1] // block[1])
+        if X.format == "csc":
+            major, minor = minor, major
+        indptr, n = X.indptr, min(len(X.indices), len(X.data))
+        if len(indptr) != major + 1 or indptr[0] != 0 or indptr[-1] > n or (np.diff(indptr) < 0).any():
+            raise ValueError(f"{name}: found a corrupt indptr, expected {major + 1} ascending offsets from 0 to {n}")
+        _check_range(X.indices[: indptr[-1]], minor, name)
+    elif X.format == "coo":
+        _check_range(X.row, X.shape[0], name)
+        _check_range(X.col, X.shape[1], name)
+
+
+def _check_range(ids, n, name):
+    if len(ids) and not (0 <= ids.min() and ids.max() < n):
+        bad = ids.min() if ids.min() < 0 else ids.max()
+        raise ValueError(f"{name}: found index {bad}, expected 0 to {n - 1}")
+
+
+def _without_zeros(indptr, columns, values):
+    kept = values != 0
+    return offsets(kept)[indptr], columns[kept], values[kept]

@@ -1,0 +1,153 @@
+"""The contract of samplers, and what training adds to what they retrieve."""
+
+import threading
+
+import numpy as np
+
+from slide._kernels.sampling import bound_rows, compact_rows, complete_rows
+from slide.rows import ActiveSet, offsets
+from slide.threads import check_threads
+
+_held = threading.local()
+
+
+class Sampler:
+    """Chooses the active neurons of a batch, one set for each group of consecutive samples.
+
+    active : the number of neurons a group (beta in the paper), an int of at least 1; None is no limit.
+
+    A sampler's attributes are its constructor's settings and nothing else: `type(s)(**vars(s))` is the same sampler.
+    Subclasses implement `sample`.
+
+    Raises ValueError where active is out of range.
+    """
+
+    needs_tables = True
+    """Whether `sample` reads hash tables and codes."""
+
+    dense = False
+    """Whether every neuron is always active, so that a layer may compute all of them without an active set."""
+
+    def __init__(self, active: int | None = None):
+        self.active = None if active is None else check_count("active", active)
+
+    def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
+        """The active set of each of the ceil(n_rows / group_size) groups; ids are unique within a group.
+
+        tables : slide.tables.HashTables over the n_neurons neurons, built; None where not `needs_tables`.
+        codes : uint32 (n_rows, L), the codes of the samples; None where not `needs_tables`.
+        group_size : samples a group, at least 1; the last group may be smaller. 1 is the paper's.
+        seed, step : ints of 0 to 2**64 - 1 that decide every random choice, together with the group's number.
+        threads : a positive int, or None for every CPU; the result is the same for any number.
+
+        Raises ValueError where an argument is not as said.
+        """
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({settings})"
+
+
+def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neurons, seed, step, threads=None):
+    """The active sets of training: (ActiveSet, label_slots int32 (labels,)).
+
+    A group's set is the union of its samples' labels in their order, then what was retrieved and is not yet in, then
+    uniformly drawn other neurons until there are min(minimum, n_neurons). Entry k of the label CSR stands at place
+    label_slots[k] of its group's set.
+
+    retrieved : ActiveSet of the batch's groups.
+    labels_indptr, labels_ids : the labels of each sample, int64 (n + 1,) and int32 (labels,), repeats allowed; both
+        None where there are none (inference).
+    group_size, seed, step, threads : as in `Sampler.sample`.
+    minimum : at least 0.
+
+    Differs from the paper, which leaves open whether true labels are active: here they always are, as in the released
+    code, which also fills small sets with random neurons.
+
+    Raises ValueError where sizes do not fit together or an id is not in 0..n_neurons-1.
+    """
+    threads = check_threads(threads)
+    group_size = check_count("group_size", group_size)
+    minimum = min(check_count("minimum", minimum, 0), n_neurons)
+    n_groups = len(retrieved)
+    if labels_indptr is None:
+        labels_indptr, labels_ids = np.zeros(n_groups * group_size + 1, np.int64), np.zeros(0, np.int32)
+    if len(labels_indptr) < 1 or group_count(len(labels_indptr) - 1, group_size) != n_groups:
+        raise ValueError(f"labels_indptr: found {len(labels_indptr) - 1} rows, "
+                         f"expected {n_groups} groups of {group_size} (the last may be smaller)")
+    if labels_indptr[0] != 0 or labels_indptr[-1] != len(labels_ids) or (np.diff(labels_indptr) < 0).any():
+        raise ValueError(f"labels_indptr: found {labels_indptr}, expected offsets from 0 to {len(labels_ids)}")
+    _check_ids("retrieved", retrieved.ids, n_neurons)
+    _check_ids("labels_ids", labels_ids, n_neurons)
+    ends = np.minimum(np.arange(n_groups + 1) * group_size, len(labels_indptr) - 1)
+    bounds = np.diff(labels_indptr[ends]) + np.diff(retrieved.indptr)
+    where = offsets(np.clip(bounds, minimum, n_neurons))
+    label_slots = np.empty(len(labels_ids), dtype=np.int32)
+    active = collect(where, lambda ids, sizes: complete_rows(
+        retrieved.indptr, retrieved.ids, labels_indptr, labels_ids, group_size, minimum, n_neurons, seed, step, where,
+        seen_scratch(threads, n_neurons), scratch("places", threads, n_neurons, np.int32), label_slots, ids, sizes,
+        threads))
+    return active, label_slots
+
+
+def locate(tables, codes, n_rows, group_size, n_neurons, threads):
+    """(located (L, n_rows), bounds (groups,)): the samples' buckets and how many ids a group's buckets hold.
+
+    Raises ValueError where tables, codes and n_neurons do not fit together.
+    """
+    if tables is None or codes is None:
+        raise ValueError(f"{'tables' if tables is None else 'codes'}: found None, expected what the sampler probes")
+    if tables.n_items != n_neurons:
+        raise ValueError(f"tables: found {tables.n_items} items, expected n_neurons = {n_neurons}")
+    located = tables.locate(codes, threads)
+    if located.shape[1] != n_rows:
+        raise ValueError(f"codes: found {located.shape[1]} rows, expected n_rows = {n_rows}")
+    bounds = np.empty(group_count(n_rows, group_size), dtype=np.int64)
+    bound_rows(located, tables.buckets, group_size, bounds, threads)
+    return located, bounds
+
+
+def collect(where, kernel) -> ActiveSet:
+    """Runs kernel(scratch, sizes), which puts a group's ids at scratch[where[g]:], and packs them."""
+    ids = scratch("ids", 1, int(where[-1]), np.int32)[0]
+    sizes = np.empty(len(where) - 1, dtype=np.int64)
+    kernel(ids, sizes)
+    indptr = offsets(sizes)
+    packed = np.empty(indptr[-1], dtype=np.int32)
+    compact_rows(ids, where, indptr, packed)
+    return ActiveSet(indptr, packed)
+
+
+def scratch(name, rows, columns, dtype):
+    """An array of at least (rows, columns), zero when new and otherwise as the last kernel left it.
+
+    Held for the calling thread, so that a batch allocates nothing of the size of a layer.
+    """
+    array = getattr(_held, name, None)
+    if array is None or array.shape[0] < rows or array.shape[1] < columns:
+        shape = (rows, columns) if array is None else np.maximum(array.shape, (rows, columns))
+        array = np.zeros(shape, dtype=dtype)
+        setattr(_held, name, array)
+    return array
+
+
+def seen_scratch(threads, n_neurons):
+    """One bit a neuron for each thread, all zero."""
+    return scratch("seen", threads, (n_neurons + 63) // 64, np.uint64)
+
+
+def group_count(n_rows, group_size):
+    return -(-n_rows // group_size)
+
+
+def check_count(name, value, low=1):
+    """`value` as an int. Raises ValueError where it is not an integer of at least `low`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
+        raise ValueError(f"{name}: found {value!r}, expected an integer of at least {low}")
+    return int(value)
+
+
+def _check_ids(name, ids, n):
+    if len(ids) and not (0 <= ids.min() and ids.max() < n):
+        raise ValueError(f"{name}: found ids {ids.min()} to {ids.max()}, expected 0 to {n - 1}")

@@ -1,0 +1,21 @@
+"""The baseline of the full softmax: every neuron is active."""
+
+import numpy as np
+
+from slide.rows import ActiveSet
+from slide.sampling.base import Sampler, check_count, group_count
+
+
+class Full(Sampler):
+    """All neurons, in order; a layer need not ask, since `dense` is set."""
+
+    needs_tables = False
+    dense = True
+
+    def __init__(self):
+        """There is nothing to set."""
+
+    def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
+        n_groups = group_count(n_rows, check_count("group_size", group_size))
+        ids = np.tile(np.arange(n_neurons, dtype=np.int32), n_groups)
+        return ActiveSet(np.arange(n_groups + 1, dtype=np.int64) * n_neurons, ids)

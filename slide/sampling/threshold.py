@@ -1,0 +1,41 @@
+"""Hard thresholding: the neurons found in at least m tables (paper, appendix B)."""
+
+import numpy as np
+
+from slide._kernels.sampling import frequent_rows
+from slide.rows import ActiveSet, offsets
+from slide.sampling.base import Sampler, check_count, collect, locate, scratch
+from slide.threads import check_threads
+
+
+class Threshold(Sampler):
+    """Counts how often each neuron is found, over all tables and all samples of the group; keeps those at m or more.
+
+    m : at least 1. Where more than `active` neurons reach it, the most frequent are kept and of equally frequent ones
+        those found first, tables from 0; they come in the order in which they were found. Counts end at 65,535.
+
+    A neuron that collides in one table with probability p^K passes with probability
+    sum over i = m..L of C(L, i) (p^K)^i (1 - p^K)^(L - i).
+
+    Raises ValueError where m is out of range.
+    """
+
+    def __init__(self, active: int | None = None, m: int = 2):
+        super().__init__(active)
+        self.m = check_count("m", m)
+
+    def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
+        return sample_frequent(tables, codes, n_rows, group_size, n_neurons, self.m, self.active, threads)
+
+
+def sample_frequent(tables, codes, n_rows, group_size, n_neurons, m, active, threads) -> ActiveSet:
+    """The `active` (None: all) most frequent neurons of each group among those found at least m times."""
+    threads = check_threads(threads)
+    group_size = check_count("group_size", group_size)
+    located, bounds = locate(tables, codes, n_rows, group_size, n_neurons, threads)
+    where = offsets(np.minimum(bounds, n_neurons))
+    counts = scratch("counts", threads, n_neurons, np.uint16)
+    histograms = scratch("histograms", threads, 2**16, np.uint32)
+    return collect(where, lambda ids, sizes: frequent_rows(
+        located, tables.buckets, tables.items, group_size, min(m, 2**16), min(active or n_neurons, n_neurons), where,
+        counts, histograms, ids, sizes, threads))

@@ -1,0 +1,25 @@
+"""The baseline of sampled softmax: neurons drawn uniformly, whatever the input."""
+
+import numpy as np
+
+from slide._kernels.sampling import uniform_rows
+from slide.rows import ActiveSet
+from slide.sampling.base import Sampler, check_count, group_count, seen_scratch
+from slide.threads import check_threads
+
+
+class Uniform(Sampler):
+    """`active` distinct neurons a group (all of them where there are fewer), drawn uniformly; no tables."""
+
+    needs_tables = False
+
+    def __init__(self, active: int):
+        self.active = check_count("active", active)
+
+    def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
+        threads = check_threads(threads)
+        n_groups = group_count(n_rows, check_count("group_size", group_size))
+        active = min(self.active, n_neurons)
+        ids = np.empty((n_groups, active), dtype=np.int32)
+        uniform_rows(active, n_neurons, seed, step, seen_scratch(threads, n_neurons), ids, threads)
+        return ActiveSet(np.arange(n_groups + 1, dtype=np.int64) * active, ids.reshape(-1))
