@@ -39,6 +39,7 @@ class Network:
                  unsynchronised accumulation of gradients
     dropout      share of the last hidden layer's activations set to zero in training, the others scaled up
     label_smoothing   share of the target that is spread evenly over the active neurons
+    normalize    whether rows of X are scaled to unit Euclidean norm first
     seed         of everything random
     threads      None: all CPUs
     huge_pages   whether weights and moments ask for huge pages
@@ -61,6 +62,7 @@ class Network:
         update: str = "rows",
         dropout: float = 0.0,
         label_smoothing: float = 0.0,
+        normalize: bool = True,
         seed: int = 0,
         threads: int | None = None,
         huge_pages: bool = True,
@@ -79,6 +81,7 @@ class Network:
         self.optimizer, self.schedule = optimizer or Adam(), schedule or Schedule()
         self.batch_size, self.group_size, self.update = int(batch_size), int(group_size), update
         self.dropout, self.label_smoothing = float(dropout), float(label_smoothing)
+        self.normalize = bool(normalize)
         self.seed, self.threads, self.huge_pages = int(seed), check_threads(threads), huge_pages
         self.run = Run(
             self.optimizer, self.group_size, update, self.seed, self.threads, huge_pages, self.label_smoothing
@@ -98,7 +101,7 @@ class Network:
 
     def partial_fit(self, X, Y) -> float:
         """One step on one batch: X (n, n_features) and Y (n, n_labels), CSR or dense. Returns the mean loss."""
-        rows = as_sparse_rows(X, "X", self.n_features)
+        rows = self._as_rows(X)
         labels = as_label_rows(Y, rows.shape[0], self.n_labels)
         with one_blas_thread():
             return self._learn(rows, labels)
@@ -110,7 +113,7 @@ class Network:
         and resumed sees the same batches as training that was not interrupted. callback(network, loss) is called
         after every batch; a true result ends training.
         """
-        rows = as_sparse_rows(X, "X", self.n_features)
+        rows = self._as_rows(X)
         labels = as_label_rows(Y, rows.shape[0], self.n_labels)
         if len(rows) == 0:
             raise ValueError("X: found no rows, expected at least one")
@@ -128,6 +131,11 @@ class Network:
                 if callback is not None and callback(self, loss):
                     break
         return self
+
+    def _as_rows(self, X):
+        """User input, validated, with rows of unit norm if asked."""
+        rows = as_sparse_rows(X, "X", self.n_features)
+        return rows.normalized() if self.normalize else rows
 
     def _learn(self, x, labels) -> float:
         step, rate = self.step + 1, self.schedule.rate(self.step + 1)
@@ -166,7 +174,7 @@ class Network:
     def _predict(self, X, k, sampled):
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise ValueError(f"k: found {k!r}, expected a positive integer")
-        rows = as_sparse_rows(X, "X", self.n_features)
+        rows = self._as_rows(X)
         k = min(k, self.n_labels)
         ids, values = np.full((len(rows), k), -1, np.int32), np.full((len(rows), k), -np.inf, np.float32)
         active = 0.0

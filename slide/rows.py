@@ -47,6 +47,20 @@ class SparseRows:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def to_scipy(self) -> sparse.csr_array:
+        """The same matrix for SciPy, sharing the arrays."""
+        return sparse.csr_array((self.values, self.ids, self.indptr), shape=self.shape)
+
+    def normalized(self) -> "SparseRows":
+        """The same rows scaled to unit Euclidean norm; rows without values stay as they are."""
+        sizes = np.diff(self.indptr)
+        filled = self.indptr[:-1][sizes > 0]
+        norms = np.ones(len(sizes), dtype=np.float64)
+        if len(filled):
+            norms[sizes > 0] = np.sqrt(np.add.reduceat(np.square(self.values, dtype=np.float64), filled))
+        values = (self.values / np.repeat(norms, sizes)).astype(np.float32)
+        return SparseRows(self.indptr, self.ids, values, self.shape)
+
     def take(self, rows) -> "SparseRows":
         """The given rows in the given order: a slice of step 1 (views of ids and values) or an array of row numbers.
 

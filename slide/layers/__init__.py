@@ -16,7 +16,7 @@ def build_layers(n_features, specs, run, rng):
     """
     layers, width = [], n_features
     for i, spec in enumerate(specs):
-        dense = isinstance(spec, Dense) or SAMPLERS[spec.sampler].takes_all
+        dense = isinstance(spec, Dense) or SAMPLERS[spec.sampler].dense
         last = i == len(specs) - 1
         if dense and i == 0 and not last:
             kind = FirstLayer
@@ -24,7 +24,7 @@ def build_layers(n_features, specs, run, rng):
             kind = FullSoftmax if last else DenseLayer
         else:
             kind = SampledLayer
-        std = default_std(width) if spec.init_std is None else spec.init_std
+        std = default_std(width, spec.n_neurons, i == 0, last) if spec.init_std is None else spec.init_std
         layers.append(kind(width, spec, run, rng, std))
         width = spec.n_neurons
     return layers

@@ -1,7 +1,6 @@
 """The sampled layer: hash tables choose the active neurons of a group, forward and backward run on those alone."""
 
 import numpy as np
-from scipy import sparse
 
 from slide._kernels import forward as _forward
 from slide._kernels import topk as _topk
@@ -10,7 +9,7 @@ from slide.hashing import FAMILIES
 from slide.index import LSHIndex
 from slide.layers.base import Layer, as_dense
 from slide.rows import SparseRows
-from slide.sampling import SAMPLERS, complete
+from slide.sampling import complete
 from slide.weights import Weights
 
 
@@ -19,7 +18,7 @@ class SampledLayer(Layer):
         super().__init__(n_inputs, spec.n_neurons, run)
         self.spec = spec
         self.rows = Weights(spec.n_neurons, n_inputs, run.optimizer, std, rng, True, run.huge_pages)
-        self.sampler = SAMPLERS[spec.sampler].from_spec(spec)
+        self.sampler = spec.make_sampler()
         self.minimum = spec.active if spec.min_active is None else spec.min_active
         self.seed = int(rng.integers(2**62))
         self.index = None
@@ -56,7 +55,7 @@ class SampledLayer(Layer):
             tables = self.index.tables if self.index else None
             n = len(x) if not isinstance(x, LaneBlock) else x.n
             retrieved = self.sampler.sample(
-                tables, codes, group_size, self.n_neurons, self.seed, step, run.threads, n_samples=n
+                tables, codes, n, group_size, self.n_neurons, self.seed, step, run.threads
             )
             label_ptr, label_ids = (labels.indptr, labels.ids) if labels is not None else (None, None)
             return complete(
@@ -168,7 +167,7 @@ class SampledLayer(Layer):
 def _hashable(x):
     """What a hash family takes: a dense array or CSR rows."""
     if isinstance(x, SparseRows):
-        return sparse.csr_array((x.values, x.ids, x.indptr), shape=x.shape)
+        return x.to_scipy()
     return as_dense(x)
 
 

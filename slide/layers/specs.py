@@ -1,5 +1,6 @@
 """What a layer is to be: settings, checked where they are given."""
 
+import inspect
 import math
 from dataclasses import dataclass, field
 
@@ -48,7 +49,7 @@ class Sampled:
     active       target number of retrieved neurons of a group of samples (the paper's beta)
     min_active   a group that has fewer active neurons, labels included, is filled up to so many with neurons drawn
                  uniformly; None: as many as `active`. Differs from the paper, which does not fill.
-    threshold    collisions that the "threshold" sampler asks for (the paper's m)
+    m            collisions that the "threshold" sampler asks for
     hash         "simhash", "wta", "dwta" or "minhash"
     K, L         hash functions a table, and tables
     bucket_size, policy   entries a bucket keeps, and which: "fifo" the newest, "reservoir" a uniform sample
@@ -62,7 +63,7 @@ class Sampled:
     sampler: str = "vanilla"
     active: int = 1000
     min_active: int | None = None
-    threshold: int = 2
+    m: int = 2
     hash: str = "simhash"
     K: int = 9
     L: int = 50
@@ -74,7 +75,7 @@ class Sampled:
     init_std: float | None = None
 
     def __post_init__(self):
-        for name in ("n_neurons", "active", "threshold", "K", "L", "bucket_size"):
+        for name in ("n_neurons", "active", "m", "K", "L", "bucket_size"):
             _positive(name, getattr(self, name))
         if self.min_active is not None and self.min_active < 0:
             raise ValueError(f"min_active: found {self.min_active!r}, expected a number >= 0 or None")
@@ -83,7 +84,16 @@ class Sampled:
         _one_of("policy", self.policy, ["fifo", "reservoir"])
         _check_std(self.init_std)
 
+    def make_sampler(self):
+        """The sampler with those of these settings that its constructor takes."""
+        cls = SAMPLERS[self.sampler]
+        taken = inspect.signature(cls).parameters
+        return cls(**{name: getattr(self, name) for name in ("active", "m") if name in taken})
 
-def default_std(n_inputs: int) -> float:
-    """He et al. 2015: sqrt(2 / n_inputs)."""
-    return math.sqrt(2.0 / n_inputs)
+
+def default_std(n_inputs: int, n_neurons: int, first: bool, last: bool) -> float:
+    """0.1 for the first of several layers, whose rows of unit norm have few non-zeros; Glorot & Bengio 2010 for the
+    softmax, sqrt(2 / (n_inputs + n_neurons)); He et al. 2015 between them, sqrt(2 / n_inputs)."""
+    if first and not last:
+        return 0.1
+    return math.sqrt(2.0 / (n_inputs + n_neurons)) if last else math.sqrt(2.0 / n_inputs)

@@ -1,0 +1,22 @@
+"""What this build of slide is and what it runs on."""
+
+import platform
+import sys
+
+from slide._kernels import vec
+from slide.threads import available_threads
+
+
+def build_info() -> dict:
+    """What was compiled and what runs: SIMD sets available and live, OpenMP, CPUs, versions.
+
+    The environment variable SLIDE_SIMD (avx512, avx2 or plain) forces a set when the package is imported.
+    """
+    return {
+        "simd": vec.live(),
+        "simd_available": vec.available(),
+        "openmp": vec.openmp(),
+        "threads": available_threads(),
+        "machine": platform.machine(),
+        "python": sys.version.split()[0],
+    }
