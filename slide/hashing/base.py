@@ -26,6 +26,17 @@ def aligned(threads, length, dtype):
     return raw[start : start + threads * length].reshape(threads, length)
 
 
+def check_csr(rows):
+    """ValueError where the arrays of a SciPy CSR matrix would lead outside themselves."""
+    starts, ids = rows.indptr, rows.indices
+    if starts[0] != 0 or (np.diff(starts) < 0).any() or starts[-1] > min(len(ids), len(rows.data)):
+        raise ValueError(f"rows: found indptr {starts}, expected it to rise from 0 to the number of values")
+    ids = ids[: starts[-1]]
+    if len(ids) and not 0 <= ids.min() <= ids.max() < rows.shape[1]:
+        found = ids[(ids < 0) | (ids >= rows.shape[1])][0]
+        raise ValueError(f"rows: found column {found}, expected columns from 0 to {rows.shape[1] - 1}")
+
+
 class HashFamily:
     """L codes of K hashes each for a row of `dim` float32 coordinates; similar rows share more codes.
 
@@ -110,15 +121,23 @@ class HashFamily:
             raise ValueError(f"rows: found shape {rows.shape}, expected (n, {self.dim})")
         if not sparse:
             return np.ascontiguousarray(rows, np.float32)
+        check_csr(rows)
         if not rows.has_canonical_format:
             rows = rows.copy()
             rows.sum_duplicates()
         return rows.astype(np.float32, copy=False)
 
     def _random(self, stream, index, n):
-        """n random uint64 for (family, seed, stream, index)."""
+        """(len(index), n) random uint64, a row a function of (family, seed, stream, index)."""
         tag = int.from_bytes(self.name.encode()[:6], "little") << 8 | stream
-        return reference.draw(reference.key(self.seed, tag, index), np.arange(n))
+        return reference.draw(reference.key(self.seed, tag, np.asarray(index))[:, None], np.arange(n))
+
+    def _permutations(self, n):
+        """Yields (first, orders): n random permutations (., dim) of the coordinates, some at a time."""
+        step = max(1, 2**20 // self.dim)
+        for first in range(0, n, step):
+            index = np.arange(first, min(first + step, n))
+            yield first, np.argsort(self._random(0, index, self.dim), axis=1, kind="stable")
 
     def _codes_dense(self, rows, codes, threads):
         raise NotImplementedError

@@ -30,7 +30,7 @@ class DWTA(WTA):
 
     def __init__(self, dim, K, L, seed=0, bin_size=8):
         super().__init__(dim, K, L, seed, bin_size)
-        self._a, self._b = (int(value) for value in self._random(1, 0, 2))
+        self._a, self._b = (int(value) for value in self._random(1, [0], 2)[0])
         self._slots = None
 
     def _codes_dense(self, rows, codes, threads):
