@@ -22,7 +22,7 @@ BLUE, ORANGE = "#0072B2", "#D55E00"
 
 
 def blends(rng, dim, density):
-    """Pairs of vectors from opposite through independent to equal, the more alike the more non-zeros in common."""
+    """Pairs of vectors, from opposite to equal; the closer, the more of their non-zeros are in common."""
     for correlation in np.concatenate([np.linspace(-0.98, 0.9, 14), [0.95, 0.98, 0.995, 0.999]]):
         x, noise = rng.standard_normal((2, dim))
         rows = np.array([x, correlation * x + np.sqrt(1 - correlation**2) * noise], np.float32)

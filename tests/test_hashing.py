@@ -45,8 +45,9 @@ def test_compiled_equals_numpy(name, n, dim, K, L, density, kind, seed):
     expected = family.codes_reference(rows)
     assert expected.dtype == np.uint32 and expected.shape == (n, L)
     np.testing.assert_array_equal(family.codes(rows), expected)
-    np.testing.assert_array_equal(family.codes(make_csr(rows)), expected)
     np.testing.assert_array_equal(family.codes_reference(make_csr(rows)), expected)
+    for family.dense_from in (0, 2):  # as dense rows, and over the non-zeros alone
+        np.testing.assert_array_equal(family.codes(make_csr(rows)), expected)
     if n:
         assert expected.max() < 2 ** (K * family.bits_per_hash)
 
@@ -66,6 +67,7 @@ def test_options(family, density):
     rows = make_rows(50, family.dim, density, "ties")
     expected = family.codes_reference(rows)
     np.testing.assert_array_equal(family.codes(rows), expected)
+    family.dense_from = 2
     np.testing.assert_array_equal(family.codes(make_csr(rows)), expected)
     assert expected.max() < 2**family.code_bits
 
@@ -75,10 +77,10 @@ def test_threads_do_not_change_codes(name):
     family = FAMILIES[name](64, 4, 10)
     rows = make_rows(333, 64, 0.4, "normal")
     expected = family.codes_reference(rows)
-    for threads in (1, 2, 8, None):
-        family.threads = threads
+    for family.threads in (1, 2, 8, None):
         np.testing.assert_array_equal(family.codes(rows), expected)
-        np.testing.assert_array_equal(family.codes(make_csr(rows)), expected)
+        for family.dense_from in (0, 2):
+            np.testing.assert_array_equal(family.codes(make_csr(rows)), expected)
 
 
 @ALL

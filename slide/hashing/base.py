@@ -57,6 +57,8 @@ class HashFamily:
     name = ""
     bits_per_hash = 1
     options = ()
+    # CSR rows at least this full are hashed as dense ones: the same codes, and sixteen rows at a time.
+    dense_from = 1 / 32
 
     def __init__(self, dim, K, L, seed=0):
         self.dim = check_integer("dim", dim, 1, MAX_DIM)
@@ -101,11 +103,16 @@ class HashFamily:
         threads = min(check_threads(self.threads), -(-len(codes) // LANES))
         if not scipy.sparse.issparse(rows):
             self._codes_dense(rows, codes, threads)
-        elif rows.nnz:
+        elif not rows.nnz:
+            codes[:] = self.codes(np.zeros((1, self.dim), np.float32))
+        elif rows.nnz < self.dense_from * len(codes) * self.dim:
             ids = rows.indices.astype(np.int32, copy=False)
             self._codes_sparse(rows.indptr.astype(np.int64), ids, rows.data, codes, threads)
         else:
-            codes[:] = self.codes(np.zeros((1, self.dim), np.float32))
+            step = max(LANES, 2**22 // self.dim)
+            for first in range(0, len(codes), step):
+                part = slice(first, first + step)
+                self._codes_dense(rows[part].toarray(), codes[part], threads)
         return codes
 
     def codes_reference(self, rows):
