@@ -193,7 +193,7 @@ def topk_rows(z, k):
 
 def pack(hashes, K, bits):
     """(n, K L) hashes of `bits` bits to (n, L) codes, the first of K hashes in the highest bits."""
-    hashes = np.asarray(hashes, np.uint32).reshape(len(hashes), -1, K)
+    hashes = np.asarray(hashes, np.uint32).reshape(len(hashes), hashes.shape[1] // K, K)
     codes = np.zeros(hashes.shape[:2], np.uint32)
     for k in range(K):
         codes = (codes << np.uint32(bits)) | hashes[:, :, k]
@@ -225,7 +225,7 @@ ATTEMPTS = 64
 
 
 def densify(positions, a, b):
-    """Empty bins (negative) take the position of the first filled bin on their walk; rows without any are 0."""
+    """Empty bins (negative) take the position of the first filled bin on their walk; a row with none is 0."""
     n_bins = positions.shape[1]
     bins = np.arange(n_bins, dtype=np.uint64)
     walk = bins.astype(np.int64)

@@ -1,0 +1,1 @@
+"""The paper's figures and tables, each measured here: records first, pictures from the records."""
