@@ -78,7 +78,7 @@ cdef void count_row(const uint32_t* located, int64_t n, uint32_t* buckets, int64
 
 cdef void fill_row(const uint32_t* located, int64_t n, uint32_t* buckets, int64_t n_buckets, int32_t* items,
                    uint32_t* arrivals, uint32_t bucket_size, bint reservoir, uint64_t stream) noexcept nogil:
-    """Inserts items 0..n-1; a full FIFO bucket is a ring while it is filled and is put in order at the end."""
+    """Inserts items 0..n-1; a full FIFO bucket is a ring meanwhile and is put in order at the end."""
     cdef int64_t i, b
     cdef uint32_t count, slot
     cdef uint32_t* bucket
@@ -115,7 +115,7 @@ cdef void fill_row(const uint32_t* located, int64_t n, uint32_t* buckets, int64_
 def build_rows(const uint32_t[:, ::1] located, uint32_t[:, :, ::1] buckets, int32_t[:, ::1] items,
                uint32_t[:, ::1] arrivals, uint32_t bucket_size, bint reservoir, uint64_t seed, uint64_t step,
                int threads):
-    """Fills every table with items 0..n-1 in this order. `arrivals` (L, buckets) is used by the reservoir only."""
+    """Fills every table with items 0..n-1 in this order. arrivals: (L, buckets), of the reservoir only."""
     cdef int64_t n = located.shape[1], n_buckets = buckets.shape[1] - 1, t
     for t in prange(located.shape[0], nogil=True, schedule="dynamic", num_threads=threads):
         count_row(&located[t, 0], n, &buckets[t, 0, 0], n_buckets, bucket_size)
@@ -155,8 +155,9 @@ cdef inline void insert_item(uint32_t* buckets, int32_t* items, uint32_t* arriva
     slots[slot] = item
 
 
-cdef void update_row(const int32_t* ids, int64_t m, const uint32_t* moved, uint32_t* located, uint32_t* buckets,
-                     int32_t* items, uint32_t* arrivals, bint reservoir, uint64_t stream) noexcept nogil:
+cdef void update_row(const int32_t* ids, int64_t m, const uint32_t* moved, uint32_t* located,
+                     uint32_t* buckets, int32_t* items, uint32_t* arrivals, bint reservoir,
+                     uint64_t stream) noexcept nogil:
     cdef int64_t j
     cdef int32_t item
     for j in range(m):
