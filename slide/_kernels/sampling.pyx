@@ -99,8 +99,8 @@ cdef int64_t vanilla_row(const uint32_t[:, ::1] located, const uint32_t[:, :, ::
     return size
 
 
-def vanilla_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets, const int32_t[:,
-                 ::1] items, int64_t group_size, int64_t active, uint64_t seed, uint64_t step,
+def vanilla_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets,
+                 const int32_t[:, ::1] items, int64_t group_size, int64_t active, uint64_t seed, uint64_t step,
                  const int64_t[::1] offsets, int32_t[:, ::1] order, uint64_t[:, ::1] seen,
                  int32_t[::1] scratch, int64_t[::1] sizes, int threads):
     """The ids of each group's buckets, tables in random order, until there are `active`."""
@@ -144,8 +144,8 @@ cdef int64_t select_row(uint16_t* counts, uint32_t most, uint32_t* histogram, ui
     return size
 
 
-cdef int64_t frequent_row(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets, const int32_t[:,
-                          ::1] items, int64_t first, int64_t last, uint32_t m, int64_t active,
+cdef int64_t frequent_row(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets,
+                          const int32_t[:, ::1] items, int64_t first, int64_t last, uint32_t m, int64_t active,
                           uint16_t* counts, uint32_t* histogram, int32_t* out) noexcept nogil:
     cdef int64_t i, t, n_tables = located.shape[0], size = 0, following
     cdef uint32_t j, n, count, most = 0
@@ -170,10 +170,10 @@ cdef int64_t frequent_row(const uint32_t[:, ::1] located, const uint32_t[:, :, :
     return select_row(counts, most, histogram, m, active, out, size)
 
 
-def frequent_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets, const int32_t[:,
-                  ::1] items, int64_t group_size, uint32_t m, int64_t active, const int64_t[::1] offsets,
-                  uint16_t[:, ::1] counts, uint32_t[:, ::1] histograms, int32_t[::1] scratch,
-                  int64_t[::1] sizes, int threads):
+def frequent_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets,
+                  const int32_t[:, ::1] items, int64_t group_size, uint32_t m, int64_t active,
+                  const int64_t[::1] offsets, uint16_t[:, ::1] counts, uint32_t[:, ::1] histograms,
+                  int32_t[::1] scratch, int64_t[::1] sizes, int threads):
     """The `active` most frequent ids of each group's buckets among those found at least m times (m >= 1).
 
     In the order in which they were first found, tables from 0; of equal counts the first found are kept.
