@@ -36,7 +36,7 @@ def below(random, n):
     return ((np.asarray(random, np.uint64) >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)
 
 
-# ---- Hash tables (slide/_kernels/tables.pyx) ----------------------------------------------------------------
+# ---- Hash tables (slide/_kernels/tables.pyx) ---------------------------------------------------------------
 # A table is a list of buckets, a bucket a list of ids, oldest first.
 
 
@@ -61,13 +61,14 @@ def arrive(bucket, item, capacity, count, reservoir, stream, number):
 
 
 def build_rows(located, n_buckets, bucket_size, reservoir, seed, step):
-    """(tables, counts (L, n_buckets)): items 0..n-1 inserted in order, and how many arrived at each bucket."""
+    """(tables, counts (L, n_buckets)): items 0..n-1 inserted in order, and the arrivals at each bucket."""
     counts = np.zeros((len(located), n_buckets), dtype=np.int64)
     tables = [[[] for _ in range(n_buckets)] for _ in located]
     for t, row in enumerate(located):
+        stream = key(seed, step, t)
         for item, b in enumerate(row.tolist()):
             counts[t, b] += 1
-            arrive(tables[t][b], item, bucket_size, int(counts[t, b]), reservoir, key(seed, step, t), b)
+            arrive(tables[t][b], item, bucket_size, int(counts[t, b]), reservoir, stream, b)
     return tables, counts
 
 
@@ -77,8 +78,9 @@ def capacities(counts, bucket_size):
 
 
 def update_rows(ids, moved, located, tables, capacity, counts, reservoir, seed, step):
-    """Moves the items `ids` (m,) to the buckets `moved` (L, m); located, tables and counts change in place."""
+    """Moves the items `ids` (m,) to the buckets `moved` (L, m); changes located, tables and counts."""
     for t, table in enumerate(tables):
+        stream = key(seed, step, t)
         for item, b in zip(ids.tolist(), moved[t].tolist(), strict=True):
             old = located[t, item]
             if old == b:
@@ -87,10 +89,10 @@ def update_rows(ids, moved, located, tables, capacity, counts, reservoir, seed, 
                 table[old].remove(item)
             located[t, item] = b
             counts[t, b] += 1
-            arrive(table[b], item, capacity[t, b], int(counts[t, b]), reservoir, key(seed, step, t), b)
+            arrive(table[b], item, capacity[t, b], int(counts[t, b]), reservoir, stream, b)
 
 
-# ---- Sampling (slide/_kernels/sampling.pyx) -----------------------------------------------------------------
+# ---- Sampling (slide/_kernels/sampling.pyx) ----------------------------------------------------------------
 # Active sets are lists of lists of ids; `tables` as above; `located` (L, n) the samples' buckets.
 
 ORDER, UNIFORM, FILL = 0, 1, 2

@@ -21,18 +21,27 @@ def by_loops(Y, top_ids, k, p):
     precision, ndcg, gained, attainable = [], [], 0.0, 0.0
     for row, predicted in zip(Y, top_ids.tolist(), strict=True):
         true = set(np.flatnonzero(row).tolist())
-        hits = [(rank, l) for rank, l in enumerate(predicted[:k]) if l in true and l not in predicted[:rank]]
+        hits = [
+            (rank, label)
+            for rank, label in enumerate(predicted[:k])
+            if label in true and label not in predicted[:rank]
+        ]
         precision.append(len(hits) / k)
         best = sum(1 / np.log2(rank + 2) for rank in range(min(k, len(true))))
         ndcg.append(sum(1 / np.log2(rank + 2) for rank, _ in hits) / best if true else 0.0)
-        gained += sum(1 / p[l] for _, l in hits)
-        attainable += sum(sorted((1 / p[l] for l in true), reverse=True)[:k])
+        gained += sum(1 / p[label] for _, label in hits)
+        attainable += sum(sorted((1 / p[label] for label in true), reverse=True)[:k])
     return np.mean(precision), np.mean(ndcg), gained / attainable if attainable else 0.0
 
 
 @settings(deadline=None)
-@given(n=st.integers(1, 12), width=st.integers(1, 9), k=st.integers(1, 6), share=st.sampled_from([0.0, 0.2, 0.8]),
-       seed=st.integers(0, 2**32))  # fmt: skip
+@given(
+    n=st.integers(1, 12),
+    width=st.integers(1, 9),
+    k=st.integers(1, 6),
+    share=st.sampled_from([0.0, 0.2, 0.8]),
+    seed=st.integers(0, 2**32),
+)
 def test_metrics_are_those_of_loops(n, width, k, share, seed):
     rng = np.random.default_rng(seed)
     Y = (rng.random((n, width)) < share).astype(np.float32)
@@ -41,7 +50,11 @@ def test_metrics_are_those_of_loops(n, width, k, share, seed):
     p = rng.uniform(0.1, 1, width)
     expected = by_loops(Y, top_ids, k, p)
     for labels in (Y, sparse.csr_matrix(Y), sparse.coo_array(Y)):
-        found = precision_at_k(labels, top_ids, k), ndcg_at_k(labels, top_ids, k), psp_at_k(labels, top_ids, p, k)
+        found = (
+            precision_at_k(labels, top_ids, k),
+            ndcg_at_k(labels, top_ids, k),
+            psp_at_k(labels, top_ids, p, k),
+        )
         assert found == pytest.approx(expected)
     scores = evaluate_topk(Y, top_ids, (k,), p)
     assert scores == pytest.approx(dict(zip((f"P@{k}", f"nDCG@{k}", f"PSP@{k}"), expected, strict=True)))
@@ -78,10 +91,13 @@ def test_bad_input_is_refused():
     Y, top = np.eye(3), np.zeros((3, 2), dtype=int)
     for arguments, message in [
         ((Y, top[:2], 1), r"top_ids: found int64 of shape \(2, 2\), expected integers \(3, at least k\)"),
-        ((Y, top.astype(float), 1), "top_ids: found float64"), ((Y, top, 3), "k: found 3, expected .* = 2"),
-        ((Y, top, 0), "k: found 0"), ((Y, top + 3, 1), "top_ids: found ids 3 to 3, expected -1 to 2"),
-        ((Y, top - 2, 1), "top_ids: found ids -2"), ((np.ones(3), top, 1), "Y_true: found 1 dimensions"),
-    ]:  # fmt: skip
+        ((Y, top.astype(float), 1), "top_ids: found float64"),
+        ((Y, top, 3), "k: found 3, expected .* = 2"),
+        ((Y, top, 0), "k: found 0"),
+        ((Y, top + 3, 1), "top_ids: found ids 3 to 3, expected -1 to 2"),
+        ((Y, top - 2, 1), "top_ids: found ids -2"),
+        ((np.ones(3), top, 1), "Y_true: found 1 dimensions"),
+    ]:
         with pytest.raises(ValueError, match=message):
             precision_at_k(*arguments)
     for bad in (np.ones(2), np.zeros(3), np.array([1, np.nan, 1])):

@@ -25,8 +25,11 @@ def check_invariants(rows):
 
 @settings(deadline=None)
 @given(
-    hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=6),
-               elements=st.sampled_from([0.0, 0.0, 1.0, -2.5])),
+    hnp.arrays(
+        np.float32,
+        hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=6),
+        elements=st.sampled_from([0.0, 0.0, 1.0, -2.5]),
+    ),
     st.sampled_from(FORMATS),
 )
 def test_any_storage_gives_the_same_rows(X, storage):
@@ -59,27 +62,32 @@ def test_duplicates_are_summed_and_the_caller_keeps_his_matrix(entries):
 
 
 def test_canonical_rows_are_not_copied():
-    X = sparse.random_array((20, 30), density=0.2, format="csr", dtype=np.float32, rng=np.random.default_rng(0))
+    X = sparse.random_array(
+        (20, 30), density=0.2, format="csr", dtype=np.float32, rng=np.random.default_rng(0)
+    )
     rows = as_sparse_rows(X)
     assert np.shares_memory(rows.ids, X.indices) and np.shares_memory(rows.values, X.data)
     assert as_sparse_rows(rows) is rows
     assert as_sparse_rows([[1, 0], [0, 2]]).ids.tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("X, message", [
-    (np.zeros(3), "X: found 1 dimensions.*expected 2"),
-    (5, "X: found 0 dimensions"),
-    (np.zeros((2, 3, 4)), "X: found 3 dimensions"),
-    (np.zeros((2, 4)), "X: found 4 columns, expected 3"),
-    (sparse.csr_array((2, 4)), "X: found 4 columns, expected 3"),
-    ([["a", "b", "c"]], "X: found values of dtype"),
-    (np.array([[1, None, 2]]), "X: found values of dtype object"),
-    (np.ones((1, 3), dtype=complex), "X: found values of dtype complex"),
-    ([[1, 2, 3], [1]], "X: found"),
-    (np.array([[np.nan, 0, 0]]), "X: found nan"),
-    (sparse.csr_array(np.array([[0, np.inf, 0]])), "X: found inf"),
-    (np.array([[0, 1e300, 0]]), "X: found inf"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "X, message",
+    [
+        (np.zeros(3), "X: found 1 dimensions.*expected 2"),
+        (5, "X: found 0 dimensions"),
+        (np.zeros((2, 3, 4)), "X: found 3 dimensions"),
+        (np.zeros((2, 4)), "X: found 4 columns, expected 3"),
+        (sparse.csr_array((2, 4)), "X: found 4 columns, expected 3"),
+        ([["a", "b", "c"]], "X: found values of dtype"),
+        (np.array([[1, None, 2]]), "X: found values of dtype object"),
+        (np.ones((1, 3), dtype=complex), "X: found values of dtype complex"),
+        ([[1, 2, 3], [1]], "X: found"),
+        (np.array([[np.nan, 0, 0]]), "X: found nan"),
+        (sparse.csr_array(np.array([[0, np.inf, 0]])), "X: found inf"),
+        (np.array([[0, 1e300, 0]]), "X: found inf"),
+    ],
+)
 def test_bad_input_is_refused(X, message):
     with pytest.raises(ValueError, match=message):
         as_sparse_rows(X, n_columns=3)
@@ -105,7 +113,9 @@ def test_corrupt_offsets_are_refused(indptr):
 def test_labels():
     Y = sparse.csr_array((np.array([5.0, 0.0, -1.0]), np.array([1, 0, 2]), np.array([0, 2, 3])), shape=(2, 3))
     rows = as_label_rows(Y, 2, 3)
-    assert rows.ids.tolist() == [1, 2] and rows.values.tolist() == [1, 1] and rows.indptr.tolist() == [0, 1, 2]
+    assert (
+        rows.ids.tolist() == [1, 2] and rows.values.tolist() == [1, 1] and rows.indptr.tolist() == [0, 1, 2]
+    )
     assert Y.data.tolist() == [5, 0, -1]
     with pytest.raises(ValueError, match="Y: found 2 rows, expected 5"):
         as_label_rows(Y, 5)

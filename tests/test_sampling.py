@@ -42,10 +42,16 @@ def same(found, expected):
 
 @settings(deadline=None)
 @given(
-    n=st.integers(1, 80), L=st.integers(1, 6), bits=st.integers(1, 5), n_rows=st.integers(0, 9),
-    group_size=st.integers(1, 5), active=st.none() | st.integers(1, 100), m=st.integers(1, 4), threads=THREADS,
+    n=st.integers(1, 80),
+    L=st.integers(1, 6),
+    bits=st.integers(1, 5),
+    n_rows=st.integers(0, 9),
+    group_size=st.integers(1, 5),
+    active=st.none() | st.integers(1, 100),
+    m=st.integers(1, 4),
+    threads=THREADS,
     seed=SEEDS,
-)  # fmt: skip
+)
 def test_retrieval_is_that_of_lists(n, L, bits, n_rows, group_size, active, m, threads, seed):
     rng = np.random.default_rng(seed)
     tables, held = built(rng, n, L, bits, bucket_size=9)
@@ -56,7 +62,9 @@ def test_retrieval_is_that_of_lists(n, L, bits, n_rows, group_size, active, m, t
     expected = reference.vanilla_rows(codes.T, held, group_size, limit, seed, 3)
     same(Vanilla(active).sample(*arguments), expected)
     same(TopK(active).sample(*arguments), reference.frequent_rows(codes.T, held, group_size, 1, limit))
-    same(Threshold(active, m).sample(*arguments), reference.frequent_rows(codes.T, held, group_size, m, limit))
+    same(
+        Threshold(active, m).sample(*arguments), reference.frequent_rows(codes.T, held, group_size, m, limit)
+    )
     # The scratch that all of them share was left clean.
     same(Vanilla(active).sample(*arguments), expected)
 
@@ -89,8 +97,11 @@ def test_vanilla_visits_the_tables_in_every_order():
     # Table t holds item t alone in bucket 0.
     tables.build(1 - np.eye(3, dtype=np.uint32))
     codes = np.zeros((2, L), dtype=np.uint32)
-    orders = [tuple(ids) for step in range(steps // 2)
-              for ids in lists(Vanilla().sample(tables, codes, 2, 1, 3, 7, step, 1))]  # fmt: skip
+    orders = [
+        tuple(ids)
+        for step in range(steps // 2)
+        for ids in lists(Vanilla().sample(tables, codes, 2, 1, 3, 7, step, 1))
+    ]
     counts = np.unique(np.array(orders), axis=0, return_counts=True)[1]
     assert len(counts) == 6
     # Chi-square with 5 degrees of freedom at 0.999.
@@ -98,8 +109,14 @@ def test_vanilla_visits_the_tables_in_every_order():
 
 
 @settings(deadline=None)
-@given(n=st.integers(1, 60), n_rows=st.integers(0, 7), group_size=st.integers(1, 4), active=st.integers(1, 70),
-       threads=THREADS, seed=SEEDS)  # fmt: skip
+@given(
+    n=st.integers(1, 60),
+    n_rows=st.integers(0, 7),
+    group_size=st.integers(1, 4),
+    active=st.integers(1, 70),
+    threads=THREADS,
+    seed=SEEDS,
+)
 def test_baselines(n, n_rows, group_size, active, threads, seed):
     n_groups = -(-n_rows // group_size)
     found = Uniform(active).sample(None, None, n_rows, group_size, n, seed, 2, threads)
@@ -125,19 +142,28 @@ def test_uniform_is_uniform(active):
 
 @settings(deadline=None)
 @given(
-    n=st.integers(1, 70), n_rows=st.integers(0, 9), group_size=st.integers(1, 5), minimum=st.integers(0, 90),
-    most=st.integers(0, 6), threads=THREADS, seed=SEEDS,
-)  # fmt: skip
+    n=st.integers(1, 70),
+    n_rows=st.integers(0, 9),
+    group_size=st.integers(1, 5),
+    minimum=st.integers(0, 90),
+    most=st.integers(0, 6),
+    threads=THREADS,
+    seed=SEEDS,
+)
 def test_completion_is_that_of_lists(n, n_rows, group_size, minimum, most, threads, seed):
     rng = np.random.default_rng(seed)
     labels = [rng.integers(0, n, rng.integers(0, most + 1)).tolist() for _ in range(n_rows)]
-    retrieved = [rng.permutation(n)[: rng.integers(0, min(n, 20) + 1)].tolist()
-                 for _ in range(-(-n_rows // group_size))]  # fmt: skip
+    retrieved = [
+        rng.permutation(n)[: rng.integers(0, min(n, 20) + 1)].tolist()
+        for _ in range(-(-n_rows // group_size))
+    ]
     both = active_set(retrieved), active_set(labels)
     for array in (both[0].indptr, both[0].ids, both[1].indptr, both[1].ids):
         array.flags.writeable = False
     for _ in range(2):
-        active, slots = complete(both[0], both[1].indptr, both[1].ids, group_size, minimum, n, seed, 4, threads)
+        active, slots = complete(
+            both[0], both[1].indptr, both[1].ids, group_size, minimum, n, seed, 4, threads
+        )
         sets, expected_slots = reference.complete_rows(
             retrieved, labels, group_size, min(minimum, n), n, seed, 4
         )
@@ -186,14 +212,20 @@ def test_threads_and_python_threads_change_nothing():
 def test_samplers_are_their_settings():
     assert set(SAMPLERS) == {"vanilla", "topk", "threshold", "uniform", "full"}
     for sampler in (Vanilla(5), TopK(), Threshold(3, m=4), Uniform(6), Full()):
-        for twin in (type(sampler)(**vars(sampler)), copy.deepcopy(sampler), pickle.loads(pickle.dumps(sampler))):
+        for twin in (
+            type(sampler)(**vars(sampler)),
+            copy.deepcopy(sampler),
+            pickle.loads(pickle.dumps(sampler)),
+        ):
             assert vars(twin) == vars(sampler)
     assert repr(Threshold(3)) == "Threshold(active=3, m=2)"
     assert [name for name, s in SAMPLERS.items() if not s.needs_tables] == ["uniform", "full"]
     assert [name for name, s in SAMPLERS.items() if s.dense] == ["full"]
 
 
-@pytest.mark.parametrize("make", [lambda: Vanilla(0), lambda: TopK(-1), lambda: Uniform(None), lambda: Vanilla(2.5)])
+@pytest.mark.parametrize(
+    "make", [lambda: Vanilla(0), lambda: TopK(-1), lambda: Uniform(None), lambda: Vanilla(2.5)]
+)
 def test_bad_settings_are_refused(make):
     with pytest.raises(ValueError, match="active: found .*, expected an integer of at least 1"):
         make()
@@ -205,18 +237,23 @@ def test_bad_input_is_refused():
     tables, _ = built(np.random.default_rng(0), 20, 3, 2)
     codes = np.zeros((4, 3), dtype=np.uint32)
     for arguments, message in [
-        ((None, codes, 4, 1, 20), "tables: found None"), ((tables, None, 4, 1, 20), "codes: found None"),
+        ((None, codes, 4, 1, 20), "tables: found None"),
+        ((tables, None, 4, 1, 20), "codes: found None"),
         ((tables, codes, 5, 1, 20), "codes: found 4 rows, expected n_rows = 5"),
-        ((tables, codes, 4, 0, 20), "group_size: found 0"), ((tables, codes, 4, 1, 21), "tables: found 20 items"),
+        ((tables, codes, 4, 0, 20), "group_size: found 0"),
+        ((tables, codes, 4, 1, 21), "tables: found 20 items"),
         ((tables, codes[:, :2], 4, 1, 20), "codes: found shape"),
-    ]:  # fmt: skip
+    ]:
         with pytest.raises(ValueError, match=message):
             Vanilla().sample(*arguments, 0, 0)
     one = active_set([[1, 2]])
     for arguments, message in [
         ((one, np.array([0, 1, 2]), np.array([1, 1], np.int32), 1, 0, 5), "labels_indptr: found 2 rows"),
         ((one, np.array([0, 3]), np.array([1, 1], np.int32), 1, 0, 5), "expected offsets from 0 to 2"),
-        ((one, np.array([0, 1]), np.array([5], np.int32), 1, 0, 5), "labels_ids: found ids 5 to 5, expected 0 to 4"),
+        (
+            (one, np.array([0, 1]), np.array([5], np.int32), 1, 0, 5),
+            "labels_ids: found ids 5 to 5, expected 0 to 4",
+        ),
         ((one, None, None, 1, 0, 2), "retrieved: found ids 1 to 2, expected 0 to 1"),
         ((one, None, None, 1, -1, 5), "minimum: found -1"),
     ]:

@@ -100,8 +100,8 @@ cdef int64_t vanilla_row(const uint32_t[:, ::1] located, const uint32_t[:, :, ::
 
 
 def vanilla_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets,
-                 const int32_t[:, ::1] items, int64_t group_size, int64_t active, uint64_t seed, uint64_t step,
-                 const int64_t[::1] offsets, int32_t[:, ::1] order, uint64_t[:, ::1] seen,
+                 const int32_t[:, ::1] items, int64_t group_size, int64_t active, uint64_t seed,
+                 uint64_t step, const int64_t[::1] offsets, int32_t[:, ::1] order, uint64_t[:, ::1] seen,
                  int32_t[::1] scratch, int64_t[::1] sizes, int threads):
     """The ids of each group's buckets, tables in random order, until there are `active`."""
     cdef int64_t g, n = located.shape[1]
@@ -145,8 +145,8 @@ cdef int64_t select_row(uint16_t* counts, uint32_t most, uint32_t* histogram, ui
 
 
 cdef int64_t frequent_row(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets,
-                          const int32_t[:, ::1] items, int64_t first, int64_t last, uint32_t m, int64_t active,
-                          uint16_t* counts, uint32_t* histogram, int32_t* out) noexcept nogil:
+                          const int32_t[:, ::1] items, int64_t first, int64_t last, uint32_t m,
+                          int64_t active, uint16_t* counts, uint32_t* histogram, int32_t* out) noexcept nogil:
     cdef int64_t i, t, n_tables = located.shape[0], size = 0, following
     cdef uint32_t j, n, count, most = 0
     cdef const uint32_t* bucket
