@@ -81,7 +81,7 @@ def test_the_reservoir_is_a_uniform_sample():
         tables.build(np.zeros((n, 4), dtype=np.uint32))
         kept += np.bincount(tables.items[:, :size].ravel(), minlength=n)
     expected = runs * size / n
-    # Ids of one bucket exclude each other, so this is below chi-square of 11 degrees of freedom (0.999: 31.3).
+    # Ids of one bucket exclude each other, so this is below chi-square of 11 degrees (0.999: 31.3).
     assert ((kept - expected) ** 2 / expected).sum() < 31.3
 
 

@@ -21,6 +21,7 @@ cdef extern from *:
 cdef enum:
     BLOCK = 64    # items a block of the transpose: its codes stay in the L1 cache
     AHEAD = 24    # items between a prefetch and its use
+    ALONE = 2048  # fewer rows are located sooner than a second thread wakes up
 
 
 cdef void locate_row(const uint32_t* codes, int64_t n, int64_t n_tables, const uint64_t* folds,
@@ -41,7 +42,8 @@ def locate_rows(const uint32_t[:, ::1] codes, const uint64_t[:, ::1] folds, int 
     cdef int64_t n = codes.shape[0], n_tables = codes.shape[1], block
     if n == 0:
         return
-    for block in prange((n + BLOCK - 1) // BLOCK, nogil=True, schedule="static", num_threads=threads):
+    for block in prange((n + BLOCK - 1) // BLOCK, nogil=True, schedule="static", num_threads=threads,
+                        use_threads_if=n >= ALONE):
         locate_row(&codes[block * BLOCK, 0], min(<int64_t>BLOCK, n - block * BLOCK), n_tables, &folds[0, 0],
                    shift, mask, &located[0, block * BLOCK], n)
 
