@@ -1,4 +1,4 @@
-"""make_xmc: synthetic data with the statistics of the public extreme-classification sets and a structure to learn."""
+"""make_xmc: synthetic sets with the statistics of public ones and a structure to learn."""
 
 import math
 from dataclasses import dataclass, replace
@@ -32,10 +32,10 @@ class Preset:
 
 PRESETS = {
     "amazon-670k": Preset(
-        135909, 670091, 490449, 153025, 75.0, 5.45, 0.0, 0.75, 20.0, 32, 10, 40, 0.35, 0.2, 0.1
+        135909, 670091, 490449, 153025, 75.0, 5.45, 0.0, 1.0, 80.0, 32, 10, 40, 0.15, 0.1, 0.1
     ),
     "delicious-200k": Preset(
-        782585, 205443, 196606, 100095, 297.0, 75.54, 1.0, 1.0, 8.0, 512, 8, 200, 0.3, 0.2, 0.35
+        782585, 205443, 196606, 100095, 297.0, 75.54, 1.2, 1.0, 60.0, 512, 8, 200, 0.1, 0.05, 0.5
     ),
 }  # fmt: skip
 
@@ -43,19 +43,22 @@ PRESETS = {
 def make_xmc(preset, n_train=None, n_test=None, scale=1.0, seed=0):
     """A synthetic extreme-classification set: ((X, Y), (X_test, Y_test)), one distribution for both.
 
-    preset: "amazon-670k" or "delicious-200k": the published numbers of features, labels and rows, mean non-zeros
-    and labels a row. n_train, n_test: rows; None: the preset's, times scale. scale: in (0, 1]. Features, labels
-    and (where not given) training and test rows are each multiplied by scale and rounded; the non-zeros and labels a
-    row, the size of the clusters and the exponents stay. seed: an int from 0; the same seed gives the same bits.
+    preset: "amazon-670k" or "delicious-200k": the published numbers of features, labels and rows, mean
+    non-zeros and labels a row. n_train, n_test: rows; None: the preset's, times scale. scale: in (0, 1].
+    Features, labels and (where not given) training and test rows are each multiplied by scale and rounded to
+    whole numbers; the non-zeros and labels a row, the prototypes, the size of a cluster and the law of the label
+    frequencies stay. seed: an int from 0; the same seed gives the same bits.
 
-    X: csr_matrix (n, D), float32: tf-idf, (1 + log count) * (1 + log((1 + n_train) / (1 + rows of train with it))),
-    rows of unit norm, indices sorted. Y: csr_matrix (n, L), float32 ones, a label at least a row.
+    X: csr_matrix (n, D), float32: tf-idf, (1 + log count) * (1 + log((1 + n_train) / (1 + training rows with the
+    feature))), rows of unit norm, indices sorted. Y: csr_matrix (n, L), float32 ones, a label at least a row.
 
-    Label frequencies follow a power law. Labels come in clusters, at random of all ranks. A row draws a label by
-    frequency, the others mostly from its cluster, and then words: from the prototypes of its labels (a few features
-    a label), from the prototype of the cluster, and from a Zipf law over all features. Feature and label numbers
-    tell nothing: they are shuffled. Raises ValueError where the preset is unknown, a number of rows is below 1, or
-    scale is out of (0, 1] or leaves fewer than four times the mean non-zeros or labels of a row.
+    Label frequencies follow a power law. Labels come in clusters, each a mixture of all ranks. A row draws a
+    label by frequency and the others mostly from its cluster, and then words: from the prototypes of its labels
+    (a few features a label), from the prototype of the cluster, and from a Zipf law over all features. Rows are
+    in no order, and the numbers of features and labels tell nothing.
+
+    Raises ValueError where the preset is unknown, seed or a number of rows is none, or scale is out of (0, 1] or
+    leaves fewer features or labels than four times those of a mean row.
     """
     shape = _scaled(preset, n_train, n_test, scale)
     if not isinstance(seed, (int, np.integer)) or seed < 0:
@@ -117,7 +120,8 @@ class _World:
     def slots(self, random, low, high):
         """Slots from low up to high (arrays), by label frequency."""
         start, end = self.cumulative[low], self.cumulative[high]
-        slot = np.searchsorted(self.cumulative, start + (end - start) * random.random(len(low)), side="right") - 1
+        weight = start + (end - start) * random.random(len(low))
+        slot = np.searchsorted(self.cumulative, weight, side="right") - 1
         return np.clip(slot, low, high - 1)
 
     def draw(self, n, part):
@@ -149,13 +153,13 @@ class _World:
         n = len(n_labels)
         main = self.slots(random, np.zeros(n, np.int64), np.full(n, shape.n_labels))
         cluster = main // shape.cluster
-        row = np.repeat(np.arange(n), 2 * n_labels)
+        draws = 3 * n_labels + 3
+        row = np.repeat(np.arange(n), draws)
         low = cluster[row] * shape.cluster
         high = np.minimum(low + shape.cluster, shape.n_labels)
         stray = random.random(len(row)) < shape.stray
         slot = self.slots(random, np.where(stray, 0, low), np.where(stray, shape.n_labels, high))
-        first = np.cumsum(2 * n_labels) - 2 * n_labels
-        slot[first] = main
+        slot[np.cumsum(draws) - draws] = main
         label_counts, slots, _ = _distinct(row, slot, n_labels, shape.n_labels)
 
         row = np.repeat(np.arange(n), 2 * n_words)
@@ -173,7 +177,7 @@ class _World:
 
 
 def _distinct(row, ids, most, width):
-    """The first `most[row]` distinct ids of each row, sorted: how many a row, the ids, how often each was drawn.
+    """The first `most[row]` distinct ids of each row, sorted: how many a row, the ids, how often drawn.
 
     row: sorted. Keys (row, id, place in the row's draws) are packed into one integer: a plain sort is fast.
     """

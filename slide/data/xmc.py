@@ -1,7 +1,8 @@
 """The text format of the Extreme Classification Repository: load_xmc and save_xmc.
 
-A header `N D L` (samples, features, labels), then a line a sample, `l1,l2,... f:v f:v ...`, indices from 0. A line
-of a sample without labels begins with a space; features and labels may both be absent. Lines end in LF or CRLF.
+A header `N D L` (samples, features, labels), then a line a sample, `l1,l2,... f:v f:v ...`, indices from 0. The
+line of a sample without labels begins with a space; both labels and features may be absent. Lines end in LF or
+CRLF.
 """
 
 import contextlib
@@ -30,14 +31,14 @@ def load_xmc(path):
 
     path: plain text, or compressed where its name ends in `.gz` or `.xz`.
 
-    X: csr_matrix (N, D), float32: the decimal numbers rounded to the nearest; a zero that is written is stored.
+    X: csr_matrix (N, D), float32, each decimal number rounded to the nearest; a zero that is written is stored.
     Y: csr_matrix (N, L), float32, ones. Indices are int32 (int64 only beyond 2**31 - 1 entries) and sorted
     within rows.
 
-    Raises ValueError, naming the file, the line, what was found and what was expected, where the text breaks the
-    format: a bad header, more or fewer samples than it says (blank lines after the last sample are none), an
-    index out of range, a value that is not a number or not finite in float32, a feature or label that occurs twice
-    in a row; and where a compressed file is cut short or corrupt. FileNotFoundError where there is no such file.
+    Raises ValueError, naming the file, the line, what was found and what was expected, where the text breaks
+    the format: a bad header, more or fewer samples than it says (blank lines after the last sample are none), an
+    index out of range, a value that is not a number or not finite in float32, a feature or label that occurs
+    twice in a row; and where a compressed file is cut short or corrupt. FileNotFoundError where there is none.
     """
     with _open(path) as file:
         return _Reader(os.fspath(path), file).read()
@@ -53,15 +54,16 @@ def save_xmc(path, X, Y):
     """Writes X (N x D) and Y (N x L) in the XMC-repository text format, so that load_xmc gives them back.
 
     path: compressed where its name ends in `.gz` or `.xz`. The file gets its name only once it is complete.
-    X: sparse or dense, written as float32 with the fewest digits that read back exactly. Y: sparse or dense, its
-    stored entries all 1. Raises ValueError where the rows differ in number, a value of X is not finite in float32,
-    an entry of Y is not 1, or an entry occurs twice in a row.
+    X: sparse or dense, written as float32 with the fewest digits that read back exactly. Y: sparse or dense,
+    its stored entries all 1. Raises ValueError where the rows differ in number, a value of X is not finite in
+    float32, an entry of Y is not 1, or an entry occurs twice in a row.
     """
     X, Y = _canonical("X", X), _canonical("Y", Y)
     if X.shape[0] != Y.shape[0]:
         raise ValueError(f"Y: found {Y.shape[0]} rows, expected {X.shape[0]}, as X has")
     if not np.isfinite(X.data).all():
-        raise ValueError(f"X: found {X.data[~np.isfinite(X.data)][0]}, expected values that are finite in float32")
+        wrong = X.data[~np.isfinite(X.data)][0]
+        raise ValueError(f"X: found {wrong}, expected values that are finite in float32")
     if (Y.data != 1).any():
         raise ValueError(f"Y: found the entry {Y.data[Y.data != 1][0]}, expected every stored entry to be 1")
     target = Path(path)
@@ -124,7 +126,7 @@ def nearest_float32(token):
         return near
     wide = math.copysign(2.0**128, value) if np.isinf(near) else float(near)
     other = np.nextafter(near, np.float32(math.copysign(math.inf, value - wide)))
-    # Rounding twice, to double and then to float32, goes wrong only where the double is half way between two floats.
+    # Rounding twice (double, float32) goes wrong only where the double is half way between two floats.
     if value != wide and wide + float(other) == 2 * value:
         exact, half = Decimal(token), Decimal(value)
         if exact != half and (exact > half) == (other > near):
@@ -194,26 +196,26 @@ class _Reader:
             left -= len(part[0])
             self.check_blank(text[used:])
         if left:
-            raise self.error(f"the end of the file after {n - left} samples", f"{n} samples, as the header says")
+            found = f"the end of the file after {n - left} samples"
+            raise self.error(found, f"{n} samples, as the header says")
         columns = list(zip(*parts, strict=True)) if parts else [()] * 5
         del parts
         label_counts, labels, feature_counts, features, values = (
             np.concatenate([np.empty(0, dtype), *columns.pop(0)], dtype=dtype)
             for dtype in (np.int64, np.int32, np.int64, np.int32, np.float32)
         )
-        Y = csr_matrix((np.ones(len(labels), np.float32), labels, _pointers(label_counts)), shape=(n, n_labels))
+        ones = np.ones(len(labels), np.float32)
+        Y = csr_matrix((ones, labels, _pointers(label_counts)), shape=(n, n_labels))
         X = csr_matrix((values, features, _pointers(feature_counts)), shape=(n, n_features))
         X.has_canonical_format = Y.has_canonical_format = True
         return X, Y
 
     def parse(self, text, most):
-        """Labels a row, labels, features a row, features and values of at most `most` rows; the bytes they take."""
-        label_ptr, labels, feature_ptr, features, values, doubts = self.scratch(len(text), min(len(text), most))
+        """Labels a row, labels, features a row, features, values of `most` rows or fewer; the bytes they take."""
+        buffers = self.scratch(len(text), min(len(text), most))
+        label_ptr, labels, feature_ptr, features, values, doubts = buffers
         report = np.zeros(5, np.int64)
-        buffer = np.frombuffer(text, np.uint8)
-        fault = parse_rows(
-            buffer, *self.header[1:], most, label_ptr, labels, feature_ptr, features, values, doubts, report
-        )
+        fault = parse_rows(np.frombuffer(text, np.uint8), *self.header[1:], most, *buffers, report)
         rows, used, n_labels, n_values, n_doubts = report.tolist()
         label_ptr, feature_ptr = label_ptr[: rows + 1], feature_ptr[: rows + 1]
         for k, start, end in doubts[:n_doubts].tolist():
@@ -226,8 +228,8 @@ class _Reader:
         self.line += rows
         if fault:
             raise self.fault(Fault(fault), text, used)
-        part = np.diff(label_ptr), labels[:n_labels], np.diff(feature_ptr), features[:n_values], values[:n_values]
-        return tuple(array.copy() for array in part), used
+        entries = labels[:n_labels].copy(), features[:n_values].copy(), values[:n_values].copy()
+        return (np.diff(label_ptr), entries[0], np.diff(feature_ptr), *entries[1:]), used
 
     def scratch(self, size, rows):
         """Outputs of parse_rows that suffice for `size` bytes and `rows` rows; kept for the next block."""
@@ -247,7 +249,8 @@ class _Reader:
         if row >= 0:
             inside = ids[ptr[row] : ptr[row + 1]]
             twice = inside[:-1][inside[:-1] == inside[1:]][0]
-            raise self.error(f"the {what} {twice} twice", f"each {what} at most once in a row", self.line + row)
+            expected = f"each {what} at most once in a row"
+            raise self.error(f"the {what} {twice} twice", expected, self.line + row)
 
     def fault(self, fault, text, at):
         _, n_features, n_labels = self.header
