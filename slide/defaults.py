@@ -2,6 +2,7 @@
 
 import math
 
+from slide.hashing import FAMILIES
 from slide.index import RehashSchedule
 from slide.layers import Dense, Sampled
 from slide.network import Network
@@ -10,14 +11,18 @@ from slide.optim import OPTIMIZERS, Schedule
 SMALL = 50_000  # training rows below which a network of this kind overfits without dropout and smoothing
 
 
-def recommended(n_rows: int, n_labels: int) -> dict:
-    """Recommended settings for n_rows training samples and n_labels labels, by the names of the command line."""
+def recommended(n_rows: int, n_labels: int, given=None) -> dict:
+    """Recommended settings for n_rows training samples and n_labels labels, by the names of the command line.
+
+    `given` holds the settings that are fixed already, of which others depend: K depends on the hash family.
+    """
     small = n_rows < SMALL
+    family = FAMILIES[(given or {}).get("hash", "dwta")]
     return {
         "hidden": [128],
         "sampler": "vanilla",
         "hash": "dwta",
-        "K": default_K(n_labels),
+        "K": default_K(n_labels, family.bits_per_hash),
         "L": 50,
         "active": default_active(n_labels),
         "optimizer": "adam",
@@ -34,7 +39,7 @@ def default_active(n_labels: int) -> int:
     return min(n_labels, 1000)
 
 
-def default_K(n_labels: int, bits_per_hash: int = 3) -> int:
+def default_K(n_labels: int, bits_per_hash: int) -> int:
     """Hash functions a table, so that a bucket of random codes would hold about one neuron in bits a hash.
 
     With too few every bucket is full and retrieves at random; with too many it is empty (K = 8 of DWTA at 670,091

@@ -313,7 +313,7 @@ def capacities(counts, bucket_size):
     return np.minimum(bucket_size, counts + counts // 4 + 1)
 
 
-def update_rows(ids, moved, located, tables, capacity, counts, reservoir, seed, step):
+def reinsert_rows(ids, moved, located, tables, capacity, counts, reservoir, seed, step):
     """Moves the items `ids` (m,) to the buckets `moved` (L, m); changes located, tables and counts."""
     for t, table in enumerate(tables):
         stream = key(seed, step, t)

@@ -16,7 +16,8 @@ from slide.optim import OPTIMIZERS, Schedule
 FORMAT = 1
 SPECS = {"dense": Dense, "sampled": Sampled}
 SETTINGS = (
-    "n_features", "batch_size", "group_size", "update", "dropout", "label_smoothing", "normalize", "seed", "threads", "huge_pages",
+    "n_features", "batch_size", "group_size", "update", "dropout", "label_smoothing", "normalize", "seed", "threads",
+    "huge_pages",
 )  # fmt: skip
 
 

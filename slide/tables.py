@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from slide._kernels.tables import build_rows, locate_rows, update_rows
+from slide._kernels.tables import build_rows, locate_rows, reinsert_rows
 from slide.rows import ActiveSet, gather_slices
 from slide.threads import check_threads
 
@@ -129,7 +129,7 @@ class HashTables:
         ids = self._check_ids(ids)
         moved = self.locate(self._check_codes(codes, len(ids)))
         self.step += 1
-        update_rows(
+        reinsert_rows(
             ids,
             moved,
             self.located,

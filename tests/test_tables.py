@@ -57,7 +57,7 @@ def test_build_and_update_are_those_of_lists(n, L, bits, fold, bucket_size, poli
             codes = codes_of(rng, len(ids), L, bits)
             tables.update(ids, codes)
             moved = reference.locate_rows(codes, tables._folds, tables._shift, n_buckets - 1)
-            reference.update_rows(ids, moved, located, lists, capacity, counts, reservoir, seed, tables.step)
+            reference.reinsert_rows(ids, moved, located, lists, capacity, counts, reservoir, seed, tables.step)
             assert contents(tables) == lists
             np.testing.assert_array_equal(tables.located, located)
 
