@@ -8,6 +8,7 @@ from slide.layers import Dense, Sampled
 from slide.network import Network
 from slide.optim import OPTIMIZERS, Schedule
 
+FEW = 2_000  # labels up to which there is nothing to save: all of them are active
 SMALL = 50_000  # training rows below which a network of this kind overfits without dropout and smoothing
 
 
@@ -20,7 +21,7 @@ def recommended(n_rows: int, n_labels: int, given=None) -> dict:
     family = FAMILIES[(given or {}).get("hash", "dwta")]
     return {
         "hidden": [128],
-        "sampler": "vanilla",
+        "sampler": "vanilla" if n_labels > FEW else "full",
         "hash": "dwta",
         "K": default_K(n_labels, family.bits_per_hash),
         "L": 50,

@@ -175,8 +175,8 @@ cdef void update_row(const int32_t* ids, int64_t m, const uint32_t* moved, uint3
 
 
 def reinsert_rows(const int32_t[::1] ids, const uint32_t[:, ::1] moved, uint32_t[:, ::1] located,
-                uint32_t[:, :, ::1] buckets, int32_t[:, ::1] items, uint32_t[:, ::1] arrivals, bint reservoir,
-                uint64_t seed, uint64_t step, int threads):
+                  uint32_t[:, :, ::1] buckets, int32_t[:, ::1] items, uint32_t[:, ::1] arrivals, bint reservoir,
+                  uint64_t seed, uint64_t step, int threads):
     """Moves the items `ids` (m,), in this order, to the buckets `moved` (L, m); `located` follows."""
     cdef int64_t m = ids.shape[0], t
     if m == 0:

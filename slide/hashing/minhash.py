@@ -30,6 +30,7 @@ class MinHash(HashFamily):
     """
 
     name = "minhash"
+    bits_per_hash = 3
     options = ("top_k", "bits")
 
     def __init__(self, dim, K, L, seed=0, top_k=None, bits=3):

@@ -24,6 +24,7 @@ class WTA(HashFamily):
     """
 
     name = "wta"
+    bits_per_hash = 3
     options = ("bin_size",)
     dense_from = float("inf")  # the form for CSR takes sixteen rows at a time itself
 
