@@ -177,12 +177,11 @@ class Network:
         sampled=False computes every label, in blocks that never hold n x n_labels. sampled=True computes those that
         the hash tables retrieve; where they are fewer than k, ids is -1 and values -inf.
         """
-        ids, values, _ = self._predict(X, k, sampled)
+        ids, values, _ = self._predict(self._as_rows(X), check_integer("k", k), sampled)
         return ids, values
 
-    def _predict(self, X, k, sampled):
-        k = min(check_integer("k", k), self.n_labels)
-        rows = self._as_rows(X)
+    def _predict(self, rows, k, sampled):
+        k = min(k, self.n_labels)
         ids, values = np.full((len(rows), k), -1, np.int32), np.full((len(rows), k), -np.inf, np.float32)
         active = 0.0
         *hidden, output = self.layers
@@ -199,8 +198,14 @@ class Network:
 
     def evaluate(self, X, Y, ks=(1, 3, 5), sampled: bool = False, propensities=None) -> Evaluation:
         """P@k and nDCG@k on X and Y, and PSP@k where propensities (n_labels,) are given: see slide.metrics."""
-        ids, _, active = self._predict(X, max(ks), sampled)
-        labels = as_label_rows(Y, ids.shape[0], self.n_labels)
+        if not isinstance(ks, list | tuple) or not ks:
+            raise ValueError(f"ks: found {ks!r}, expected integers of at least 1")
+        ks = [check_integer("ks", k) for k in ks]
+        rows = self._as_rows(X)
+        labels = as_label_rows(Y, len(rows), self.n_labels)
+        ids, _, active = self._predict(rows, max(ks), sampled)
+        # Where there are fewer labels than k, the places beyond them are predictions that are wrong.
+        ids = np.pad(ids, ((0, 0), (0, max(ks) - ids.shape[1])), constant_values=-1)
         return Evaluation(metrics.evaluate_topk(labels.to_scipy(), ids, ks, propensities), active)
 
     def save(self, path) -> None:
