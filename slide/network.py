@@ -1,11 +1,12 @@
 """Network: the public face of training and prediction."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from slide import metrics, storage
 from slide.blas import one_blas_thread
+from slide.blocks import LaneBlock
 from slide.checks import check_integer, check_number
 from slide.layers import build_layers
 from slide.layers.base import Run
@@ -163,11 +164,12 @@ class Network:
 
     def _drop(self, x, step):
         """(x with dropout, its mask); the mask is a function of the seed and the step."""
-        if not self.dropout or not isinstance(x, np.ndarray):
+        if not self.dropout:
             return x, None
+        values = x.values if isinstance(x, LaneBlock) else x
         rng = np.random.default_rng((self.seed, 1, step))
-        kept = (rng.random(x.shape, dtype=np.float32) >= self.dropout) * np.float32(1 / (1 - self.dropout))
-        return x * kept, kept
+        kept = (rng.random(values.shape, dtype=np.float32) >= self.dropout) * np.float32(1 / (1 - self.dropout))
+        return (replace(x, values=values * kept) if isinstance(x, LaneBlock) else x * kept), kept
 
     def predict(self, X, k: int = 5, sampled: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """(ids, values), both (n, k): the k labels of largest logit, best first; ties go to the smaller label.
