@@ -1,6 +1,6 @@
 """Checks of settings: each names the setting, the value found and what was expected."""
 
-from numbers import Integral, Real
+from numbers import Integral
 
 
 def check_integer(name: str, value, low: int = 1) -> int:
@@ -13,7 +13,7 @@ def check_integer(name: str, value, low: int = 1) -> int:
 def check_number(name: str, value, interval: str) -> float:
     """`value` as a float; ValueError where it is not a number in `interval`, such as "[0, 1)" or "(0, inf)"."""
     low, high = map(float, interval[1:-1].split(","))
-    inside = isinstance(value, Real) and not isinstance(value, bool) and low <= value <= high
+    inside = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
     if not inside or (value == low and interval[0] == "(") or (value == high and interval[-1] == ")"):
         raise ValueError(f"{name}: found {value!r}, expected a number in {interval}")
     return float(value)
