@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from slide.checks import check_integer
 from slide.index import RehashSchedule
 from slide.layers.specs import Dense, Sampled
 from slide.optim import OPTIMIZERS, Schedule
+from slide.threads import check_threads
 
 FORMAT = 1
 SPECS = {"dense": Dense, "sampled": Sampled}
@@ -71,6 +71,7 @@ def load(cls, path, threads=None):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
+    threads = check_threads(threads)
     try:
         with np.load(path, allow_pickle=False) as archive:
             header = json.loads(bytes(archive["header"]))
@@ -84,6 +85,6 @@ def load(cls, path, threads=None):
             for i, layer in enumerate(network.layers):
                 prefix = f"layers.{i}."
                 layer.load_state({n.removeprefix(prefix): archive[n] for n in archive.files if n.startswith(prefix)})
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what is not a model may fail anywhere: zlib, JSON, memory, a missing name
         raise ValueError(f"{path}: found {error}, expected a model that slide saved") from error
     return network

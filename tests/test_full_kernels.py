@@ -101,9 +101,7 @@ def test_full_softmax_at_the_edges_of_a_block(simd, n_neurons):
 def test_full_softmax_of_rows_without_labels_moves_nothing():
     x, W, bias, _, _ = problem(3, 4, 5, 20)
     nothing = np.zeros(0, np.int32)
-    _, loss, dx, w, biases, _, _ = full_step(
-        x, W, bias, np.zeros(5, np.int64), nothing, 0.2, SGD(), BLOCK, 1, 2
-    )
+    _, loss, dx, w, biases, _, _ = full_step(x, W, bias, np.zeros(5, np.int64), nothing, 0.2, SGD(), BLOCK, 1, 2)
     assert not loss.any() and not dx.any()
     np.testing.assert_array_equal(w, W)
     np.testing.assert_array_equal(biases[0], bias)
