@@ -17,7 +17,8 @@ def zeros(shape, dtype=np.float32, huge_pages=True) -> np.ndarray:
     dtype = np.dtype(dtype)
     n_bytes = math.prod(np.atleast_1d(shape).tolist()) * dtype.itemsize
     if huge_pages and n_bytes >= HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
-        region = mmap.mmap(-1, n_bytes + HUGE_PAGE)
+        # Private: a shared mapping gets no huge pages by madvise, and a forked child would write into its parent's.
+        region = mmap.mmap(-1, n_bytes + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         try:
             region.madvise(mmap.MADV_HUGEPAGE)
         except OSError:

@@ -1,5 +1,7 @@
 """Aligned zeroed arrays and scratch that grows."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,18 @@ def test_arrays_outlive_their_making():
     for i, array in enumerate(arrays):
         array[...] = i
     assert [array.min() for array in arrays] == [array.max() for array in arrays] == list(range(5))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("huge_pages", [False, True])
+def test_a_forked_child_has_arrays_of_its_own(huge_pages):
+    array = memory.zeros(1 << 20, huge_pages=huge_pages)
+    child = os.fork()
+    if child == 0:
+        array[...] = 7
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert not array.any()
 
 
 def test_scratch_is_kept_and_grows():
