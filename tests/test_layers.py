@@ -34,14 +34,12 @@ def active_masks(network, n):
 
 def dropout_mask(network, n):
     """What the last step multiplied the last hidden layer's activations by, (n, width)."""
-    hidden = network.layers[-2] if len(network.layers) > 1 else None
-    if hidden is None or not network.dropout:
+    if not network.dropout:
         return 1.0
-    out = getattr(hidden, "_out", None)
-    x = hidden._y if out is None else out
+    x = network.layers[-1]._input
     kept = network._drop(x, network.step)[1]
-    assert kept is not None
-    return out.to_dense(kept) if isinstance(out, LaneBlock) else kept
+    assert (kept == 0).any() and (kept > 1).any()
+    return x.to_dense(kept) if isinstance(x, LaneBlock) else kept
 
 
 def forward(parameters, X, Y, masks, kept, smooth):

@@ -68,10 +68,9 @@ class SampledLayer(Layer):
         with run.clock("forward"):
             self._input, self._block, self._set = x, self._as_block(x, run.group_size), active
             self._values = self._compute(self._block, active, True)
-            self.active = _mean_active(active, run.group_size, self._block.n)
-            block = self._block
-            self._out = LaneBlock(block.n, run.group_size, self.n_neurons, active.indptr, active.ids, self._values)
-            return self._out
+            n = self._block.n
+            self.active = _mean_active(active, run.group_size, n)
+            return LaneBlock(n, run.group_size, self.n_neurons, active.indptr, active.ids, self._values)
 
     def _compute(self, block, active, relu):
         out = self.scratch.get("values", (len(active.ids), lanes_of(block.group_size)))
@@ -82,10 +81,10 @@ class SampledLayer(Layer):
         return out
 
     def backward(self, dy):
-        if isinstance(dy, np.ndarray) and dy.shape != self._values.shape:
-            dy = self._out.gather(dy)
         with self.run.clock("backward"):
             self._delta = np.multiply(dy, self._values > 0, out=self.scratch.get("delta", dy.shape))
+            if isinstance(self._input, SparseRows):
+                return None
             block = self._block
             dx = self.scratch.get("dx", block.values.shape)
             _forward.input_gradient_rows(
