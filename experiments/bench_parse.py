@@ -2,7 +2,7 @@
 
     python -m experiments.bench_parse [--file FILE] [--repeats N]
 
-Each round runs every loader once, in an order that turns; a ratio is the median over the rounds of the loader's
+Each round runs every loader once, in turning order; a ratio is the median over the rounds of the loader's
 time over load_xmc's. All yield X and Y as CSR, except that scikit-learn yields tuples of labels; it takes no
 header line and is given the text after it, from memory.
 """

@@ -16,7 +16,7 @@ CITATION = (
 class Dataset:
     """A set of the Extreme Classification Repository, its shape as published there (bag-of-words features).
 
-    stem: how the repository names its files, `<stem>_train.txt` and `<stem>_test.txt`. source: whose data it is.
+    stem: the repository calls the files `<stem>_train.txt` and `<stem>_test.txt`. source: whose data it is.
     """
 
     name: str
@@ -56,12 +56,12 @@ DATASETS = {
 def load(name, root="data"):
     """A public set from files that are on this machine: ((X, Y), (X_test, Y_test)), as load_xmc gives them.
 
-    name: a key of DATASETS, in any case. root: a folder. The files are looked for in root/<name>/ (in lower case
-    or as published) and in root, as train.txt and test.txt or under the repository's own names (amazon_train.txt
-    and so on), plain, .gz or .xz. Nothing is ever downloaded.
+    name: a key of DATASETS, in any case. root: a folder. The files are looked for in root/<name>/ (in lower
+    case or as published) and in root, as train.txt and test.txt or under the repository's own names
+    (amazon_train.txt and so on), plain, .gz or .xz. Nothing is ever downloaded.
 
-    Raises ValueError where the name is unknown or a file's header is not the published shape, and what load_xmc
-    raises; FileNotFoundError, with the steps to take, where a file is missing.
+    Raises ValueError where the name is unknown or a file's header is not the published shape, and what
+    load_xmc raises; FileNotFoundError, with the steps to take, where a file is missing.
     """
     dataset = DATASETS.get(name.lower() if isinstance(name, str) else None)
     if dataset is None:
@@ -81,16 +81,18 @@ def load(name, root="data"):
 def load_folder(path):
     """The pair ((X, Y), (X_test, Y_test)) from train.txt and test.txt in a folder, each plain, .gz or .xz.
 
-    Raises FileNotFoundError where one of them is missing, ValueError where their headers differ in features or
-    labels, and what load_xmc raises.
+    Raises FileNotFoundError where one of them is missing, ValueError where their headers differ in features
+    or labels, and what load_xmc raises.
     """
     train, test = (_find([Path(path)], [part]) for part in ("train", "test"))
     for part, found in (("train", train), ("test", test)):
         if found is None:
-            raise FileNotFoundError(f"{path}: found no {part}.txt, {part}.txt.gz or {part}.txt.xz, expected one")
+            names = f"{part}.txt, {part}.txt.gz or {part}.txt.xz"
+            raise FileNotFoundError(f"{path}: found none of {names}, expected one")
     found, expected = read_header(test)[1:], read_header(train)[1:]
     if found != expected:
-        raise ValueError(f"{test}, line 1: found {found} features and labels, expected {expected}, as in {train}")
+        expected = f"{expected}, as in {train}"
+        raise ValueError(f"{test}, line 1: found {found} features and labels, expected {expected}")
     return load_xmc(train), load_xmc(test)
 
 
@@ -111,7 +113,7 @@ def _find_public(dataset, part, root):
         raise FileNotFoundError(
             f"the {part} set of {dataset.name} is not in {folder} or {root}. To put it there:\n"
             f"  1. open {dataset.url} and download {dataset.name} (bag-of-words features);\n"
-            f"  2. unpack it, and move {dataset.stem}_train.txt and {dataset.stem}_test.txt (or train.txt and "
+            f"  2. unpack it, and move {dataset.stem}_train.txt and {dataset.stem}_test.txt (or train.txt, "
             f"test.txt) to {folder}; they may be compressed (.gz, .xz);\n"
             f'  3. call load("{dataset.name.lower()}", root="{root}") again.'
         )
