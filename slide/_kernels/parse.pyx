@@ -291,6 +291,9 @@ cdef Decimal shortest(float value) noexcept nogil:
         while x.exponent < -22:
             scaled *= 1e22
             x.exponent += 22
+        if x.exponent > 22:
+            scaled /= 1e22
+            x.exponent -= 22
         scaled = scaled * TENS[-x.exponent] if x.exponent < 0 else scaled / TENS[x.exponent]
         x.digits = <uint64_t>(scaled + 0.5)
         x.exponent = top - places

@@ -46,12 +46,12 @@ def make_xmc(preset, n_train=None, n_test=None, scale=1.0, seed=0):
     preset: "amazon-670k" or "delicious-200k": the published numbers of features, labels and rows, mean
     non-zeros and labels a row. n_train, n_test: rows; None: the preset's, times scale. scale: in (0, 1].
     The numbers of features, labels and (where not given) training and test rows are each multiplied by scale
-    and rounded; the non-zeros and labels a row, the prototypes, the size of a cluster and the law of the label
-    frequencies stay. seed: an int from 0; the same seed gives the same bits.
+    and rounded; the non-zeros and labels a row, the prototypes, the size of a cluster and the law of the
+    label frequencies stay. seed: an int from 0; the same seed gives the same bits.
 
     X: csr_matrix (n, D), float32: tf-idf, (1 + log count) * (1 + log((1 + n_train) / (1 + df))) with df the
-    training rows that have the feature; rows of unit norm, indices sorted. Y: csr_matrix (n, L), float32 ones,
-    a label at least a row.
+    training rows that have the feature; rows of unit norm, indices sorted. Y: csr_matrix (n, L), float32
+    ones, a label at least a row.
 
     Label frequencies follow a power law. Labels come in clusters, each a mixture of all ranks. A row draws a
     label by frequency and the others mostly from its cluster, and then words: from the prototypes of its
@@ -160,7 +160,7 @@ class _World:
         high = np.minimum(low + shape.cluster, shape.n_labels)
         stray = random.random(len(row)) < shape.stray
         slot = self.slots(random, np.where(stray, 0, low), np.where(stray, shape.n_labels, high))
-        # The second half of the draws, uniform, completes rows whose cluster has one label that is drawn again.
+        # The second half of the draws, uniform, completes rows where a frequent label was drawn repeatedly.
         first = np.cumsum(draws) - draws
         late = np.flatnonzero(2 * (np.arange(len(row)) - first[row]) >= draws[row])
         slot[late] = low[late] + random.random(len(late)) * (high - low)[late]

@@ -120,12 +120,12 @@ def _texts(X, Y):
 def nearest_float32(token):
     """The float32 nearest to the decimal number `token`, ties to even; infinite from 2**128 - 2**103 on."""
     value = float(token)
-    with np.errstate(over="ignore"):
-        near = np.float32(value)
     if math.isinf(value):
-        return near
-    wide = math.copysign(2.0**128, value) if np.isinf(near) else float(near)
-    other = np.nextafter(near, np.float32(math.copysign(math.inf, value - wide)))
+        return np.float32(value)
+    with np.errstate(over="ignore", under="ignore"):
+        near = np.float32(value)
+        wide = math.copysign(2.0**128, value) if np.isinf(near) else float(near)
+        other = np.nextafter(near, np.float32(math.copysign(math.inf, value - wide)))
     # Rounding twice (double, float32) goes wrong only where the double is half way between two floats.
     if value != wide and wide + float(other) == 2 * value:
         exact, half = Decimal(token), Decimal(value)
