@@ -13,7 +13,7 @@ from slide._kernels.vec cimport AdamStep, ops
 
 cdef enum:
     N_PARTS = 64
-    AHEAD = 4
+    AHEAD = 8
 
 PARTS = N_PARTS
 

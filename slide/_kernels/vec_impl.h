@@ -6,24 +6,14 @@
 #include "vec_ops.h"
 
 #define AHEAD 16 /* rows of the next blocks to prefetch: far enough for memory, near enough for the L2 cache */
+#define NEAR 8   /* rows to prefetch from the second-level cache into the first */
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
-
-typedef float v16 __attribute__((vector_size(64)));
-typedef int32_t i16 __attribute__((vector_size(64)));
-typedef float v16_unaligned __attribute__((vector_size(64), aligned(4), may_alias));
-
-/* Macros rather than functions: a function would be compiled for the baseline, not for its caller's target. */
-#define load16(p) (*(const v16_unaligned *)(p))
-#define store16(p, value) (*(v16_unaligned *)(p) = (value))
-#define splat(c) ((v16){0} + (c))
-#define choose(k, a, b) ((v16)(((i16)(a) & (k)) | ((i16)(b) & ~(k))))
-#define larger(a, b) choose((a) > (b), a, b)
-#define smaller(a, b) choose((a) < (b), a, b)
 
 #define SET plain
 #define NAME(f) f##_plain
 #define TARGET
+#define WIDTH 4
 #define ROWS 2
 #define COLS 2
 #include "vec_template.h"
@@ -33,6 +23,7 @@ typedef float v16_unaligned __attribute__((vector_size(64), aligned(4), may_alia
 #define SET avx2
 #define NAME(f) f##_avx2
 #define TARGET __attribute__((target("avx2,fma")))
+#define WIDTH 8
 #define ROWS 4
 #define COLS 4
 #include "vec_template.h"
@@ -40,6 +31,7 @@ typedef float v16_unaligned __attribute__((vector_size(64), aligned(4), may_alia
 #define SET avx512
 #define NAME(f) f##_avx512
 #define TARGET __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,prefer-vector-width=512")))
+#define WIDTH 16
 #define ROWS 8
 #define COLS 16
 #include "vec_template.h"

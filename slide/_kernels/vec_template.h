@@ -1,20 +1,33 @@
 /* The operations of vec_ops.h for one instruction set. The includer defines
- *   NAME(f)  the name of function f in this set,   TARGET  its target attribute,
- *   ROWS     weight rows in flight in lane_logits, COLS    columns in flight in lane_input_gradient.
- * Vectors of 16 floats are GCC vector extensions: one AVX-512 register, two of AVX2, four of SSE or NEON.
+ *   NAME(f)  the name of function f in this set,    TARGET  its target attribute,
+ *   WIDTH    floats in a register,
+ *   ROWS     weight rows in flight in lane_logits,  COLS    columns in flight in lane_input_gradient.
+ * Vectors are GCC vector extensions of one register each, so the same source serves every set.
  */
+#define V NAME(floats)
+#define VI NAME(ints)
+#define PARTS (SLIDE_LANES / WIDTH) /* registers that hold the lanes of a group */
+#define load(p) (*(const NAME(floats_unaligned) *)(p))
+#define store(p, value) (*(NAME(floats_unaligned) *)(p) = (value))
+#define splat(c) ((V){0} + (c))
+#define choose(k, a, b) ((V)(((VI)(a) & (k)) | ((VI)(b) & ~(k))))
+#define larger(a, b) choose((a) > (b), a, b)
+#define smaller(a, b) choose((a) < (b), a, b)
 
-TARGET static inline v16 NAME(exp16)(v16 x)
+typedef float V __attribute__((vector_size(4 * WIDTH)));
+typedef int32_t VI __attribute__((vector_size(4 * WIDTH)));
+typedef float NAME(floats_unaligned) __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
+
+TARGET static inline V NAME(exp_)(V x)
 {
     /* exp(x) = 2^n * e^r, |r| <= ln(2)/2; Taylor to degree 7 keeps the relative error near 1 ulp. */
-    v16 lo = splat(-87.0f), hi = splat(88.0f);
-    x = larger(x, lo);
-    x = smaller(x, hi);
-    v16 t = x * 1.44269504088896341f + splat(12582912.0f); /* rounds to an integer in the low mantissa bits */
-    v16 n = t - splat(12582912.0f);
-    v16 r = x - n * 0.693359375f;
+    x = larger(x, splat(-87.0f));
+    x = smaller(x, splat(88.0f));
+    V t = x * 1.44269504088896341f + splat(12582912.0f); /* rounds to an integer in the low mantissa bits */
+    V n = t - splat(12582912.0f);
+    V r = x - n * 0.693359375f;
     r = r - n * -2.12194440e-4f;
-    v16 p = splat(1.9841270e-4f);
+    V p = splat(1.9841270e-4f);
     p = p * r + splat(1.3888889e-3f);
     p = p * r + splat(8.3333333e-3f);
     p = p * r + splat(4.1666667e-2f);
@@ -22,10 +35,19 @@ TARGET static inline v16 NAME(exp16)(v16 x)
     p = p * r + splat(5.0e-1f);
     p = p * r + splat(1.0f);
     p = p * r + splat(1.0f);
-    i16 e = __builtin_convertvector(n, i16);
-    union { i16 i; v16 f; } scale = {.i = (e + 127) << 23};
+    VI e = __builtin_convertvector(n, VI);
+    union { VI i; V f; } scale = {.i = (e + 127) << 23};
     return p * scale.f;
 }
+
+/* sum[k] += row[k][c] * x for ROWS rows and the lanes of one input column. */
+#define ADD_COLUMN(c, x)                                                                      \
+    do {                                                                                      \
+        V part[PARTS];                                                                        \
+        for (int q = 0; q < PARTS; q++) part[q] = load((x) + q * WIDTH);                      \
+        for (int k = 0; k < ROWS; k++)                                                        \
+            for (int q = 0; q < PARTS; q++) sum[k][q] += row[k][c] * part[q];                 \
+    } while (0)
 
 TARGET static void NAME(lane_logits)(const float *W, int64_t stride, const float *bias, const int32_t *ids,
                                      int64_t n, const int32_t *cols, int64_t d, const float *x, float *out,
@@ -33,100 +55,97 @@ TARGET static void NAME(lane_logits)(const float *W, int64_t stride, const float
 {
     const float *row[ROWS], *ahead[ROWS];
     for (int64_t a = 0; a < n; a += ROWS) {
-        v16 sum[ROWS];
+        V sum[ROWS][PARTS];
         for (int k = 0; k < ROWS; k++) {
             int64_t here = a + k < n ? a + k : n - 1, next = a + AHEAD + k < n ? a + AHEAD + k : n - 1;
             row[k] = W + ids[here] * stride;
             ahead[k] = W + ids[next] * stride;
-            sum[k] = splat(bias ? bias[ids[here]] : 0.0f);
+            for (int q = 0; q < PARTS; q++) sum[k][q] = splat(bias ? bias[ids[here]] : 0.0f);
         }
+        int64_t j = 0;
         if (cols) {
-            for (int64_t j = 0; j < d; j++) {
-                v16 xj = load16(x + j * ld);
-                int64_t c = cols[j];
-                for (int k = 0; k < ROWS; k++) sum[k] += row[k][c] * xj;
-            }
+            for (; j < d; j++) ADD_COLUMN(cols[j], x + j * ld);
         } else {
-            int64_t j = 0;
             for (; j + 16 <= d; j += 16) {
                 for (int k = 0; k < ROWS; k++) __builtin_prefetch(ahead[k] + j, 0, 2);
-                for (int i = 0; i < 16; i++) {
-                    v16 xj = load16(x + (j + i) * ld);
-                    for (int k = 0; k < ROWS; k++) sum[k] += row[k][j + i] * xj;
-                }
+                for (int i = 0; i < 16; i++) ADD_COLUMN(j + i, x + (j + i) * ld);
             }
-            for (; j < d; j++) {
-                v16 xj = load16(x + j * ld);
-                for (int k = 0; k < ROWS; k++) sum[k] += row[k][j] * xj;
-            }
+            for (; j < d; j++) ADD_COLUMN(j, x + j * ld);
         }
-        for (int k = 0; k < ROWS && a + k < n; k++) store16(out + (a + k) * ld, sum[k]);
+        for (int k = 0; k < ROWS && a + k < n; k++)
+            for (int q = 0; q < PARTS; q++) store(out + (a + k) * ld + q * WIDTH, sum[k][q]);
     }
 }
+
+/* dx of COUNT columns from j on, whose weights are at w[COLUMN(i)] of every active row. */
+#define ADD_ROWS(COUNT, COLUMN)                                                               \
+    do {                                                                                      \
+        V sum[COUNT][PARTS];                                                                  \
+        for (int i = 0; i < COUNT; i++)                                                       \
+            for (int q = 0; q < PARTS; q++) sum[i][q] = load(dx + (j + i) * ld + q * WIDTH);  \
+        for (int64_t a = 0; a < n; a++) {                                                     \
+            const float *w = W + ids[a] * stride;                                             \
+            V part[PARTS];                                                                    \
+            __builtin_prefetch(W + ids[a + NEAR < n ? a + NEAR : n - 1] * stride + j, 0, 3);  \
+            for (int q = 0; q < PARTS; q++) part[q] = load(delta + a * ld + q * WIDTH);       \
+            for (int i = 0; i < COUNT; i++)                                                   \
+                for (int q = 0; q < PARTS; q++) sum[i][q] += w[COLUMN(i)] * part[q];          \
+        }                                                                                     \
+        for (int i = 0; i < COUNT; i++)                                                       \
+            for (int q = 0; q < PARTS; q++) store(dx + (j + i) * ld + q * WIDTH, sum[i][q]);  \
+    } while (0)
+#define IN_ORDER(i) (j + i)
+#define BY_COLUMN(i) cols[j + i]
 
 TARGET static void NAME(lane_input_gradient)(const float *W, int64_t stride, const int32_t *ids, int64_t n,
                                              const int32_t *cols, int64_t d, const float *delta, float *dx,
                                              int64_t ld)
 {
     int64_t j = 0;
-    for (; j + COLS <= d; j += COLS) {
-        v16 sum[COLS];
-        for (int i = 0; i < COLS; i++) sum[i] = load16(dx + (j + i) * ld);
-        if (cols) {
-            for (int64_t a = 0; a < n; a++) {
-                const float *w = W + ids[a] * stride;
-                v16 da = load16(delta + a * ld);
-                for (int i = 0; i < COLS; i++) sum[i] += w[cols[j + i]] * da;
-            }
-        } else {
-            for (int64_t a = 0; a < n; a++) {
-                const float *w = W + ids[a] * stride + j;
-                v16 da = load16(delta + a * ld);
-                for (int i = 0; i < COLS; i++) sum[i] += w[i] * da;
-            }
-        }
-        for (int i = 0; i < COLS; i++) store16(dx + (j + i) * ld, sum[i]);
-    }
-    for (; j < d; j++) {
-        int64_t c = cols ? cols[j] : j;
-        v16 sum = load16(dx + j * ld);
-        for (int64_t a = 0; a < n; a++) sum += W[ids[a] * stride + c] * load16(delta + a * ld);
-        store16(dx + j * ld, sum);
+    if (cols) {
+        for (; j + COLS <= d; j += COLS) ADD_ROWS(COLS, BY_COLUMN);
+        for (; j < d; j++) ADD_ROWS(1, BY_COLUMN);
+    } else {
+        for (; j + COLS <= d; j += COLS) ADD_ROWS(COLS, IN_ORDER);
+        for (; j < d; j++) ADD_ROWS(1, IN_ORDER);
     }
 }
 
 TARGET static void NAME(lane_exp)(float *x, int64_t ld, int64_t n, float *max, float *sum)
 {
-    v16 top = splat(-3.0e38f), total = splat(0.0f);
-    for (int64_t a = 0; a < n; a++) {
-        v16 z = load16(x + a * ld);
-        top = larger(z, top);
+    for (int q = 0; q < PARTS; q++) {
+        V top = splat(-3.0e38f), total = splat(0.0f);
+        float *column = x + q * WIDTH;
+        for (int64_t a = 0; a < n; a++) {
+            V z = load(column + a * ld);
+            top = larger(z, top);
+        }
+        for (int64_t a = 0; a < n; a++) {
+            V e = NAME(exp_)(load(column + a * ld) - top);
+            store(column + a * ld, e);
+            total += e;
+        }
+        store(max + q * WIDTH, top);
+        store(sum + q * WIDTH, total);
     }
-    for (int64_t a = 0; a < n; a++) {
-        v16 e = NAME(exp16)(load16(x + a * ld) - top);
-        store16(x + a * ld, e);
-        total += e;
-    }
-    store16(max, top);
-    store16(sum, total);
 }
 
 TARGET static inline float NAME(dot)(const float *w, const int32_t *cols, const float *x, int64_t d)
 {
     int64_t j = 0;
     float tail = 0.0f;
-    v16 sum = splat(0.0f), sum2 = splat(0.0f);
+    V sum = splat(0.0f), sum2 = splat(0.0f);
     if (cols) {
         for (; j < d; j++) tail += w[cols[j]] * x[j];
         return tail;
     }
-    for (; j + 32 <= d; j += 32) {
-        sum += load16(w + j) * load16(x + j);
-        sum2 += load16(w + j + 16) * load16(x + j + 16);
+    for (; j + 2 * WIDTH <= d; j += 2 * WIDTH) {
+        sum += load(w + j) * load(x + j);
+        sum2 += load(w + j + WIDTH) * load(x + j + WIDTH);
     }
     for (; j < d; j++) tail += w[j] * x[j];
     sum += sum2;
-    for (int i = 0; i < 16; i++) tail += sum[i];
+    for (int i = 0; i < WIDTH; i++) tail += sum[i];
     return tail;
 }
 
@@ -157,49 +176,48 @@ TARGET static float NAME(row_max)(const float *x, int64_t n)
 {
     float top = -3.0e38f;
     int64_t j = 0;
-    v16 most = splat(top);
-    for (; j + 16 <= n; j += 16) {
-        v16 z = load16(x + j);
+    V most = splat(top);
+    for (; j + WIDTH <= n; j += WIDTH) {
+        V z = load(x + j);
         most = larger(z, most);
     }
-    for (int i = 0; i < 16; i++) top = most[i] > top ? most[i] : top;
+    for (int i = 0; i < WIDTH; i++) top = most[i] > top ? most[i] : top;
     for (; j < n; j++) top = x[j] > top ? x[j] : top;
     return top;
 }
 
 TARGET static float NAME(row_exp)(float *x, int64_t n, float max)
 {
-    v16 total = splat(0.0f), shift = splat(max);
+    V total = splat(0.0f), shift = splat(max);
     int64_t j = 0;
-    for (; j + 16 <= n; j += 16) {
-        v16 e = NAME(exp16)(load16(x + j) - shift);
-        store16(x + j, e);
+    for (; j + WIDTH <= n; j += WIDTH) {
+        V e = NAME(exp_)(load(x + j) - shift);
+        store(x + j, e);
         total += e;
     }
-    if (j < n) {
-        float rest[16] = {0};
-        for (int64_t i = j; i < n; i++) rest[i - j] = x[i];
-        v16 e = NAME(exp16)(load16(rest) - shift);
-        store16(rest, e);
-        for (int64_t i = j; i < n; i++) {
-            x[i] = rest[i - j];
-            total[0] += rest[i - j];
-        }
-    }
     float sum = 0.0f;
-    for (int i = 0; i < 16; i++) sum += total[i];
+    if (j < n) {
+        float rest[WIDTH] = {0};
+        memcpy(rest, x + j, (n - j) * sizeof(float));
+        store(rest, NAME(exp_)(load(rest) - shift));
+        memcpy(x + j, rest, (n - j) * sizeof(float));
+        for (int64_t i = 0; i < n - j; i++) sum += rest[i];
+    }
+    for (int i = 0; i < WIDTH; i++) sum += total[i];
     return sum;
 }
+
+#define STRIP (8 * WIDTH) /* columns whose sums stay in registers */
 
 TARGET static void NAME(row_gradient)(const float *c, const float *x, int64_t m, int64_t d, float *g)
 {
     int64_t j = 0;
-    for (; j + 128 <= d; j += 128) {
-        v16 sum[8];
-        for (int i = 0; i < 8; i++) sum[i] = load16(g + j + 16 * i);
+    for (; j + STRIP <= d; j += STRIP) {
+        V sum[8];
+        for (int i = 0; i < 8; i++) sum[i] = load(g + j + WIDTH * i);
         for (int64_t s = 0; s < m; s++)
-            for (int i = 0; i < 8; i++) sum[i] += c[s] * load16(x + s * d + j + 16 * i);
-        for (int i = 0; i < 8; i++) store16(g + j + 16 * i, sum[i]);
+            for (int i = 0; i < 8; i++) sum[i] += c[s] * load(x + s * d + j + WIDTH * i);
+        for (int i = 0; i < 8; i++) store(g + j + WIDTH * i, sum[i]);
     }
     for (int64_t s = 0; s < m && j < d; s++) {
         const float *xs = x + s * d;
@@ -213,16 +231,16 @@ TARGET static void NAME(row_lookup)(const float *W, int64_t d, const int32_t *id
     for (int64_t k = 0; k < n && k < AHEAD; k++)
         for (int64_t i = 0; i < d; i += 16) __builtin_prefetch(W + ids[k] * d + i, 0, 2);
     int64_t j = 0;
-    for (; j + 128 <= d; j += 128) {
-        v16 sum[8];
-        for (int i = 0; i < 8; i++) sum[i] = load16(out + j + 16 * i);
+    for (; j + STRIP <= d; j += STRIP) {
+        V sum[8];
+        for (int i = 0; i < 8; i++) sum[i] = load(out + j + WIDTH * i);
         for (int64_t k = 0; k < n; k++) {
             const float *w = W + ids[k] * d + j;
             if (k + AHEAD < n)
-                for (int i = 0; i < 8; i++) __builtin_prefetch(W + ids[k + AHEAD] * d + j + 16 * i, 0, 2);
-            for (int i = 0; i < 8; i++) sum[i] += c[k] * load16(w + 16 * i);
+                for (int i = 0; i < 8; i++) __builtin_prefetch(W + ids[k + AHEAD] * d + j + WIDTH * i, 0, 2);
+            for (int i = 0; i < 8; i++) sum[i] += c[k] * load(w + WIDTH * i);
         }
-        for (int i = 0; i < 8; i++) store16(out + j + 16 * i, sum[i]);
+        for (int i = 0; i < 8; i++) store(out + j + WIDTH * i, sum[i]);
     }
     for (int64_t k = 0; k < n && j < d; k++) {
         const float *w = W + ids[k] * d;
@@ -264,3 +282,18 @@ static const slide_vec_ops NAME(ops) = {
 #undef ROWS
 #undef COLS
 #undef SET
+#undef V
+#undef VI
+#undef PARTS
+#undef load
+#undef store
+#undef splat
+#undef choose
+#undef larger
+#undef smaller
+#undef ADD_COLUMN
+#undef ADD_ROWS
+#undef IN_ORDER
+#undef BY_COLUMN
+#undef STRIP
+#undef WIDTH
