@@ -1,5 +1,12 @@
 """SLIDE: sub-linear deep learning on a CPU (Chen et al., MLSys 2020)."""
 
+import os
+
+# GNU OpenMP's idle threads spin for milliseconds unless told otherwise: with other work on the machine that makes
+# small parallel loops a hundred times slower. It reads this once, when the first kernel is imported below.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# ruff: noqa: E402
 from slide.index import RehashSchedule
 from slide.info import build_info
 from slide.layers import Dense, Sampled

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from slide.checks import check_integer, check_number
 from slide.tables import HashTables
 
 
@@ -23,12 +24,9 @@ class RehashSchedule:
     renew_every: int = 0
 
     def __post_init__(self):
-        if self.N0 < 1:
-            raise ValueError(f"N0: found {self.N0!r}, expected a positive number of batches")
-        if not 0 <= self.growth < math.inf:
-            raise ValueError(f"growth: found {self.growth!r}, expected a number >= 0")
-        if self.renew_every < 0:
-            raise ValueError(f"renew_every: found {self.renew_every!r}, expected a number of rehashes >= 0")
+        check_integer("N0", self.N0)
+        check_number("growth", self.growth, "[0, inf)")
+        check_integer("renew_every", self.renew_every, 0)
 
     def interval(self, t: int) -> int:
         """Batches between the t-th rehash (0: the start of training) and the next."""

@@ -1,8 +1,9 @@
-"""Ranking metrics of extreme classification, as the XMC repository's scripts define them; all are fractions, not percent.
+"""Ranking metrics of extreme classification, as the XMC repository's scripts define them; all are fractions,
+not percent.
 
-Everywhere: Y_true is a label indicator matrix (n, labels), any scipy sparse or dense 2-D array; top_ids int (n, >= k) are
-the predicted labels, best first, padded with -1, which counts as wrong, as does a label's second occurrence in a row. A row
-without true labels counts as zero in the mean.
+Everywhere: Y_true is a label indicator matrix (n, labels), any scipy sparse or dense 2-D array; top_ids int
+(n, >= k) are the predicted labels, best first, padded with -1, which counts as wrong, as does a label's
+second occurrence in a row. A row without true labels counts as zero in the mean.
 
 Raised everywhere: ValueError where shapes do not fit together, an id is not in -1..labels-1, or k is not in
 1..top_ids.shape[1].
@@ -20,7 +21,7 @@ def precision_at_k(Y_true, top_ids, k: int) -> float:
 
 
 def ndcg_at_k(Y_true, top_ids, k: int) -> float:
-    """nDCG@k: hits weighted by 1 / log2(rank + 1), over the same sum for the row's best attainable ranking."""
+    """nDCG@k: hits weighted by 1 / log2(rank + 1), over the same sum for the row's best ranking."""
     labels, top_ids = _check(Y_true, top_ids, k)
     gains = 1 / np.log2(np.arange(k) + 2)
     best = np.concatenate([[1.0], np.cumsum(gains)])[np.minimum(np.diff(labels.indptr), k)]
@@ -28,7 +29,8 @@ def ndcg_at_k(Y_true, top_ids, k: int) -> float:
 
 
 def psp_at_k(Y_true, top_ids, propensities, k: int) -> float:
-    """PSP@k: hits weighted by 1 / propensity of their label, summed over all rows, over the best attainable such sum.
+    """PSP@k: hits weighted by 1 / propensity of their label, summed over all rows, over the best attainable
+    such sum.
 
     propensities : float (labels,), positive. Jain, Prabhu & Varma 2016. 0 where no row has a label.
     """
@@ -44,10 +46,11 @@ def psp_at_k(Y_true, top_ids, propensities, k: int) -> float:
 
 
 def propensities(Y_train, A: float = 0.55, B: float = 1.5) -> np.ndarray:
-    """float64 (labels,): p_l = 1 / (1 + C (N_l + B)^-A) with C = (log N - 1)(B + 1)^A (Jain, Prabhu & Varma 2016).
+    """float64 (labels,): p_l = 1 / (1 + C (N_l + B)^-A) with C = (log N - 1)(B + 1)^A (Jain, Prabhu & Varma
+    2016).
 
-    N is the number of training rows and N_l that of rows with label l. A, B: 0.6, 2.6 for the Amazon sets; 0.5, 0.4 for
-    WikiLSHTC-325K; 0.55, 1.5 otherwise.
+    N is the number of training rows and N_l that of rows with label l. A, B: 0.6, 2.6 for the Amazon sets;
+    0.5, 0.4 for WikiLSHTC-325K; 0.55, 1.5 otherwise.
 
     Raises ValueError where there are fewer than 3 rows, for which C is negative, or B is not above 0.
     """
@@ -71,7 +74,7 @@ def evaluate_topk(Y_true, top_ids, ks=(1, 3, 5), propensities=None) -> dict:
 
 
 def popularity_baseline(Y_train, Y_test, ks=(1, 3, 5)) -> dict:
-    """{"P@1": ...} of the prediction that ignores the input: the most frequent training labels, smaller id first."""
+    """{"P@1": ...} of always predicting the most frequent training labels; of equals the smaller id first."""
     train = as_label_rows(Y_train, name="Y_train")
     test = as_label_rows(Y_test, n_labels=train.shape[1], name="Y_test")
     counts = np.bincount(train.ids, minlength=train.shape[1])
@@ -89,7 +92,9 @@ def _check(Y_true, top_ids, k):
         found = f"{top_ids.dtype} of shape {top_ids.shape}"
         raise ValueError(f"top_ids: found {found}, expected integers ({len(labels)}, at least k)")
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= top_ids.shape[1]:
-        raise ValueError(f"k: found {k!r}, expected an integer from 1 to top_ids.shape[1] = {top_ids.shape[1]}")
+        raise ValueError(
+            f"k: found {k!r}, expected an integer from 1 to top_ids.shape[1] = {top_ids.shape[1]}"
+        )
     if top_ids.size and not (-1 <= top_ids.min() and top_ids.max() < labels.shape[1]):
         found = f"{top_ids.min()} to {top_ids.max()}"
         raise ValueError(f"top_ids: found ids {found}, expected -1 to {labels.shape[1] - 1}")
@@ -113,5 +118,7 @@ def _hits(labels: SparseRows, top_ids, k):
 def _inverse(propensities, n_labels):
     propensities = np.asarray(propensities, dtype=np.float64)
     if propensities.shape != (n_labels,) or not (propensities > 0).all():
-        raise ValueError(f"propensities: found shape {propensities.shape}, expected ({n_labels},), all above 0")
+        raise ValueError(
+            f"propensities: found shape {propensities.shape}, expected ({n_labels},), all above 0"
+        )
     return 1 / propensities

@@ -1,15 +1,17 @@
 """Network: the public face of training and prediction."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from slide import metrics, storage
 from slide.blas import one_blas_thread
+from slide.blocks import LaneBlock
+from slide.checks import check_integer, check_number
 from slide.layers import build_layers
 from slide.layers.base import Run
 from slide.layers.specs import Dense, Sampled
-from slide.optim import Adam, Schedule
+from slide.optim import SGD, Adam, Schedule
 from slide.rows import as_label_rows, as_sparse_rows
 from slide.threads import check_threads
 from slide.weights import UPDATES
@@ -67,24 +69,25 @@ class Network:
         threads: int | None = None,
         huge_pages: bool = True,
     ):
-        for name, value in (("n_features", n_features), ("batch_size", batch_size), ("group_size", group_size)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{name}: found {value!r}, expected a positive integer")
-        for name, value in (("dropout", dropout), ("label_smoothing", label_smoothing)):
-            if not 0 <= value < 1:
-                raise ValueError(f"{name}: found {value!r}, expected a number in [0, 1)")
+        optimizer, schedule = optimizer or Adam(), schedule or Schedule()
+        for name, value, kinds in (("optimizer", optimizer, (Adam, SGD)), ("schedule", schedule, (Schedule,))):
+            if not isinstance(value, kinds):
+                raise ValueError(f"{name}: found {value!r}, expected {' or '.join(k.__name__ for k in kinds)}")
         if update not in UPDATES:
             raise ValueError(f"update: found {update!r}, expected one of {UPDATES}")
-        if not layers or not all(isinstance(layer, Dense | Sampled) for layer in layers):
+        layers = list(layers) if isinstance(layers, list | tuple) else layers
+        if not isinstance(layers, list) or not layers or not all(isinstance(x, Dense | Sampled) for x in layers):
             raise ValueError(f"layers: found {layers!r}, expected a non-empty list of Dense and Sampled")
-        self.n_features, self.specs = int(n_features), list(layers)
-        self.optimizer, self.schedule = optimizer or Adam(), schedule or Schedule()
-        self.batch_size, self.group_size, self.update = int(batch_size), int(group_size), update
-        self.dropout, self.label_smoothing = float(dropout), float(label_smoothing)
-        self.normalize = bool(normalize)
-        self.seed, self.threads, self.huge_pages = int(seed), check_threads(threads), huge_pages
+        self.n_features, self.specs = check_integer("n_features", n_features), layers
+        self.optimizer, self.schedule, self.update = optimizer, schedule, update
+        self.batch_size = check_integer("batch_size", batch_size)
+        self.group_size = check_integer("group_size", group_size)
+        self.dropout = check_number("dropout", dropout, "[0, 1)")
+        self.label_smoothing = check_number("label_smoothing", label_smoothing, "[0, 1)")
+        self.normalize, self.huge_pages = bool(normalize), bool(huge_pages)
+        self.seed, self.threads = check_integer("seed", seed, 0), check_threads(threads)
         self.run = Run(
-            self.optimizer, self.group_size, update, self.seed, self.threads, huge_pages, self.label_smoothing
+            self.optimizer, self.group_size, update, self.seed, self.threads, self.huge_pages, self.label_smoothing
         )
         self.layers = build_layers(self.n_features, self.specs, self.run, np.random.default_rng(self.seed))
         self.step = 0
@@ -102,7 +105,7 @@ class Network:
     def partial_fit(self, X, Y) -> float:
         """One step on one batch: X (n, n_features) and Y (n, n_labels), CSR or dense. Returns the mean loss."""
         rows = self._as_rows(X)
-        labels = as_label_rows(Y, rows.shape[0], self.n_labels)
+        labels = self._as_labels(Y, rows)
         with one_blas_thread():
             return self._learn(rows, labels)
 
@@ -114,9 +117,8 @@ class Network:
         after every batch; a true result ends training.
         """
         rows = self._as_rows(X)
-        labels = as_label_rows(Y, rows.shape[0], self.n_labels)
-        if len(rows) == 0:
-            raise ValueError("X: found no rows, expected at least one")
+        labels = self._as_labels(Y, rows)
+        check_integer("epochs" if steps is None else "steps", epochs if steps is None else steps, 0)
         per_epoch = -(-len(rows) // self.batch_size)
         end = self.step + (steps if steps is not None else epochs * per_epoch)
         order, epoch = None, -1
@@ -137,6 +139,12 @@ class Network:
         rows = as_sparse_rows(X, "X", self.n_features)
         return rows.normalized() if self.normalize else rows
 
+    def _as_labels(self, Y, rows):
+        """The labels of `rows` in training, validated; training needs a row."""
+        if len(rows) == 0:
+            raise ValueError("X: found no rows, expected at least one")
+        return as_label_rows(Y, len(rows), self.n_labels)
+
     def _learn(self, x, labels) -> float:
         step, rate = self.step + 1, self.schedule.rate(self.step + 1)
         *hidden, output = self.layers
@@ -156,25 +164,25 @@ class Network:
 
     def _drop(self, x, step):
         """(x with dropout, its mask); the mask is a function of the seed and the step."""
-        if not self.dropout or not isinstance(x, np.ndarray):
+        if not self.dropout:
             return x, None
+        values = x.values if isinstance(x, LaneBlock) else x
         rng = np.random.default_rng((self.seed, 1, step))
-        kept = (rng.random(x.shape, dtype=np.float32) >= self.dropout) * np.float32(1 / (1 - self.dropout))
-        return x * kept, kept
+        kept = (rng.random(values.shape, dtype=np.float32) >= self.dropout) * np.float32(1 / (1 - self.dropout))
+        return (replace(x, values=values * kept) if isinstance(x, LaneBlock) else x * kept), kept
 
     def predict(self, X, k: int = 5, sampled: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """(ids, values), both (n, k): the k labels of largest logit, best first; ties go to the smaller label.
 
+        Where there are fewer labels than k, k is their number.
+
         sampled=False computes every label, in blocks that never hold n x n_labels. sampled=True computes those that
         the hash tables retrieve; where they are fewer than k, ids is -1 and values -inf.
         """
-        ids, values, _ = self._predict(X, k, sampled)
+        ids, values, _ = self._predict(self._as_rows(X), check_integer("k", k), sampled)
         return ids, values
 
-    def _predict(self, X, k, sampled):
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise ValueError(f"k: found {k!r}, expected a positive integer")
-        rows = self._as_rows(X)
+    def _predict(self, rows, k, sampled):
         k = min(k, self.n_labels)
         ids, values = np.full((len(rows), k), -1, np.int32), np.full((len(rows), k), -np.inf, np.float32)
         active = 0.0
@@ -192,8 +200,14 @@ class Network:
 
     def evaluate(self, X, Y, ks=(1, 3, 5), sampled: bool = False, propensities=None) -> Evaluation:
         """P@k and nDCG@k on X and Y, and PSP@k where propensities (n_labels,) are given: see slide.metrics."""
-        ids, _, active = self._predict(X, max(ks), sampled)
-        labels = as_label_rows(Y, ids.shape[0], self.n_labels)
+        if not isinstance(ks, list | tuple) or not ks:
+            raise ValueError(f"ks: found {ks!r}, expected integers of at least 1")
+        ks = [check_integer("ks", k) for k in ks]
+        rows = self._as_rows(X)
+        labels = as_label_rows(Y, len(rows), self.n_labels)
+        ids, _, active = self._predict(rows, max(ks), sampled)
+        # Where there are fewer labels than k, the places beyond them are predictions that are wrong.
+        ids = np.pad(ids, ((0, 0), (0, max(ks) - ids.shape[1])), constant_values=-1)
         return Evaluation(metrics.evaluate_topk(labels.to_scipy(), ids, ks, propensities), active)
 
     def save(self, path) -> None:

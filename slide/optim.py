@@ -3,12 +3,7 @@
 import math
 from dataclasses import dataclass
 
-
-def _check_range(name, value, low, high, closed_low=True):
-    inside = low <= value < high if closed_low else low < value < high
-    if not (isinstance(value, (int, float)) and math.isfinite(value) and inside):
-        bracket = "[" if closed_low else "("
-        raise ValueError(f"{name}: found {value!r}, expected a number in {bracket}{low}, {high})")
+from slide.checks import check_integer, check_number
 
 
 @dataclass(frozen=True)
@@ -36,11 +31,11 @@ class Adam:
     name: str = "adam"
 
     def __post_init__(self):
-        _check_range("lr", self.lr, 0, math.inf, closed_low=False)
-        _check_range("beta1", self.beta1, 0, 1)
-        _check_range("beta2", self.beta2, 0, 1)
-        _check_range("eps", self.eps, 0, math.inf, closed_low=False)
-        _check_range("weight_decay", self.weight_decay, 0, math.inf)
+        check_number("lr", self.lr, "(0, inf)")
+        check_number("beta1", self.beta1, "[0, 1)")
+        check_number("beta2", self.beta2, "[0, 1)")
+        check_number("eps", self.eps, "(0, inf)")
+        check_number("weight_decay", self.weight_decay, "[0, inf)")
         if self.moments not in ("frozen", "decayed"):
             raise ValueError(f"moments: found {self.moments!r}, expected 'frozen' or 'decayed'")
 
@@ -60,8 +55,8 @@ class SGD:
     name: str = "sgd"
 
     def __post_init__(self):
-        _check_range("lr", self.lr, 0, math.inf, closed_low=False)
-        _check_range("weight_decay", self.weight_decay, 0, math.inf)
+        check_number("lr", self.lr, "(0, inf)")
+        check_number("weight_decay", self.weight_decay, "[0, inf)")
 
     def hyper(self, step: int, rate: float) -> tuple:
         lr = self.lr * rate
@@ -75,7 +70,7 @@ OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 class Schedule:
     """The factor on the learning rate at each step.
 
-    kind     "constant", "linear" (falls to `final` at `steps`) or "cosine" (the same along half a cosine)
+    kind     "constant", "linear" (reaches `final` after `steps`) or "cosine" (the same along half a cosine)
     warmup   steps over which the rate first rises linearly from zero
     steps    the length of the schedule; later steps stay at `final`. Needed by "linear" and "cosine".
     final    the factor at the end, in [0, 1]
@@ -89,10 +84,10 @@ class Schedule:
     def __post_init__(self):
         if self.kind not in ("constant", "linear", "cosine"):
             raise ValueError(f"kind: found {self.kind!r}, expected 'constant', 'linear' or 'cosine'")
-        if self.kind != "constant" and (self.steps is None or self.steps < 1):
-            raise ValueError(f"steps: found {self.steps!r}, expected a positive integer for a {self.kind} schedule")
-        _check_range("warmup", self.warmup, 0, math.inf)
-        _check_range("final", self.final, 0, 1.0000001)
+        if self.kind != "constant" or self.steps is not None:
+            check_integer("steps", self.steps)
+        check_integer("warmup", self.warmup, 0)
+        check_number("final", self.final, "[0, 1]")
 
     def rate(self, step: int) -> float:
         """The factor at a 1-based step."""

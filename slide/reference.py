@@ -193,7 +193,7 @@ def topk_rows(z, k):
 
 def pack(hashes, K, bits):
     """(n, K L) hashes of `bits` bits to (n, L) codes, the first of K hashes in the highest bits."""
-    hashes = np.asarray(hashes, np.uint32).reshape(len(hashes), -1, K)
+    hashes = np.asarray(hashes, np.uint32).reshape(len(hashes), hashes.shape[1] // K, K)
     codes = np.zeros(hashes.shape[:2], np.uint32)
     for k in range(K):
         codes = (codes << np.uint32(bits)) | hashes[:, :, k]
@@ -225,7 +225,7 @@ ATTEMPTS = 64
 
 
 def densify(positions, a, b):
-    """Empty bins (negative) take the position of the first filled bin on their walk; rows without any are 0."""
+    """Empty bins (negative) take the position of the first filled bin on their walk; a row with none is 0."""
     n_bins = positions.shape[1]
     bins = np.arange(n_bins, dtype=np.uint64)
     walk = bins.astype(np.int64)
@@ -270,3 +270,254 @@ def minhash_rows(rows, top_k, bins, labels, K, bits, a, b):
     first = members.argmax(axis=2)
     hashes = np.where(members.any(axis=2), labels[np.arange(len(bins)), first].astype(np.int32), -1)
     return pack(densify(hashes, a, b), K, bits)
+
+
+# ---- Hash tables (slide/_kernels/tables.pyx) ---------------------------------------------------------------
+# A table is a list of buckets, a bucket a list of ids, oldest first.
+
+
+def locate_rows(codes, folds, shift, mask):
+    """located (L, n): the bucket of each item in each table."""
+    with np.errstate(over="ignore"):
+        folded = folds[:, :1] * codes.T.astype(np.uint64) + folds[:, 1:]
+    return ((folded >> np.uint64(shift)) & np.uint64(mask)).astype(np.uint32)
+
+
+def arrive(bucket, item, capacity, count, reservoir, stream, number):
+    """Arrival `count` (from 1) at bucket `number`, a list that is changed in place."""
+    if len(bucket) < capacity:
+        bucket.append(item)
+    elif reservoir:
+        slot = below(draw(stream, (number << 32) | count), count)
+        if slot < capacity:
+            bucket[int(slot)] = item
+    else:
+        bucket.pop(0)
+        bucket.append(item)
+
+
+def build_rows(located, n_buckets, bucket_size, reservoir, seed, step):
+    """(tables, counts (L, n_buckets)): items 0..n-1 inserted in order, and the arrivals at each bucket."""
+    counts = np.zeros((len(located), n_buckets), dtype=np.int64)
+    tables = [[[] for _ in range(n_buckets)] for _ in located]
+    for t, row in enumerate(located):
+        stream = key(seed, step, t)
+        for item, b in enumerate(row.tolist()):
+            counts[t, b] += 1
+            arrive(tables[t][b], item, bucket_size, int(counts[t, b]), reservoir, stream, b)
+    return tables, counts
+
+
+def capacities(counts, bucket_size):
+    """The slots of the buckets that `counts` items hash to when the tables are built."""
+    return np.minimum(bucket_size, counts + counts // 4 + 1)
+
+
+def reinsert_rows(ids, moved, located, tables, capacity, counts, reservoir, seed, step):
+    """Moves the items `ids` (m,) to the buckets `moved` (L, m); changes located, tables and counts."""
+    for t, table in enumerate(tables):
+        stream = key(seed, step, t)
+        for item, b in zip(ids.tolist(), moved[t].tolist(), strict=True):
+            old = located[t, item]
+            if old == b:
+                continue
+            if item in table[old]:
+                table[old].remove(item)
+            located[t, item] = b
+            counts[t, b] += 1
+            arrive(table[b], item, capacity[t, b], int(counts[t, b]), reservoir, stream, b)
+
+
+# ---- Sampling (slide/_kernels/sampling.pyx) ----------------------------------------------------------------
+# Active sets are lists of lists of ids; `tables` as above; `located` (L, n) the samples' buckets.
+
+ORDER, UNIFORM, FILL = 0, 1, 2
+
+
+def groups(n, group_size):
+    """The sample numbers of each group."""
+    return [range(first, min(n, first + group_size)) for first in range(0, n, group_size)]
+
+
+def shuffle_row(n, stream):
+    """A random order of 0..n-1 (Fisher and Yates)."""
+    order = list(range(n))
+    for i in range(n - 1, 0, -1):
+        j = int(below(draw(stream, i), i + 1))
+        order[i], order[j] = order[j], order[i]
+    return order
+
+
+def found(located, tables, samples, order):
+    """Every id in the samples' buckets, repeats included, tables in the given order."""
+    return [item for t in order for i in samples for item in tables[t][located[t, i]]]
+
+
+def vanilla_rows(located, tables, group_size, active, seed, step):
+    sets = []
+    for g, samples in enumerate(groups(located.shape[1], group_size)):
+        order = shuffle_row(len(tables), draw(key(seed, step, g), ORDER))
+        sets.append(list(dict.fromkeys(found(located, tables, samples, order)))[:active])
+    return sets
+
+
+def frequent_rows(located, tables, group_size, m, active):
+    sets = []
+    for samples in groups(located.shape[1], group_size):
+        ids = found(located, tables, samples, range(len(tables)))
+        distinct = list(dict.fromkeys(ids))
+        often = [item for item in distinct if ids.count(item) >= m]
+        kept = set(sorted(often, key=lambda item: -ids.count(item))[:active])
+        sets.append([item for item in distinct if item in kept])
+    return sets
+
+
+def fill_row(ids, target, n_neurons, stream):
+    """`ids` and then uniformly drawn others until there are `target`."""
+    ids, i = list(ids), 0
+    if 2 * target <= n_neurons:
+        while len(ids) < target:
+            item = int(below(draw(stream, i), n_neurons))
+            i += 1
+            if item not in ids:
+                ids.append(item)
+        return ids
+    unseen = [item for item in range(n_neurons) if item not in ids]
+    for passed, item in enumerate(unseen):
+        if below(draw(stream, item), len(unseen) - passed) < max(target - len(ids), 0):
+            ids.append(item)
+    return ids
+
+
+def uniform_rows(n_groups, active, n_neurons, seed, step):
+    return [fill_row([], active, n_neurons, draw(key(seed, step, g), UNIFORM)) for g in range(n_groups)]
+
+
+def complete_rows(retrieved, labels, group_size, minimum, n_neurons, seed, step):
+    """(active sets, label_slots) for `labels`, a list of ids for each sample."""
+    sets, slots = [], []
+    for g, samples in enumerate(groups(len(labels), group_size)):
+        true = [label for i in samples for label in labels[i]]
+        ids = list(dict.fromkeys([*true, *retrieved[g]]))
+        sets.append(fill_row(ids, minimum, n_neurons, draw(key(seed, step, g), FILL)))
+        slots += [sets[-1].index(label) for label in true]
+    return sets, slots
+
+
+# ---- The XMC-repository text format (slide/_kernels/parse.pyx) ---------------------------------------------
+
+
+def scan_decimal(token):
+    """(sign, digits, exponent) of sign * digits * 10**exponent; None where the token is no decimal number."""
+    signs = (b"+", b"-")
+    body, e, power = token[token[:1] in signs :].lower().partition(b"e")
+    whole, _, fraction = body.partition(b".")
+    if not (whole + fraction).isdigit() or (e and not power[power[:1] in signs :].isdigit()):
+        return None
+    exponent = (int(power) if e else 0) - len(fraction)
+    return -1 if token[:1] == b"-" else 1, int(whole + fraction), exponent
+
+
+def round_decimal(sign, digits, exponent):
+    """The float32 nearest to sign * digits * 10**exponent in whole-number arithmetic, ties to even."""
+    top = len(str(digits)) + exponent
+    if digits == 0 or top < -60:
+        return np.float32(sign * 0.0)
+    if top > 60:
+        return np.float32(sign * np.inf)
+    over, under = (digits * 10**exponent, 1) if exponent >= 0 else (digits, 10**-exponent)
+
+    def distance(candidate):
+        units = int(min(float(candidate), 2.0**128) * 2.0**149)  # every float32 is a multiple of 2**-149
+        return abs(over * 2**149 - units * under), candidate.view(np.uint32) & 1
+
+    with np.errstate(over="ignore"):
+        near = np.float32(over / under)
+        around = np.nextafter(near, np.float32(0)), near, np.nextafter(near, np.float32(np.inf))
+    return np.float32(sign) * min(around, key=distance)
+
+
+def parse_row(line, n_features, n_labels):
+    """(fault, its position in the line, labels, features, values) of a line without its end."""
+    at, labels, features, values = 0, [], [], []
+    first, *rest = line.replace(b"\t", b" ").split(b" ")
+    for piece in first.split(b",") if first else ():
+        if not piece.isdigit() or int(piece) >= n_labels:
+            return 2 if piece.isdigit() else 1, at, labels, features, values
+        labels.append(int(piece))
+        at += len(piece) + 1
+    at = len(first) + 1
+    for token in rest:
+        feature, colon, number = token.partition(b":")
+        decimal = scan_decimal(number)
+        fault = 5 if decimal is None else 0
+        if feature.isdigit() and int(feature) >= n_features:
+            fault = 4
+        if not feature.isdigit() or not colon:
+            fault = 3
+        if token and fault:
+            return fault, at, labels, features, values
+        if token:
+            features.append(int(feature))
+            values.append(round_decimal(*decimal))
+        at += len(token) + 1
+    return 0, at, labels, features, values
+
+
+def parse_rows(
+    text, n_features, n_labels, max_rows, label_ptr, labels, feature_ptr, features, values, doubts, report
+):
+    """As the kernel, but every number is rounded here: `doubts` stays empty."""
+    text = bytes(text)
+    at = row = n_found = n_values = fault = 0
+    label_ptr[0] = feature_ptr[0] = 0
+    while at < len(text) and row < max_rows and not fault:
+        end = text.index(b"\n", at)
+        line = text[at:end].removesuffix(b"\r")
+        fault, place, *found = parse_row(line, n_features, n_labels)
+        labels[n_found : n_found + len(found[0])] = found[0]
+        features[n_values : n_values + len(found[1])] = found[1]
+        values[n_values : n_values + len(found[1])] = found[2]
+        n_found += len(found[0])
+        n_values += len(found[1])
+        at = at + place if fault else end + 1
+        if not fault:
+            row += 1
+            label_ptr[row], feature_ptr[row] = n_found, n_values
+    report[:] = row, at, n_found, n_values, 0
+    return fault
+
+
+def sort_rows(ptr, ids, values):
+    """Sorts each row of (ptr, ids, values) by id, in place; the first row with a repeated id, or -1."""
+    for row, (start, end) in enumerate(zip(ptr[:-1], ptr[1:], strict=True)):
+        order = np.argsort(ids[start:end], kind="stable")
+        ids[start:end], values[start:end] = ids[start:end][order], values[start:end][order]
+        if len(set(ids[start:end].tolist())) < end - start:
+            return row
+    return -1
+
+
+def write_decimal(value):
+    """The fewest digits that read back as the float32 `value`."""
+    mantissa, _, power = np.format_float_scientific(value, trim="-").partition("e")
+    whole, _, fraction = mantissa.lstrip("-").partition(".")
+    digits, exponent = whole + fraction, int(power) - len(fraction)
+    sign = "-" if mantissa.startswith("-") else ""
+    if exponent < -15 or exponent > 6:
+        return f"{sign}{digits}e{exponent}"
+    digits = (digits + "0" * exponent).zfill(1 - exponent)
+    return sign + (f"{digits[:exponent]}.{digits[exponent:]}" if exponent < 0 else digits)
+
+
+def format_rows(label_ptr, labels, feature_ptr, features, values, first, last, text):
+    """Writes rows first..last-1 to `text`; returns the bytes."""
+    lines = []
+    for row in range(first, last):
+        own = labels[label_ptr[row] : label_ptr[row + 1]]
+        words = range(feature_ptr[row], feature_ptr[row + 1])
+        line = ",".join(map(str, own)) + "".join(f" {features[k]}:{write_decimal(values[k])}" for k in words)
+        lines.append((line or " ") + "\n")
+    found = np.frombuffer("".join(lines).encode(), np.uint8)
+    text[: len(found)] = found
+    return len(found)

@@ -36,7 +36,8 @@ class ActiveSet:
 class SparseRows:
     """A sparse matrix by rows; ids ascend within a row and no stored value is zero.
 
-    indptr : int64 (rows + 1,); ids : int32 (nnz,), the columns; values : float32 (nnz,); shape : (rows, columns).
+    indptr : int64 (rows + 1,); ids : int32 (nnz,), the columns; values : float32 (nnz,); shape : (rows,
+        columns).
     """
 
     indptr: np.ndarray
@@ -62,7 +63,8 @@ class SparseRows:
         return SparseRows(self.indptr, self.ids, values, self.shape)
 
     def take(self, rows) -> "SparseRows":
-        """The given rows in the given order: a slice of step 1 (views of ids and values) or an array of row numbers.
+        """The given rows in the given order: a slice of step 1 (views of ids and values) or an array of row
+        numbers.
 
         Raises IndexError where a number is not in 0..len(self) - 1.
         """
@@ -82,7 +84,7 @@ class SparseRows:
 
 
 def gather_slices(starts, sizes):
-    """(indptr, where): the positions of the slices [starts[i], starts[i] + sizes[i]) one after the other, int64."""
+    """(indptr, where), int64: the positions of the slices [starts[i], starts[i] + sizes[i]), side by side."""
     indptr = offsets(sizes)
     where = np.arange(indptr[-1]) + np.repeat(np.asarray(starts, np.int64) - indptr[:-1], sizes)
     return indptr, where
@@ -101,8 +103,8 @@ def as_sparse_rows(X, name: str = "X", n_columns: int | None = None) -> SparseRo
     Duplicate entries are summed and zeros dropped, so a matrix gives the same rows however it is stored. The
     caller's object is never modified; a canonical CSR matrix of float32 and int32 is not copied.
 
-    Raises ValueError, naming `name`, where X is not 2-D, not real numbers, not finite in float32, or of a width
-    other than `n_columns` (None: any width up to 2**31 - 1), or where its indices are corrupt.
+    Raises ValueError, naming `name`, where X is not 2-D, not real numbers, not finite in float32, or of a
+    width other than `n_columns` (None: any width up to 2**31 - 1), or where its indices are corrupt.
     """
     if isinstance(X, SparseRows):
         _check_width(X.shape[1], name, n_columns)
@@ -186,7 +188,9 @@ def _check_structure(X, name):
             major, minor = minor, major
         indptr, n = X.indptr, min(len(X.indices), len(X.data))
         if len(indptr) != major + 1 or indptr[0] != 0 or indptr[-1] > n or (np.diff(indptr) < 0).any():
-            raise ValueError(f"{name}: found a corrupt indptr, expected {major + 1} ascending offsets from 0 to {n}")
+            raise ValueError(
+                f"{name}: found a corrupt indptr, expected {major + 1} ascending offsets from 0 to {n}"
+            )
         _check_range(X.indices[: indptr[-1]], minor, name)
     elif X.format == "coo":
         _check_range(X.row, X.shape[0], name)

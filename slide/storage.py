@@ -2,21 +2,23 @@
 
 import json
 import os
-import tempfile
-import zipfile
+import secrets
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from slide.checks import check_integer
 from slide.index import RehashSchedule
 from slide.layers.specs import Dense, Sampled
 from slide.optim import OPTIMIZERS, Schedule
+from slide.threads import check_threads
 
 FORMAT = 1
 SPECS = {"dense": Dense, "sampled": Sampled}
 SETTINGS = (
-    "n_features", "batch_size", "group_size", "update", "dropout", "label_smoothing", "normalize", "seed", "threads", "huge_pages",
+    "n_features", "batch_size", "group_size", "update", "dropout", "label_smoothing", "normalize", "seed", "threads",
+    "huge_pages",
 )  # fmt: skip
 
 
@@ -50,18 +52,18 @@ def from_settings(cls, config: dict):
 def save(network, path) -> None:
     path = Path(path)
     header = {"format": FORMAT, "step": network.step, "samples": network.samples, "settings": settings(network)}
-    arrays = {"header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)}
+    arrays = {"header": np.frombuffer(json.dumps(header, default=int).encode(), dtype=np.uint8)}
     for i, layer in enumerate(network.layers):
         arrays.update({f"layers.{i}.{name}": array for name, array in layer.state().items()})
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -69,6 +71,7 @@ def load(cls, path, threads=None):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
+    threads = check_threads(threads)
     try:
         with np.load(path, allow_pickle=False) as archive:
             header = json.loads(bytes(archive["header"]))
@@ -77,10 +80,11 @@ def load(cls, path, threads=None):
             config = header["settings"]
             config["threads"] = threads
             network = from_settings(cls, config)
+            network.step = check_integer("step", header["step"], 0)
+            network.samples = check_integer("samples", header["samples"], 0)
             for i, layer in enumerate(network.layers):
                 prefix = f"layers.{i}."
                 layer.load_state({n.removeprefix(prefix): archive[n] for n in archive.files if n.startswith(prefix)})
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what is not a model may fail anywhere: zlib, JSON, memory, a missing name
         raise ValueError(f"{path}: found {error}, expected a model that slide saved") from error
-    network.step, network.samples = header["step"], header["samples"]
     return network

@@ -1,10 +1,10 @@
-"""L hash tables over the neurons of a layer: which neurons share a code with an input (paper, section 3.1)."""
+"""L hash tables over the neurons of a layer: which ones share a code with an input (paper, section 3.1)."""
 
 import math
 
 import numpy as np
 
-from slide._kernels.tables import build_rows, locate_rows, update_rows
+from slide._kernels.tables import build_rows, locate_rows, reinsert_rows
 from slide.rows import ActiveSet, gather_slices
 from slide.threads import check_threads
 
@@ -24,25 +24,27 @@ class HashTables:
     code_bits : a code is below 2**code_bits, 1 to 32; higher bits are ignored.
     bucket_size : the most ids that a bucket holds.
     policy : what a full bucket does with one more id. "fifo" forgets the oldest; "reservoir" is algorithm R
-        (Vitter 1985): arrival number c replaces a uniformly drawn id with probability bucket_size / c, so that the
-        bucket is a uniform sample of its arrivals.
-    range_bits : a table has 2**range_bits buckets, 1 to min(code_bits, 28); None chooses about four items a bucket.
-        Where it is below code_bits, codes are folded by a multiply-shift hash drawn for each table, which merges the
-        buckets of two different codes with probability 2**-range_bits.
+        (Vitter 1985): arrival number c replaces a uniformly drawn id with probability bucket_size / c, so
+        that the bucket is a uniform sample of its arrivals.
+    range_bits : a table has 2**range_bits buckets, 1 to min(code_bits, 28); None chooses about four items a
+        bucket. Where it is below code_bits, codes are folded by a multiply-shift hash drawn for each table,
+        which merges the buckets of two different codes with probability 2**-range_bits.
     seed : 0 to 2**64 - 1; decides the folds and the reservoir's draws.
     threads : a positive int, or None for every CPU. The tables are the same for any number.
 
-    A bucket's slots are laid out when the tables are built: min(bucket_size, count + count // 4 + 1) for `count` items
-    that hash there. Between builds this capacity takes the place of bucket_size: `update` lets the policy act when it
-    is full.
+    A bucket's slots are laid out when the tables are built: min(bucket_size, count + count // 4 + 1) for
+    `count` items that hash there. Between builds this capacity takes the place of bucket_size: `update` lets
+    the policy act when it is full.
 
-    Differs from the paper: buckets take the room they need, not bucket_size slots each, which for 670,091 items, L=50
-    and 18 bits is 0.46 GB (`nbytes`) in place of 6.7 GB.
+    Differs from the paper: buckets take the room they need, not bucket_size slots each, which for 670,091
+    items, L=50 and 18 bits is 0.46 GB (`nbytes`) in place of 6.7 GB.
 
     Raises ValueError where a setting is out of its range.
     """
 
-    def __init__(self, n_items, L, code_bits, bucket_size=128, policy="fifo", range_bits=None, seed=0, threads=None):
+    def __init__(
+        self, n_items, L, code_bits, bucket_size=128, policy="fifo", range_bits=None, seed=0, threads=None
+    ):
         self.n_items = _check_int("n_items", n_items, 1, 2**31 - 1)
         self.L = _check_int("L", L, 1, 2**20)
         self.code_bits = _check_int("code_bits", code_bits, 1, 32)
@@ -80,7 +82,8 @@ class HashTables:
         return sum(array.nbytes for array in arrays)
 
     def locate(self, codes, threads: int | None = None) -> np.ndarray:
-        """uint32 (L, n): the bucket of each table for `codes` (n, L). threads: None is the tables' own number.
+        """uint32 (L, n): the bucket of each table for `codes` (n, L). threads: None is the tables' own
+        number.
 
         Raises ValueError where codes is not an array of integers (n, L).
         """
@@ -90,36 +93,57 @@ class HashTables:
         return located
 
     def build(self, codes) -> None:
-        """Empties the tables and inserts items 0..n_items-1, in this order, by their `codes` uint32 (n_items, L).
+        """Empties the tables and inserts items 0..n_items-1, in this order, by their `codes` uint32 (n_items,
+        L).
 
         Raises ValueError where codes has another shape or is not an array of integers.
         """
         codes = self._check_codes(codes, self.n_items)
         self.step += 1
         locate_rows(codes, self._folds, self._shift, self._mask, self.located, self.threads)
-        build_rows(self.located, self.buckets, self.items, self._arrivals, self.bucket_size,
-                   self.policy == "reservoir", self.seed, self.step, self.threads)
+        build_rows(
+            self.located,
+            self.buckets,
+            self.items,
+            self._arrivals,
+            self.bucket_size,
+            self.policy == "reservoir",
+            self.seed,
+            self.step,
+            self.threads,
+        )
         self._built = True
 
     def update(self, ids, codes) -> None:
-        """Moves items to the buckets of their new `codes` uint32 (m, L), one after the other in the order of `ids` (m,).
+        """Moves items to the buckets of their new `codes` uint32 (m, L), one after the other in the order of
+        `ids` (m,).
 
-        An item whose bucket is unchanged stays where it is, or stays forgotten. Any other leaves its old bucket, if it
-        is still there, and arrives at the new one as the newest.
+        An item whose bucket is unchanged stays where it is, or stays forgotten. Any other leaves its old
+        bucket, if it is still there, and arrives at the new one as the newest.
 
-        Raises ValueError where ids are not unique integers in 0..n_items-1, where codes has another shape, or before
-        the first `build`.
+        Raises ValueError where ids are not unique integers in 0..n_items-1, where codes has another shape, or
+        before the first `build`.
         """
         if not self._built:
             raise ValueError("update: found tables that were never built, expected a call of build before")
         ids = self._check_ids(ids)
         moved = self.locate(self._check_codes(codes, len(ids)))
         self.step += 1
-        update_rows(ids, moved, self.located, self.buckets, self.items, self._arrivals,
-                    self.policy == "reservoir", self.seed, self.step, self.threads)
+        reinsert_rows(
+            ids,
+            moved,
+            self.located,
+            self.buckets,
+            self.items,
+            self._arrivals,
+            self.policy == "reservoir",
+            self.seed,
+            self.step,
+            self.threads,
+        )
 
     def query(self, codes) -> ActiveSet:
-        """The ids in the buckets of `codes` (n, L), oldest first: group r * L + t is row r's bucket in table t."""
+        """The ids in the buckets of `codes` (n, L), oldest first; group r * L + t is row r in table t."""
         located = self.locate(codes)
         tables = np.arange(self.L)[:, None]
         starts, sizes = self.buckets[tables, located].T.reshape(2, -1).astype(np.int64)
@@ -130,7 +154,8 @@ class HashTables:
     def occupancy(self) -> dict:
         """How full the tables are.
 
-        mean : ids a bucket, over all buckets; max : ids in the fullest; empty : the share of buckets without an id;
+        mean : ids a bucket, over all buckets; max : ids in the fullest; empty : the share of buckets without
+            an id;
         held : the share of (item, table) pairs that are in their bucket, the others having been forgotten.
         """
         sizes = self.buckets[:, :-1, 1]
@@ -143,10 +168,20 @@ class HashTables:
         }
 
     def state(self) -> dict:
-        """Everything that `load_state` needs to go on bit by bit the same, as arrays (views; copy to keep)."""
+        """What `load_state` needs to go on bit by bit the same, as arrays (views; copy to keep)."""
         return {
-            "settings": np.array([self.n_items, self.L, self.code_bits, self.bucket_size, self.range_bits,
-                                  POLICIES.index(self.policy), self.seed], dtype=np.uint64),
+            "settings": np.array(
+                [
+                    self.n_items,
+                    self.L,
+                    self.code_bits,
+                    self.bucket_size,
+                    self.range_bits,
+                    POLICIES.index(self.policy),
+                    self.seed,
+                ],
+                dtype=np.uint64,
+            ),
             "progress": np.array([self.step, self._built], dtype=np.uint64),
             "located": self.located,
             "buckets": self.buckets,
@@ -157,8 +192,8 @@ class HashTables:
     def load_state(self, state: dict) -> None:
         """Takes over a `state` of tables with the same settings.
 
-        Raises ValueError, leaving the tables as they were, where an array is missing, has another shape or holds what
-        no table can hold.
+        Raises ValueError, leaving the tables as they were, where an array is missing, has another shape or
+        holds what no table can hold.
         """
         mine = self.state()
         taken = {}
@@ -183,14 +218,22 @@ class HashTables:
             raise ValueError(f"state['located']: found bucket {located.max()}, expected at most {self._mask}")
         if items.size and not (0 <= items.min() and items.max() < self.n_items):
             raise ValueError(f"state['items']: found an id out of range, expected 0 to {self.n_items - 1}")
-        sound = (room >= int(progress[1])).all() and starts.max() <= items.shape[1] and (sizes[:, :-1] <= room).all()
+        sound = (
+            (room >= int(progress[1])).all()
+            and starts.max() <= items.shape[1]
+            and (sizes[:, :-1] <= room).all()
+        )
         if not sound:
-            raise ValueError("state['buckets']: found offsets and sizes that overlap, expected a layout by build")
+            raise ValueError(
+                "state['buckets']: found offsets and sizes that overlap, expected a layout by build"
+            )
 
     def _check_codes(self, codes, n_rows=None):
         codes = np.asarray(codes)
         if codes.ndim != 2 or codes.shape[1] != self.L or (n_rows is not None and len(codes) != n_rows):
-            raise ValueError(f"codes: found shape {codes.shape}, expected ({'n' if n_rows is None else n_rows}, {self.L})")
+            raise ValueError(
+                f"codes: found shape {codes.shape}, expected ({'n' if n_rows is None else n_rows}, {self.L})"
+            )
         if codes.dtype.kind not in "iu":
             raise ValueError(f"codes: found dtype {codes.dtype}, expected uint32")
         return np.ascontiguousarray(codes, dtype=np.uint32)

@@ -39,9 +39,12 @@ class Weights:
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         for name, array in self.state().items():
-            if state[name].shape != array.shape:
-                raise ValueError(f"{name}: found shape {state[name].shape}, expected {array.shape}")
-            array[...] = state[name]
+            found = state[name]
+            if found.shape != array.shape or found.dtype != array.dtype:
+                raise ValueError(
+                    f"{name}: found {found.dtype} of shape {found.shape}, expected {array.dtype} of {array.shape}"
+                )
+            array[...] = found
 
     def update_all(self, grad: np.ndarray, bias_grad: np.ndarray, step: int, rate: float, threads: int) -> None:
         """The optimizer on every row; grad (n_rows, width), bias_grad (n_rows,)."""

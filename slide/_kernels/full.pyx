@@ -70,9 +70,9 @@ def normalise_rows(float[:, :, ::1] z, int64_t n_neurons, const float[:, ::1] to
             total[b, i] = ops.row_exp(&z[b, i, 0], min(ld, n_neurons - b * ld), most[i])
 
 
-cdef inline void deltas_block(float *z, int64_t ld, int64_t n, int64_t size, const float *factor, const float *even, float *bias_g,
-                              const int32_t *label, const int32_t *sample, int64_t low, int64_t high, int64_t first,
-                              const float *target) noexcept nogil:
+cdef inline void deltas_block(float *z, int64_t ld, int64_t n, int64_t size, const float *factor,
+                              const float *even, float *bias_g, const int32_t *label, const int32_t *sample,
+                              int64_t low, int64_t high, int64_t first, const float *target) noexcept nogil:
     cdef int64_t i, j, k
     for i in range(n):
         for j in range(size):
@@ -98,7 +98,8 @@ cdef inline void apply_block(const Rows *rows, int64_t first, int64_t size, cons
 
 
 def backward_rows(const float[:, ::1] x, float[:, :, ::1] z, const float[::1] factor, const float[::1] target,
-                  const float[::1] even, const int64_t[::1] block_ptr, const int32_t[::1] label, const int32_t[::1] sample,
+                  const float[::1] even, const int64_t[::1] block_ptr, const int32_t[::1] label,
+                  const int32_t[::1] sample,
                   float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, float[:, ::1] bias, bint adam, tuple hyper,
                   float[:, :, ::1] dx, float[:, ::1] scratch, int threads):
     """Deltas, input gradients, weight gradients and optimizer, block by block.
@@ -128,8 +129,9 @@ def backward_rows(const float[:, ::1] x, float[:, :, ::1] z, const float[::1] fa
         for b in range(chunk * n_blocks // n_chunks, (chunk + 1) * n_blocks // n_chunks):
             first = b * ld
             size = <int>min(ld, w.shape[0] - first)
-            deltas_block(&z[b, 0, 0], ld, n, size, &factor[0], &even[0], g + ld * d, &label[0] if label.shape[0] else NULL,
-                         &sample[0] if sample.shape[0] else NULL, block_ptr[b], block_ptr[b + 1], first, &target[0])
+            deltas_block(&z[b, 0, 0], ld, n, size, &factor[0], &even[0], g + ld * d,
+                         &label[0] if label.shape[0] else NULL, &sample[0] if sample.shape[0] else NULL,
+                         block_ptr[b], block_ptr[b + 1], first, &target[0])
             add_product_nn(&z[b, 0, 0], <int>ld, &w[first, 0], n, d, size, &dx[chunk, 0, 0])
             product_tn(&z[b, 0, 0], <int>ld, &x[0, 0], n, d, size, g)
             apply_block(&rows, first, size, g, g + ld * d, adam, &p, &no_decay)

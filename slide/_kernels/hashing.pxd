@@ -11,7 +11,8 @@ cdef extern from "hashing_lanes.h" nogil:
     void negate_block(Py_ssize_t dim, float *block)
     void hide_zeros(Py_ssize_t dim, float *block)
     void simhash_lanes(
-        const float *block, const int32_t *terms, Py_ssize_t n_terms, Py_ssize_t K, Py_ssize_t L, uint32_t *codes)
+        const float *block, const int32_t *terms, Py_ssize_t n_terms, Py_ssize_t K, Py_ssize_t L,
+        uint32_t *codes)
     bint wta_lanes(
         const float *block, const int32_t *bins, Py_ssize_t width, Py_ssize_t K, Py_ssize_t L, int bits,
         int32_t nobody, int32_t *positions, uint32_t *codes)
@@ -42,7 +43,7 @@ cdef inline void densify_row(
     const int32_t *positions, Py_ssize_t stride, Py_ssize_t K, Py_ssize_t L, int bits,
     uint64_t a, uint64_t b, uint32_t *codes
 ) noexcept nogil:
-    """Packs a row's codes; an empty bin (negative position) borrows, and a row with no filled bin codes as 0."""
+    """Packs a row's codes; an empty bin (negative) borrows, and a row with no filled bin codes as 0."""
     cdef Py_ssize_t table, k, hash_, source
     cdef uint32_t code
     cdef bint barren = False

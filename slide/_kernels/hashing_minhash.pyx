@@ -61,7 +61,7 @@ cdef void minhash_row(
     int slot_bits, const uint8_t *labels, Py_ssize_t width, Py_ssize_t K, Py_ssize_t L, int bits,
     uint64_t a, uint64_t b, int32_t *positions, uint32_t *codes
 ) noexcept nogil:
-    """members: ranks; slots as for `dwta_csr_row`; labels: (K L, width), the hash of each place of each bin."""
+    """members: ranks; slots as for `dwta_csr_row`; labels: (K L, width), the hash of each place."""
     cdef Py_ssize_t i, p, bin_
     cdef int64_t slot
     cdef int32_t position

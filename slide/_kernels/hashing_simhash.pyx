@@ -27,7 +27,7 @@ cdef void simhash_csr_row(
     const int32_t *ids, const float *values, Py_ssize_t nnz, const int64_t *starts,
     const int32_t *entries, Py_ssize_t K, Py_ssize_t L, float *sums, uint32_t *codes
 ) noexcept nogil:
-    """entries: 2 * projection + (sign < 0), those of coordinate j from starts[j] on; sums: (K * L,) scratch."""
+    """entries: 2 * projection + (sign < 0), of coordinate j from starts[j] on; sums: (K L,) scratch."""
     cdef Py_ssize_t i, e, table, k
     cdef float value
     cdef uint32_t code

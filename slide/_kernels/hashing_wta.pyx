@@ -22,7 +22,7 @@ def wta_rows(
     const float[:, ::1] rows, const int32_t[:, ::1] bins, Py_ssize_t K, int bits, uint32_t[:, ::1] codes,
     float[:, ::1] blocks, int32_t[:, ::1] positions, uint32_t[:, ::1] lanes, int threads
 ):
-    """blocks: (threads, 16 dim), positions: (threads, 16 K L), lanes: (threads, 16 L), rows aligned to 64 bytes."""
+    """blocks: (threads, 16 dim), positions: (threads, 16 K L), lanes: (threads, 16 L), 64-byte aligned."""
     cdef Py_ssize_t n = rows.shape[0], dim = rows.shape[1], L = codes.shape[1]
     cdef Py_ssize_t block, first, live
     cdef int me

@@ -5,7 +5,7 @@ indptr[g]:indptr[g + 1]. Lanes past the group's last sample hold zeros.
 """
 
 from cython.parallel cimport prange
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int64_t
 
 
 cdef inline void pack_row(const float *x, int64_t d, int64_t m, int64_t lanes, float *out) noexcept nogil:

@@ -69,7 +69,7 @@ cdef inline void prefetch_row(const Rows *rows, int64_t r, bint adam) noexcept n
 
 
 cdef inline void fill_rows(Rows *rows, float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, float[:, ::1] bias,
-                    int32_t[::1] last) noexcept:
+                           int32_t[::1] last) noexcept:
     rows.w = &w[0, 0]
     rows.width = w.shape[1]
     rows.m = &m[0, 0] if m.shape[0] else NULL

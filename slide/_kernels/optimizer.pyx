@@ -1,7 +1,7 @@
 """The optimizer's step on whole arrays, for layers whose every weight has a gradient."""
 
 from cython.parallel cimport prange
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int64_t
 
 from slide._kernels.vec cimport AdamStep, ops
 

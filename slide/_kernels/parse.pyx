@@ -1,6 +1,6 @@
 """The XMC-repository text format: text to CSR (parse_rows, sort_rows) and CSR to text (format_rows).
 
-Decimal numbers are rounded to the nearest float32 in double arithmetic whose error is bounded: where the bound
+Decimal numbers are rounded to the nearest float32 in double arithmetic whose error is bounded: where that
 leaves a doubt (a tie, a subnormal, the edge of the range) the kernel says so and the caller decides exactly.
 No locale enters.
 """
@@ -186,7 +186,7 @@ def parse_rows(const uint8_t[::1] text, int64_t n_features, int64_t n_labels, in
                float[::1] values, int64_t[:, ::1] doubts, int64_t[::1] report):
     """Parses rows until `text` ends, `max_rows` are done or a row is at fault; returns the Fault.
 
-    text: bytes that end with a newline. Outputs, filled from their start: label_ptr and feature_ptr (rows + 1),
+    text: bytes, the last a newline. Outputs, filled from their start: label_ptr and feature_ptr (rows + 1),
     labels (len(text) // 2 + 1 suffice), features, values and doubts (len(text) // 4 + 1 suffice). doubts
     holds (index in values, start, end in text) of each number that is left for the caller to round. report:
     rows done, position in text (of the token at fault, or of the first row not read), labels, values, doubts.
@@ -291,6 +291,9 @@ cdef Decimal shortest(float value) noexcept nogil:
         while x.exponent < -22:
             scaled *= 1e22
             x.exponent += 22
+        if x.exponent > 22:
+            scaled /= 1e22
+            x.exponent -= 22
         scaled = scaled * TENS[-x.exponent] if x.exponent < 0 else scaled / TENS[x.exponent]
         x.digits = <uint64_t>(scaled + 0.5)
         x.exponent = top - places
@@ -337,7 +340,7 @@ def format_rows(const int64_t[::1] label_ptr, const int32_t[::1] labels, const i
                 uint8_t[::1] text):
     """Writes rows first..last-1 to `text`; returns the bytes: at most 2 a row, 11 a label, 30 a feature.
 
-    Values have the fewest digits that read back as the same float32. Labels and values are CSR with int64 ptr.
+    Values have the fewest digits that read back as the same float32. Both CSR have int64 ptr.
     """
     cdef uint8_t* start = &text[0]
     cdef uint8_t* p = start

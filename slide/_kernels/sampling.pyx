@@ -1,7 +1,7 @@
 """From buckets to active sets: one active set for each group of consecutive samples.
 
-A group's ids go to scratch[offsets[g]:], their number to sizes[g]; `compact_rows` makes CSR of it. `seen` (one bit a
-neuron) and `counts` are one row a thread, all zero before and after: a group clears what it set, nothing else.
+A group's ids go to scratch[offsets[g]:], their number to sizes[g]; `compact_rows` makes CSR of it. `seen`
+(one bit a neuron) and `counts` are one row a thread, all zero before and after: a group clears what it set.
 """
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
@@ -99,10 +99,10 @@ cdef int64_t vanilla_row(const uint32_t[:, ::1] located, const uint32_t[:, :, ::
     return size
 
 
-def vanilla_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets, const int32_t[:, ::1] items,
-                 int64_t group_size, int64_t active, uint64_t seed, uint64_t step, const int64_t[::1] offsets,
-                 int32_t[:, ::1] order, uint64_t[:, ::1] seen, int32_t[::1] scratch, int64_t[::1] sizes,
-                 int threads):
+def vanilla_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets,
+                 const int32_t[:, ::1] items, int64_t group_size, int64_t active, uint64_t seed,
+                 uint64_t step, const int64_t[::1] offsets, int32_t[:, ::1] order, uint64_t[:, ::1] seen,
+                 int32_t[::1] scratch, int64_t[::1] sizes, int threads):
     """The ids of each group's buckets, tables in random order, until there are `active`."""
     cdef int64_t g, n = located.shape[1]
     cdef int me
@@ -111,14 +111,14 @@ def vanilla_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] bucke
         sizes[g] = 0
         if offsets[g + 1] > offsets[g]:
             shuffle_row(&order[me, 0], <int32_t>located.shape[0], draw(key(seed, step, g), ORDER))
-            sizes[g] = vanilla_row(located, buckets, items, g * group_size, min(n, (g + 1) * group_size), active,
-                                   &order[me, 0], &seen[me, 0], &scratch[offsets[g]])
+            sizes[g] = vanilla_row(located, buckets, items, g * group_size, min(n, (g + 1) * group_size),
+                                   active, &order[me, 0], &seen[me, 0], &scratch[offsets[g]])
             unmark(&seen[me, 0], &scratch[offsets[g]], sizes[g])
 
 
 cdef int64_t select_row(uint16_t* counts, uint32_t most, uint32_t* histogram, uint32_t m, int64_t active,
                         int32_t* out, int64_t n) noexcept nogil:
-    """Keeps, in their order, the `active` ids of out[:n] with the highest counts of at least m; clears the counts."""
+    """Keeps, in their order, the `active` ids of out[:n] of the highest counts >= m; clears the counts."""
     cdef int64_t i, size = 0, spare
     cdef uint32_t c, count
     for c in range(most + 1):
@@ -145,8 +145,8 @@ cdef int64_t select_row(uint16_t* counts, uint32_t most, uint32_t* histogram, ui
 
 
 cdef int64_t frequent_row(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets,
-                          const int32_t[:, ::1] items, int64_t first, int64_t last, uint32_t m, int64_t active,
-                          uint16_t* counts, uint32_t* histogram, int32_t* out) noexcept nogil:
+                          const int32_t[:, ::1] items, int64_t first, int64_t last, uint32_t m,
+                          int64_t active, uint16_t* counts, uint32_t* histogram, int32_t* out) noexcept nogil:
     cdef int64_t i, t, n_tables = located.shape[0], size = 0, following
     cdef uint32_t j, n, count, most = 0
     cdef const uint32_t* bucket
@@ -170,10 +170,10 @@ cdef int64_t frequent_row(const uint32_t[:, ::1] located, const uint32_t[:, :, :
     return select_row(counts, most, histogram, m, active, out, size)
 
 
-def frequent_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets, const int32_t[:, ::1] items,
-                  int64_t group_size, uint32_t m, int64_t active, const int64_t[::1] offsets,
-                  uint16_t[:, ::1] counts, uint32_t[:, ::1] histograms, int32_t[::1] scratch, int64_t[::1] sizes,
-                  int threads):
+def frequent_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets,
+                  const int32_t[:, ::1] items, int64_t group_size, uint32_t m, int64_t active,
+                  const int64_t[::1] offsets, uint16_t[:, ::1] counts, uint32_t[:, ::1] histograms,
+                  int32_t[::1] scratch, int64_t[::1] sizes, int threads):
     """The `active` most frequent ids of each group's buckets among those found at least m times (m >= 1).
 
     In the order in which they were first found, tables from 0; of equal counts the first found are kept.
@@ -185,8 +185,8 @@ def frequent_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buck
         me = threadid()
         sizes[g] = 0
         if offsets[g + 1] > offsets[g]:
-            sizes[g] = frequent_row(located, buckets, items, g * group_size, min(n, (g + 1) * group_size), m, active,
-                                    &counts[me, 0], &histograms[me, 0], &scratch[offsets[g]])
+            sizes[g] = frequent_row(located, buckets, items, g * group_size, min(n, (g + 1) * group_size), m,
+                                    active, &counts[me, 0], &histograms[me, 0], &scratch[offsets[g]])
 
 
 cdef int64_t fill_row(int32_t* out, int64_t size, int64_t target, int64_t n_neurons, uint64_t* seen,
@@ -202,7 +202,7 @@ cdef int64_t fill_row(int32_t* out, int64_t size, int64_t target, int64_t n_neur
                 out[size] = item
                 size = size + 1
         return size
-    # Too few are unseen to find them by chance: selection sampling (Knuth, volume 2, algorithm S) over the unseen.
+    # Too few are unseen to find them by chance: selection sampling over them (Knuth, volume 2, algorithm S).
     i = n_neurons - size
     for item in range(<int32_t>n_neurons):
         if size >= target:
@@ -228,9 +228,9 @@ def uniform_rows(int64_t active, int64_t n_neurons, uint64_t seed, uint64_t step
         unmark(&seen[me, 0], &ids[g, 0], active)
 
 
-cdef int64_t complete_row(const int32_t* labels, int64_t n_labels, const int32_t* retrieved, int64_t n_retrieved,
-                          int64_t minimum, int64_t n_neurons, uint64_t stream, uint64_t* seen, int32_t* places,
-                          int32_t* slots, int32_t* out) noexcept nogil:
+cdef int64_t complete_row(const int32_t* labels, int64_t n_labels, const int32_t* retrieved,
+                          int64_t n_retrieved, int64_t minimum, int64_t n_neurons, uint64_t stream,
+                          uint64_t* seen, int32_t* places, int32_t* slots, int32_t* out) noexcept nogil:
     cdef int64_t i, size = 0
     for i in range(n_labels):
         if mark(seen, labels[i]):

@@ -21,6 +21,7 @@ cdef extern from *:
 cdef enum:
     BLOCK = 64    # items a block of the transpose: its codes stay in the L1 cache
     AHEAD = 24    # items between a prefetch and its use
+    ALONE = 2048  # fewer rows are located sooner than a second thread wakes up
 
 
 cdef void locate_row(const uint32_t* codes, int64_t n, int64_t n_tables, const uint64_t* folds,
@@ -41,7 +42,8 @@ def locate_rows(const uint32_t[:, ::1] codes, const uint64_t[:, ::1] folds, int 
     cdef int64_t n = codes.shape[0], n_tables = codes.shape[1], block
     if n == 0:
         return
-    for block in prange((n + BLOCK - 1) // BLOCK, nogil=True, schedule="static", num_threads=threads):
+    for block in prange((n + BLOCK - 1) // BLOCK, nogil=True, schedule="static", num_threads=threads,
+                        use_threads_if=n >= ALONE):
         locate_row(&codes[block * BLOCK, 0], min(<int64_t>BLOCK, n - block * BLOCK), n_tables, &folds[0, 0],
                    shift, mask, &located[0, block * BLOCK], n)
 
@@ -78,7 +80,7 @@ cdef void count_row(const uint32_t* located, int64_t n, uint32_t* buckets, int64
 
 cdef void fill_row(const uint32_t* located, int64_t n, uint32_t* buckets, int64_t n_buckets, int32_t* items,
                    uint32_t* arrivals, uint32_t bucket_size, bint reservoir, uint64_t stream) noexcept nogil:
-    """Inserts items 0..n-1; a full FIFO bucket is a ring while it is filled and is put in order at the end."""
+    """Inserts items 0..n-1; a full FIFO bucket is a ring meanwhile and is put in order at the end."""
     cdef int64_t i, b
     cdef uint32_t count, slot
     cdef uint32_t* bucket
@@ -115,7 +117,7 @@ cdef void fill_row(const uint32_t* located, int64_t n, uint32_t* buckets, int64_
 def build_rows(const uint32_t[:, ::1] located, uint32_t[:, :, ::1] buckets, int32_t[:, ::1] items,
                uint32_t[:, ::1] arrivals, uint32_t bucket_size, bint reservoir, uint64_t seed, uint64_t step,
                int threads):
-    """Fills every table with items 0..n-1 in this order. `arrivals` (L, buckets) is used by the reservoir only."""
+    """Fills every table with items 0..n-1 in this order. arrivals: (L, buckets), of the reservoir only."""
     cdef int64_t n = located.shape[1], n_buckets = buckets.shape[1] - 1, t
     for t in prange(located.shape[0], nogil=True, schedule="dynamic", num_threads=threads):
         count_row(&located[t, 0], n, &buckets[t, 0, 0], n_buckets, bucket_size)
@@ -155,8 +157,9 @@ cdef inline void insert_item(uint32_t* buckets, int32_t* items, uint32_t* arriva
     slots[slot] = item
 
 
-cdef void update_row(const int32_t* ids, int64_t m, const uint32_t* moved, uint32_t* located, uint32_t* buckets,
-                     int32_t* items, uint32_t* arrivals, bint reservoir, uint64_t stream) noexcept nogil:
+cdef void update_row(const int32_t* ids, int64_t m, const uint32_t* moved, uint32_t* located,
+                     uint32_t* buckets, int32_t* items, uint32_t* arrivals, bint reservoir,
+                     uint64_t stream) noexcept nogil:
     cdef int64_t j
     cdef int32_t item
     for j in range(m):
@@ -171,9 +174,9 @@ cdef void update_row(const int32_t* ids, int64_t m, const uint32_t* moved, uint3
         insert_item(buckets, items, arrivals, moved[j], item, reservoir, stream)
 
 
-def update_rows(const int32_t[::1] ids, const uint32_t[:, ::1] moved, uint32_t[:, ::1] located,
-                uint32_t[:, :, ::1] buckets, int32_t[:, ::1] items, uint32_t[:, ::1] arrivals, bint reservoir,
-                uint64_t seed, uint64_t step, int threads):
+def reinsert_rows(const int32_t[::1] ids, const uint32_t[:, ::1] moved, uint32_t[:, ::1] located,
+                  uint32_t[:, :, ::1] buckets, int32_t[:, ::1] items, uint32_t[:, ::1] arrivals, bint reservoir,
+                  uint64_t seed, uint64_t step, int threads):
     """Moves the items `ids` (m,), in this order, to the buckets `moved` (L, m); `located` follows."""
     cdef int64_t m = ids.shape[0], t
     if m == 0:

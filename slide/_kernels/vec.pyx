@@ -2,7 +2,7 @@
 
 import os
 
-from slide._kernels.vec cimport N_LANES, VecOps, ops
+from slide._kernels.vec cimport N_LANES, VecOps
 
 cdef extern from "vec_impl.h" nogil:
     const VecOps *slide_find_ops(const char *name)

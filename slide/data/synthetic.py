@@ -45,20 +45,21 @@ def make_xmc(preset, n_train=None, n_test=None, scale=1.0, seed=0):
 
     preset: "amazon-670k" or "delicious-200k": the published numbers of features, labels and rows, mean
     non-zeros and labels a row. n_train, n_test: rows; None: the preset's, times scale. scale: in (0, 1].
-    Features, labels and (where not given) training and test rows are each multiplied by scale and rounded to
-    whole numbers; the non-zeros and labels a row, the prototypes, the size of a cluster and the law of the label
-    frequencies stay. seed: an int from 0; the same seed gives the same bits.
+    The numbers of features, labels and (where not given) training and test rows are each multiplied by scale
+    and rounded; the non-zeros and labels a row, the prototypes, the size of a cluster and the law of the
+    label frequencies stay. seed: an int from 0; the same seed gives the same bits.
 
-    X: csr_matrix (n, D), float32: tf-idf, (1 + log count) * (1 + log((1 + n_train) / (1 + training rows with the
-    feature))), rows of unit norm, indices sorted. Y: csr_matrix (n, L), float32 ones, a label at least a row.
+    X: csr_matrix (n, D), float32: tf-idf, (1 + log count) * (1 + log((1 + n_train) / (1 + df))) with df the
+    training rows that have the feature; rows of unit norm, indices sorted. Y: csr_matrix (n, L), float32
+    ones, a label at least a row.
 
     Label frequencies follow a power law. Labels come in clusters, each a mixture of all ranks. A row draws a
-    label by frequency and the others mostly from its cluster, and then words: from the prototypes of its labels
-    (a few features a label), from the prototype of the cluster, and from a Zipf law over all features. Rows are
-    in no order, and the numbers of features and labels tell nothing.
+    label by frequency and the others mostly from its cluster, and then words: from the prototypes of its
+    labels (a few features a label), from the prototype of the cluster, and from a Zipf law over all features.
+    Rows are in no order, and the numbers of features and labels tell nothing.
 
-    Raises ValueError where the preset is unknown, seed or a number of rows is none, or scale is out of (0, 1] or
-    leaves fewer features or labels than four times those of a mean row.
+    Raises ValueError where the preset is unknown, seed or a number of rows is not a number as above, or scale
+    is out of (0, 1] or leaves fewer features or labels than four times those of a mean row.
     """
     shape = _scaled(preset, n_train, n_test, scale)
     if not isinstance(seed, (int, np.integer)) or seed < 0:
@@ -153,13 +154,17 @@ class _World:
         n = len(n_labels)
         main = self.slots(random, np.zeros(n, np.int64), np.full(n, shape.n_labels))
         cluster = main // shape.cluster
-        draws = 3 * n_labels + 3
+        draws = 4 * n_labels + 4
         row = np.repeat(np.arange(n), draws)
         low = cluster[row] * shape.cluster
         high = np.minimum(low + shape.cluster, shape.n_labels)
         stray = random.random(len(row)) < shape.stray
         slot = self.slots(random, np.where(stray, 0, low), np.where(stray, shape.n_labels, high))
-        slot[np.cumsum(draws) - draws] = main
+        # The second half of the draws, uniform, completes rows where a frequent label was drawn repeatedly.
+        first = np.cumsum(draws) - draws
+        late = np.flatnonzero(2 * (np.arange(len(row)) - first[row]) >= draws[row])
+        slot[late] = low[late] + random.random(len(late)) * (high - low)[late]
+        slot[first] = main
         label_counts, slots, _ = _distinct(row, slot, n_labels, shape.n_labels)
 
         row = np.repeat(np.arange(n), 2 * n_words)

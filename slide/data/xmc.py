@@ -1,8 +1,7 @@
 """The text format of the Extreme Classification Repository: load_xmc and save_xmc.
 
-A header `N D L` (samples, features, labels), then a line a sample, `l1,l2,... f:v f:v ...`, indices from 0. The
-line of a sample without labels begins with a space; both labels and features may be absent. Lines end in LF or
-CRLF.
+A header `N D L` (samples, features, labels), then a line a sample, `l1,l2,... f:v f:v ...`, indices from 0.
+The line of a sample without labels begins with a space; features may be absent too. Lines end in LF or CRLF.
 """
 
 import contextlib
@@ -31,14 +30,15 @@ def load_xmc(path):
 
     path: plain text, or compressed where its name ends in `.gz` or `.xz`.
 
-    X: csr_matrix (N, D), float32, each decimal number rounded to the nearest; a zero that is written is stored.
+    X: csr_matrix (N, D), float32, decimal numbers rounded to the nearest; a zero that is written is stored.
     Y: csr_matrix (N, L), float32, ones. Indices are int32 (int64 only beyond 2**31 - 1 entries) and sorted
     within rows.
 
     Raises ValueError, naming the file, the line, what was found and what was expected, where the text breaks
-    the format: a bad header, more or fewer samples than it says (blank lines after the last sample are none), an
-    index out of range, a value that is not a number or not finite in float32, a feature or label that occurs
-    twice in a row; and where a compressed file is cut short or corrupt. FileNotFoundError where there is none.
+    the format: a bad header, more or fewer samples than it says (blank lines after the last sample are none),
+    an index out of range, a value that is not a number or not finite in float32, a feature or label that
+    occurs twice in a row; and where a compressed file is cut short or corrupt. FileNotFoundError where there
+    is no such file.
     """
     with _open(path) as file:
         return _Reader(os.fspath(path), file).read()
@@ -120,12 +120,12 @@ def _texts(X, Y):
 def nearest_float32(token):
     """The float32 nearest to the decimal number `token`, ties to even; infinite from 2**128 - 2**103 on."""
     value = float(token)
-    with np.errstate(over="ignore"):
-        near = np.float32(value)
     if math.isinf(value):
-        return near
-    wide = math.copysign(2.0**128, value) if np.isinf(near) else float(near)
-    other = np.nextafter(near, np.float32(math.copysign(math.inf, value - wide)))
+        return np.float32(value)
+    with np.errstate(over="ignore", under="ignore"):
+        near = np.float32(value)
+        wide = math.copysign(2.0**128, value) if np.isinf(near) else float(near)
+        other = np.nextafter(near, np.float32(math.copysign(math.inf, value - wide)))
     # Rounding twice (double, float32) goes wrong only where the double is half way between two floats.
     if value != wide and wide + float(other) == 2 * value:
         exact, half = Decimal(token), Decimal(value)
@@ -211,7 +211,7 @@ class _Reader:
         return X, Y
 
     def parse(self, text, most):
-        """Labels a row, labels, features a row, features, values of `most` rows or fewer; the bytes they take."""
+        """(labels a row, labels, features a row, features, values) of at most `most` rows; the bytes used."""
         buffers = self.scratch(len(text), min(len(text), most))
         label_ptr, labels, feature_ptr, features, values, doubts = buffers
         report = np.zeros(5, np.int64)

@@ -26,6 +26,17 @@ def aligned(threads, length, dtype):
     return raw[start : start + threads * length].reshape(threads, length)
 
 
+def check_csr(rows):
+    """ValueError where the arrays of a SciPy CSR matrix would lead outside themselves."""
+    starts, ids = rows.indptr, rows.indices
+    if starts[0] != 0 or (np.diff(starts) < 0).any() or starts[-1] > min(len(ids), len(rows.data)):
+        raise ValueError(f"rows: found indptr {starts}, expected it to rise from 0 to the number of values")
+    ids = ids[: starts[-1]]
+    if len(ids) and not 0 <= ids.min() <= ids.max() < rows.shape[1]:
+        found = ids[(ids < 0) | (ids >= rows.shape[1])][0]
+        raise ValueError(f"rows: found column {found}, expected columns from 0 to {rows.shape[1] - 1}")
+
+
 class HashFamily:
     """L codes of K hashes each for a row of `dim` float32 coordinates; similar rows share more codes.
 
@@ -46,6 +57,8 @@ class HashFamily:
     name = ""
     bits_per_hash = 1
     options = ()
+    # CSR rows at least this full are hashed as dense ones: the same codes, and sixteen rows at a time.
+    dense_from = 1 / 32
 
     def __init__(self, dim, K, L, seed=0):
         self.dim = check_integer("dim", dim, 1, MAX_DIM)
@@ -90,11 +103,16 @@ class HashFamily:
         threads = min(check_threads(self.threads), -(-len(codes) // LANES))
         if not scipy.sparse.issparse(rows):
             self._codes_dense(rows, codes, threads)
-        elif rows.nnz:
+        elif not rows.nnz:
+            codes[:] = self.codes(np.zeros((1, self.dim), np.float32))
+        elif rows.nnz < self.dense_from * len(codes) * self.dim:
             ids = rows.indices.astype(np.int32, copy=False)
             self._codes_sparse(rows.indptr.astype(np.int64), ids, rows.data, codes, threads)
         else:
-            codes[:] = self.codes(np.zeros((1, self.dim), np.float32))
+            step = max(LANES, 2**22 // self.dim)
+            for first in range(0, len(codes), step):
+                part = slice(first, first + step)
+                self._codes_dense(rows[part].toarray(), codes[part], threads)
         return codes
 
     def codes_reference(self, rows):
@@ -110,15 +128,23 @@ class HashFamily:
             raise ValueError(f"rows: found shape {rows.shape}, expected (n, {self.dim})")
         if not sparse:
             return np.ascontiguousarray(rows, np.float32)
+        check_csr(rows)
         if not rows.has_canonical_format:
             rows = rows.copy()
             rows.sum_duplicates()
         return rows.astype(np.float32, copy=False)
 
     def _random(self, stream, index, n):
-        """n random uint64 for (family, seed, stream, index)."""
+        """(len(index), n) random uint64, a row a function of (family, seed, stream, index)."""
         tag = int.from_bytes(self.name.encode()[:6], "little") << 8 | stream
-        return reference.draw(reference.key(self.seed, tag, index), np.arange(n))
+        return reference.draw(reference.key(self.seed, tag, np.asarray(index))[:, None], np.arange(n))
+
+    def _permutations(self, n):
+        """Yields (first, orders): n random permutations (., dim) of the coordinates, some at a time."""
+        step = max(1, 2**20 // self.dim)
+        for first in range(0, n, step):
+            index = np.arange(first, min(first + step, n))
+            yield first, np.argsort(self._random(0, index, self.dim), axis=1, kind="stable")
 
     def _codes_dense(self, rows, codes, threads):
         raise NotImplementedError

@@ -7,9 +7,9 @@ def cut_permutations(family, width, n_bins):
     """(n_bins, width) int32 coordinates: random permutations of 0..dim-1, each cut in dim // width bins."""
     a_permutation = family.dim // width
     bins = np.empty((-(-n_bins // a_permutation), a_permutation, width), np.int32)
-    for p in range(len(bins)):
-        order = np.argsort(family._random(0, p, family.dim), kind="stable")
-        bins[p] = order[: a_permutation * width].reshape(a_permutation, width)
+    for first, orders in family._permutations(len(bins)):
+        kept = orders[:, : a_permutation * width]
+        bins[first : first + len(orders)] = kept.reshape(-1, a_permutation, width)
     return bins.reshape(-1, width)[:n_bins].copy()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from slide import reference
 from slide._kernels import hashing_wta as kernel
-from slide.hashing.base import aligned
+from slide.hashing.base import HashFamily, aligned
 from slide.hashing.bins import agreement, empty_odds, invert_bins
 from slide.hashing.wta import WTA
 
@@ -27,10 +27,11 @@ class DWTA(WTA):
     """
 
     name = "dwta"
+    dense_from = HashFamily.dense_from
 
     def __init__(self, dim, K, L, seed=0, bin_size=8):
         super().__init__(dim, K, L, seed, bin_size)
-        self._a, self._b = (int(value) for value in self._random(1, 0, 2))
+        self._a, self._b = (int(value) for value in self._random(1, [0], 2)[0])
         self._slots = None
 
     def _codes_dense(self, rows, codes, threads):

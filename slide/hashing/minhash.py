@@ -30,6 +30,7 @@ class MinHash(HashFamily):
     """
 
     name = "minhash"
+    bits_per_hash = 3
     options = ("top_k", "bits")
 
     def __init__(self, dim, K, L, seed=0, top_k=None, bits=3):
@@ -40,9 +41,9 @@ class MinHash(HashFamily):
         width, n_bins = max(1, min(self.dim, -(-2 * self.dim // self.top_k))), self.K * self.L
         self._bins = cut_permutations(self, width, n_bins)
         self._slots = invert_bins(self._bins, self.dim)
-        draws = (self._random(1, hash_, width) >> np.uint64(64 - self.bits) for hash_ in range(n_bins))
-        self._labels = np.array([draw.astype(np.uint8) for draw in draws])
-        self._a, self._b = (int(value) for value in self._random(2, 0, 2))
+        draws = self._random(1, np.arange(n_bins), width)
+        self._labels = (draws >> np.uint64(64 - self.bits)).astype(np.uint8)
+        self._a, self._b = (int(value) for value in self._random(2, [0], 2)[0])
 
     def _settings(self, threads):
         n_members = min(self.top_k, self.dim)

@@ -24,10 +24,11 @@ class SimHash(HashFamily):
         taken, n_projections = max(1, round(self.dim / 3)), self.K * self.L
         self._indices = np.empty((n_projections, taken), np.int32)
         self._signs = np.empty((n_projections, taken), np.float32)
-        for projection in range(n_projections):
-            order = np.argsort(self._random(0, projection, self.dim), kind="stable")
-            self._indices[projection] = np.sort(order[:taken])
-            self._signs[projection] = np.where(self._random(1, projection, taken) >> np.uint64(63), 1, -1)
+        for first, orders in self._permutations(n_projections):
+            part = slice(first, first + len(orders))
+            draws = self._random(1, np.arange(part.start, part.stop), taken)
+            self._indices[part] = np.sort(orders[:, :taken], axis=1)
+            self._signs[part] = np.where(draws >> np.uint64(63), 1, -1)
         self._terms = self._interleave()
         self._columns = None
 

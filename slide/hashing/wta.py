@@ -24,7 +24,9 @@ class WTA(HashFamily):
     """
 
     name = "wta"
+    bits_per_hash = 3
     options = ("bin_size",)
+    dense_from = float("inf")  # the form for CSR takes sixteen rows at a time itself
 
     def __init__(self, dim, K, L, seed=0, bin_size=8):
         self.bin_size = check_integer("bin_size", bin_size, 1, MAX_DIM)

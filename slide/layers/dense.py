@@ -90,12 +90,12 @@ class FullSoftmax(DenseLayer):
         block_ptr = np.searchsorted(label, np.arange(self._z.shape[0] + 1) * block).astype(np.int64)
         dx = s.get("dx", (min(CHUNKS, self._z.shape[0]), n, d))
         dx[...] = 0.0
+        factors = (scale / self._total, (1 - smooth) * scale / np.maximum(count, 1), smooth * scale / self.n_neurons)
+        rows = self.rows
         with run.clock("backward"):
             _full.backward_rows(
-                self._x, self._z, (scale / self._total).astype(np.float32),
-                ((1 - smooth) * scale / np.maximum(count, 1)).astype(np.float32),
-                (smooth * scale / self.n_neurons).astype(np.float32), block_ptr, label, sample, self.rows.w, self.rows.m,
-                self.rows.v, self.rows.bias, self.rows.adam, self.rows.optimizer.hyper(step, rate), dx,
+                self._x, self._z, *(factor.astype(np.float32) for factor in factors), block_ptr, label, sample,
+                rows.w, rows.m, rows.v, rows.bias, rows.adam, rows.optimizer.hyper(step, rate), dx,
                 s.get("grads", (run.threads, block * (d + 1))), run.threads,
             )  # fmt: skip
         dx = dx.sum(axis=0)

@@ -1,5 +1,7 @@
 """The dense first layer on sparse input: weights by feature, so that a sample reads only the rows it has."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from slide._kernels import lookup as _lookup
@@ -15,7 +17,8 @@ class FirstLayer(Layer):
     def __init__(self, n_inputs, spec, run, rng, std):
         super().__init__(n_inputs, spec.n_neurons, run)
         self.rows = Weights(n_inputs, spec.n_neurons, run.optimizer, std, rng, False, run.huge_pages)
-        self.bias_rows = Weights(1, spec.n_neurons, run.optimizer, 0.0, rng, False)
+        no_decay = replace(run.optimizer, weight_decay=0.0)
+        self.bias_rows = Weights(1, spec.n_neurons, no_decay, 0.0, rng, False)
         self.active = spec.n_neurons
 
     @property

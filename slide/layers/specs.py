@@ -4,14 +4,10 @@ import inspect
 import math
 from dataclasses import dataclass, field
 
+from slide.checks import check_integer, check_number
 from slide.hashing import FAMILIES
 from slide.index import RehashSchedule
 from slide.sampling import SAMPLERS
-
-
-def _positive(name, value):
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}: found {value!r}, expected a positive integer")
 
 
 def _one_of(name, value, known):
@@ -20,8 +16,8 @@ def _one_of(name, value, known):
 
 
 def _check_std(init_std):
-    if init_std is not None and not 0 <= init_std < math.inf:
-        raise ValueError(f"init_std: found {init_std!r}, expected a number >= 0 or None")
+    if init_std is not None:
+        check_number("init_std", init_std, "[0, inf)")
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Dense:
     init_std: float | None = None
 
     def __post_init__(self):
-        _positive("n_neurons", self.n_neurons)
+        check_integer("n_neurons", self.n_neurons)
         _check_std(self.init_std)
 
 
@@ -76,9 +72,11 @@ class Sampled:
 
     def __post_init__(self):
         for name in ("n_neurons", "active", "m", "K", "L", "bucket_size"):
-            _positive(name, getattr(self, name))
-        if self.min_active is not None and self.min_active < 0:
-            raise ValueError(f"min_active: found {self.min_active!r}, expected a number >= 0 or None")
+            check_integer(name, getattr(self, name))
+        if self.min_active is not None:
+            check_integer("min_active", self.min_active, 0)
+        if not isinstance(self.rehash, RehashSchedule):
+            raise ValueError(f"rehash: found {self.rehash!r}, expected a RehashSchedule")
         _one_of("sampler", self.sampler, list(SAMPLERS))
         _one_of("hash", self.hash, list(FAMILIES))
         _one_of("policy", self.policy, ["fifo", "reservoir"])

@@ -16,8 +16,8 @@ class Sampler:
 
     active : the number of neurons a group (beta in the paper), an int of at least 1; None is no limit.
 
-    A sampler's attributes are its constructor's settings and nothing else: `type(s)(**vars(s))` is the same sampler.
-    Subclasses implement `sample`.
+    A sampler's attributes are its constructor's settings and nothing else: `type(s)(**vars(s))` is the same
+    sampler. Subclasses implement `sample`.
 
     Raises ValueError where active is out of range.
     """
@@ -26,7 +26,7 @@ class Sampler:
     """Whether `sample` reads hash tables and codes."""
 
     dense = False
-    """Whether every neuron is always active, so that a layer may compute all of them without an active set."""
+    """Whether every neuron is always active, so that a layer may do without an active set."""
 
     def __init__(self, active: int | None = None):
         self.active = None if active is None else check_count("active", active)
@@ -52,18 +52,18 @@ class Sampler:
 def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neurons, seed, step, threads=None):
     """The active sets of training: (ActiveSet, label_slots int32 (labels,)).
 
-    A group's set is the union of its samples' labels in their order, then what was retrieved and is not yet in, then
-    uniformly drawn other neurons until there are min(minimum, n_neurons). Entry k of the label CSR stands at place
-    label_slots[k] of its group's set.
+    A group's set is the union of its samples' labels in their order, then what was retrieved and is not yet
+    in, then uniformly drawn other neurons until there are min(minimum, n_neurons). Entry k of the label CSR
+    stands at place label_slots[k] of its group's set.
 
     retrieved : ActiveSet of the batch's groups.
-    labels_indptr, labels_ids : the labels of each sample, int64 (n + 1,) and int32 (labels,), repeats allowed; both
-        None where there are none (inference).
+    labels_indptr, labels_ids : the labels of each sample, int64 (n + 1,) and int32 (labels,), repeats
+        allowed; both None where there are none (inference).
     group_size, seed, step, threads : as in `Sampler.sample`.
     minimum : at least 0.
 
-    Differs from the paper, which leaves open whether true labels are active: here they always are, as in the released
-    code, which also fills small sets with random neurons.
+    Differs from the paper, which leaves open whether true labels are active: here they always are, as in the
+    released code, which also fills small sets with random neurons.
 
     Raises ValueError where sizes do not fit together or an id is not in 0..n_neurons-1.
     """
@@ -74,20 +74,41 @@ def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neuron
     if labels_indptr is None:
         labels_indptr, labels_ids = np.zeros(n_groups * group_size + 1, np.int64), np.zeros(0, np.int32)
     if len(labels_indptr) < 1 or group_count(len(labels_indptr) - 1, group_size) != n_groups:
-        raise ValueError(f"labels_indptr: found {len(labels_indptr) - 1} rows, "
-                         f"expected {n_groups} groups of {group_size} (the last may be smaller)")
+        raise ValueError(
+            f"labels_indptr: found {len(labels_indptr) - 1} rows, "
+            f"expected {n_groups} groups of {group_size} (the last may be smaller)"
+        )
     if labels_indptr[0] != 0 or labels_indptr[-1] != len(labels_ids) or (np.diff(labels_indptr) < 0).any():
-        raise ValueError(f"labels_indptr: found {labels_indptr}, expected offsets from 0 to {len(labels_ids)}")
+        raise ValueError(
+            f"labels_indptr: found {labels_indptr}, expected offsets from 0 to {len(labels_ids)}"
+        )
     _check_ids("retrieved", retrieved.ids, n_neurons)
     _check_ids("labels_ids", labels_ids, n_neurons)
     ends = np.minimum(np.arange(n_groups + 1) * group_size, len(labels_indptr) - 1)
     bounds = np.diff(labels_indptr[ends]) + np.diff(retrieved.indptr)
     where = offsets(np.clip(bounds, minimum, n_neurons))
     label_slots = np.empty(len(labels_ids), dtype=np.int32)
-    active = collect(where, lambda ids, sizes: complete_rows(
-        retrieved.indptr, retrieved.ids, labels_indptr, labels_ids, group_size, minimum, n_neurons, seed, step, where,
-        seen_scratch(threads, n_neurons), scratch("places", threads, n_neurons, np.int32), label_slots, ids, sizes,
-        threads))
+    active = collect(
+        where,
+        lambda ids, sizes: complete_rows(
+            retrieved.indptr,
+            retrieved.ids,
+            labels_indptr,
+            labels_ids,
+            group_size,
+            minimum,
+            n_neurons,
+            seed,
+            step,
+            where,
+            seen_scratch(threads, n_neurons),
+            scratch("places", threads, n_neurons, np.int32),
+            label_slots,
+            ids,
+            sizes,
+            threads,
+        ),
+    )
     return active, label_slots
 
 
@@ -97,7 +118,9 @@ def locate(tables, codes, n_rows, group_size, n_neurons, threads):
     Raises ValueError where tables, codes and n_neurons do not fit together.
     """
     if tables is None or codes is None:
-        raise ValueError(f"{'tables' if tables is None else 'codes'}: found None, expected what the sampler probes")
+        raise ValueError(
+            f"{'tables' if tables is None else 'codes'}: found None, expected what the sampler probes"
+        )
     if tables.n_items != n_neurons:
         raise ValueError(f"tables: found {tables.n_items} items, expected n_neurons = {n_neurons}")
     located = tables.locate(codes, threads)

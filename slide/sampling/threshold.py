@@ -9,10 +9,12 @@ from slide.threads import check_threads
 
 
 class Threshold(Sampler):
-    """Counts how often each neuron is found, over all tables and all samples of the group; keeps those at m or more.
+    """Counts how often each neuron is found, over all tables and all samples of the group; keeps those at m
+    or more.
 
-    m : at least 1. Where more than `active` neurons reach it, the most frequent are kept and of equally frequent ones
-        those found first, tables from 0; they come in the order in which they were found. Counts end at 65,535.
+    m : at least 1. Where more than `active` neurons reach it, the most frequent are kept and of equally
+        frequent ones those found first, tables from 0; they come in the order in which they were found.
+        Counts end at 65,535.
 
     A neuron that collides in one table with probability p^K passes with probability
     sum over i = m..L of C(L, i) (p^K)^i (1 - p^K)^(L - i).
@@ -36,6 +38,20 @@ def sample_frequent(tables, codes, n_rows, group_size, n_neurons, m, active, thr
     where = offsets(np.minimum(bounds, n_neurons))
     counts = scratch("counts", threads, n_neurons, np.uint16)
     histograms = scratch("histograms", threads, 2**16, np.uint32)
-    return collect(where, lambda ids, sizes: frequent_rows(
-        located, tables.buckets, tables.items, group_size, min(m, 2**16), min(active or n_neurons, n_neurons), where,
-        counts, histograms, ids, sizes, threads))
+    return collect(
+        where,
+        lambda ids, sizes: frequent_rows(
+            located,
+            tables.buckets,
+            tables.items,
+            group_size,
+            min(m, 2**16),
+            min(active or n_neurons, n_neurons),
+            where,
+            counts,
+            histograms,
+            ids,
+            sizes,
+            threads,
+        ),
+    )

@@ -9,14 +9,15 @@ from slide.threads import check_threads
 
 
 class Vanilla(Sampler):
-    """Visits the tables in a random order and takes what it finds until there are `active` neurons or no table is left.
+    """Visits the tables in a random order and takes what it finds until there are `active` neurons or no
+    table is left.
 
-    For each table it takes the buckets of every sample of the group, one after the other, and stops exactly at `active`.
-    The order of the tables is drawn anew for each group and step.
+    For each table it takes the buckets of every sample of the group, one after the other, and stops exactly
+    at `active`. The order of the tables is drawn anew for each group and step.
 
-    The paper gives (p^K)^tau (1 - p^K)^(L - tau) for the probability that a neuron is chosen after tau tables; that is
-    the probability to be in exactly tau given tables. To be found in at least one of tau tables it is
-    1 - (1 - p^K)^tau.
+    The paper gives (p^K)^tau (1 - p^K)^(L - tau) for the probability that a neuron is chosen after tau
+    tables; that is the probability to be in exactly tau given tables. To be found in at least one of tau
+    tables it is 1 - (1 - p^K)^tau.
     """
 
     def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
@@ -26,6 +27,21 @@ class Vanilla(Sampler):
         active = min(self.active or n_neurons, n_neurons)
         where = offsets(np.minimum(bounds, active))
         order = scratch("order", threads, tables.L, np.int32)
-        return collect(where, lambda ids, sizes: vanilla_rows(
-            located, tables.buckets, tables.items, group_size, active, seed, step, where, order,
-            seen_scratch(threads, n_neurons), ids, sizes, threads))
+        return collect(
+            where,
+            lambda ids, sizes: vanilla_rows(
+                located,
+                tables.buckets,
+                tables.items,
+                group_size,
+                active,
+                seed,
+                step,
+                where,
+                order,
+                seen_scratch(threads, n_neurons),
+                ids,
+                sizes,
+                threads,
+            ),
+        )

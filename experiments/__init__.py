@@ -1,0 +1,1 @@
+"""The experiments: each asks one question and keeps its answer as a record."""

@@ -1,0 +1,8 @@
+"""The command line: python -m slide train | evaluate | predict | info."""
+
+import sys
+
+from slide.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Settings for a label space and a training set of a given size: what `python -m slide train` uses if not told."""
+
+import math
+
+from slide.hashing import FAMILIES
+from slide.index import RehashSchedule
+from slide.layers import Dense, Sampled
+from slide.network import Network
+from slide.optim import OPTIMIZERS, Schedule
+
+FEW = 2_000  # labels up to which there is nothing to save: all of them are active
+SMALL = 50_000  # training rows below which a network of this kind overfits without dropout and smoothing
+
+
+def recommended(n_rows: int, n_labels: int, given=None) -> dict:
+    """Recommended settings for n_rows training samples and n_labels labels, by the names of the command line.
+
+    `given` holds the settings that are fixed already, of which others depend: K depends on the hash family.
+    """
+    small = n_rows < SMALL
+    family = FAMILIES[(given or {}).get("hash", "dwta")]
+    return {
+        "hidden": [128],
+        "sampler": "vanilla" if n_labels > FEW else "full",
+        "hash": "dwta",
+        "K": default_K(n_labels, family.bits_per_hash),
+        "L": 50,
+        "active": default_active(n_labels),
+        "optimizer": "adam",
+        "lr": 5e-3,
+        "batch_size": 256,
+        "group_size": 16,
+        "epochs": min(max(4, round(250_000 / max(n_rows, 1))), 50),
+        "dropout": 0.5 if small else 0.0,
+        "label_smoothing": 0.3 if small else 0.0,
+    }
+
+
+def default_active(n_labels: int) -> int:
+    return min(n_labels, 1000)
+
+
+def default_K(n_labels: int, bits_per_hash: int) -> int:
+    """Hash functions a table, so that a bucket of random codes would hold about one neuron in bits a hash.
+
+    With too few every bucket is full and retrieves at random; with too many it is empty (K = 8 of DWTA at 670,091
+    neurons: 2**24 codes).
+    """
+    return max(1, round(math.log2(max(n_labels, 2)) / bits_per_hash) - 1)
+
+
+def make_network(n_features: int, n_labels: int, steps: int, settings: dict) -> Network:
+    """The network D -> hidden -> L of `settings` (see `recommended`), with a linear schedule over `steps`."""
+    settings = dict(settings)
+    rehash = RehashSchedule(
+        settings.pop("N0", 50), settings.pop("growth", 0.1), settings.pop("renew_every", 0)
+    )
+    names = ("sampler", "hash", "K", "L", "active", "min_active", "m", "bucket_size", "policy", "reinsert")
+    output = {name: settings.pop(name) for name in names if name in settings}
+    layers = [Dense(width) for width in settings.pop("hidden")]
+    optimizer = OPTIMIZERS[settings.pop("optimizer")](lr=settings.pop("lr"))
+    schedule = Schedule(settings.pop("schedule", "linear"), steps=steps)
+    settings.pop("epochs", None)
+    return Network(
+        n_features, [*layers, Sampled(n_labels, rehash=rehash, **output)], optimizer=optimizer, schedule=schedule,
+        **settings,
+    )  # fmt: skip

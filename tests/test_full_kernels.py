@@ -1,0 +1,177 @@
+"""The full softmax and the exact top k against their NumPy twins."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slide import reference
+from slide._kernels import full, topk
+from slide.blas import one_blas_thread
+from slide.layers.base import BLOCK, exact_topk
+from slide.memory import Scratch
+from slide.optim import SGD, Adam
+from tests.conftest import read_only
+
+THREADS = (1, 2, 8)
+
+
+def offsets(counts):
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def problem(seed, n, d, n_neurons):
+    """(x, W, bias, label_ptr, labels); about a third of the rows have no labels."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, d)).astype(np.float32)
+    W = rng.standard_normal((n_neurons, d)).astype(np.float32) / np.float32(np.sqrt(d))
+    counts = np.minimum(rng.integers(0, 4, n) * (rng.random(n) < 0.8), n_neurons)
+    labels = [np.sort(rng.permutation(n_neurons)[:c]) for c in counts]
+    labels = np.concatenate([*labels, np.zeros(0)]).astype(np.int32)
+    return x, W, rng.standard_normal(n_neurons).astype(np.float32), offsets(counts), labels
+
+
+def full_step(x, W, bias, label_ptr, labels, smooth, optimizer, block, chunks, threads):
+    """Logits, softmax and backward as a layer calls them: (probabilities, loss, dx, w, bias, m, v)."""
+    (n, d), n_neurons, adam = x.shape, len(W), optimizer.name == "adam"
+    n_blocks, ld = -(-n_neurons // block), min(block, n_neurons)
+    z, top, total = np.full((n_blocks, n, ld), np.nan, np.float32), *np.full((2, n_blocks, n), np.nan, np.float32)
+    most, loss = np.full((2, n), np.nan, np.float32)
+    full.logits_rows(x, W, bias, z, top, threads)
+    full.normalise_rows(z, n_neurons, top, most, label_ptr, labels, total, loss, threads)
+    total = total.sum(axis=0)
+    p = z.transpose(1, 0, 2).reshape(n, -1)[:, :n_neurons] / total[:, None]
+    count = np.diff(label_ptr)
+    loss = np.where(count > 0, loss + np.log(total), 0)
+    scale, order = np.where(count > 0, 1 / n, 0), np.argsort(labels, kind="stable")
+    label, sample = labels[order], np.repeat(np.arange(n, dtype=np.int32), count)[order]
+    block_ptr = np.searchsorted(label, np.arange(n_blocks + 1) * ld).astype(np.int64)
+    w, m, v = W.copy(), *(np.zeros_like(W if adam else W[:0]) for _ in range(2))
+    biases = np.stack([bias, 0 * bias, 0 * bias])
+    dx = np.zeros((min(chunks, n_blocks), n, d), np.float32)
+    factors = (scale / total, (1 - smooth) * scale / np.maximum(count, 1), smooth * scale / n_neurons)
+    full.backward_rows(
+        x, z, *(f.astype(np.float32) for f in factors), block_ptr, label, sample, w, m, v, biases, adam,
+        optimizer.hyper(1, 1.0), dx, np.full((threads, ld * (d + 1)), np.nan, np.float32), threads,
+    )  # fmt: skip
+    return p, loss, dx.sum(axis=0), w, biases, m, v
+
+
+def check_full(x, W, bias, label_ptr, labels, smooth, optimizer, block, chunks=4):
+    read_only(x, W, bias, label_ptr, labels)
+    delta, want_dx, want_loss = reference.full_softmax(
+        *(a.astype(np.float64) for a in (x, W, bias)), label_ptr, labels, 1 / len(x), smooth
+    )
+    first = None
+    with one_blas_thread():
+        for threads in THREADS:
+            got = full_step(x, W, bias, label_ptr, labels, smooth, optimizer, block, chunks, threads)
+            first = first or got
+            for a, b in zip(got, first, strict=True):
+                np.testing.assert_array_equal(a, b)
+    p, loss, dx, w, biases, m, v = first
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(loss, want_loss, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(dx, want_dx, rtol=1e-3, atol=1e-5)
+    grad, bias_grad = delta.T @ x, delta.sum(axis=0)
+    if optimizer.name == "sgd":
+        np.testing.assert_allclose(W - w, grad * optimizer.lr, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(bias - biases[0], bias_grad * optimizer.lr, rtol=1e-3, atol=1e-6)
+    else:
+        np.testing.assert_allclose(m, 0.1 * grad, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(v, 0.001 * grad**2, rtol=1e-2, atol=1e-9)
+        np.testing.assert_allclose(biases[1], 0.1 * bias_grad, rtol=1e-3, atol=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(1, 40), st.integers(1, 70),
+    st.sampled_from([0.0, 0.3]), st.sampled_from([SGD(lr=1.0), Adam()]), st.sampled_from([1, 16, 33]),
+)  # fmt: skip
+def test_full_softmax_agrees_with_numpy(seed, n, d, n_neurons, smooth, optimizer, block):
+    check_full(*problem(seed, n, d, n_neurons), smooth, optimizer, block)
+
+
+@pytest.mark.parametrize("n_neurons", [1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 500])
+def test_full_softmax_at_the_edges_of_a_block(simd, n_neurons):
+    check_full(*problem(n_neurons, 5, 6, n_neurons), 0.1, SGD(lr=1.0), BLOCK)
+    check_full(*problem(n_neurons, 1, 1, n_neurons), 0.0, Adam(), BLOCK)
+
+
+def test_full_softmax_of_rows_without_labels_moves_nothing():
+    x, W, bias, _, _ = problem(3, 4, 5, 20)
+    nothing = np.zeros(0, np.int32)
+    _, loss, dx, w, biases, _, _ = full_step(x, W, bias, np.zeros(5, np.int64), nothing, 0.2, SGD(), BLOCK, 1, 2)
+    assert not loss.any() and not dx.any()
+    np.testing.assert_array_equal(w, W)
+    np.testing.assert_array_equal(biases[0], bias)
+
+
+def test_full_softmax_of_large_logits_stays_finite():
+    x, W, bias, label_ptr, labels = problem(4, 6, 8, 50)
+    got = full_step(x * 1000, W, bias, label_ptr, labels, 0.0, SGD(), 16, 2, 2)
+    assert all(np.isfinite(a).all() for a in got)
+
+
+def integers(rng, *shape):
+    """Small integers: exact in float32 in any order of summation, and full of ties."""
+    return rng.integers(-2, 3, shape).astype(np.float32)
+
+
+def topk_of(x, W, bias, k, chunk, block, threads):
+    values, ids = np.full((len(x), k), -np.inf, np.float32), np.full((len(x), k), -1, np.int32)
+    work = np.full((threads, chunk * block), np.nan, np.float32)
+    topk.topk_rows(x, W, bias, chunk, block, work, values, ids, threads)
+    return values, ids
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 9), st.integers(1, 200), st.integers(1, 220),
+    st.sampled_from([1, 7, 128]), st.sampled_from([1, 16, 64, 100]),
+)  # fmt: skip
+def test_topk_agrees_with_numpy_and_ties_go_to_the_smaller_id(seed, n, d, n_neurons, k, chunk, block):
+    rng, k = np.random.default_rng(seed), min(k, n_neurons)
+    x, W, bias = integers(rng, n, d), integers(rng, n_neurons, d), integers(rng, n_neurons)
+    read_only(x, W, bias)
+    want_values, want_ids = reference.topk_rows(x @ W.T + bias, k)
+    for threads in THREADS:
+        values, ids = topk_of(x, W, bias, k, chunk, min(block, n_neurons), threads)
+        np.testing.assert_array_equal(values, want_values)
+        np.testing.assert_array_equal(ids, want_ids)
+
+
+@pytest.mark.parametrize("n_neurons", [1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 500])
+def test_topk_at_the_edges_of_a_block(simd, rng, n_neurons):
+    x, W, bias = integers(rng, 130, 5), integers(rng, n_neurons, 5), integers(rng, n_neurons)
+    k = min(5, n_neurons)
+    want_values, want_ids = reference.topk_rows(x @ W.T + bias, k)
+    for threads in THREADS:
+        values, ids = exact_topk(x, W, bias, k, Scratch(), threads)
+        np.testing.assert_array_equal(values, want_values)
+        np.testing.assert_array_equal(ids, want_ids)
+    values, ids = exact_topk(x[:0], W, bias, k, Scratch(), 2)
+    assert values.shape == ids.shape == (0, k)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 50), st.integers(1, 60))
+def test_topk_of_active_sets(seed, n, n_neurons, k):
+    rng = np.random.default_rng(seed)
+    z = integers(rng, n, n_neurons)
+    sets = [rng.permutation(n_neurons)[: rng.integers(0, n_neurons + 1)] for _ in range(n)]
+    indptr, active = offsets([len(s) for s in sets]), np.concatenate(sets).astype(np.int32)
+    flat = np.concatenate([z[i, s] for i, s in enumerate(sets)]).astype(np.float32).reshape(-1, 1)
+    read_only(indptr, active, flat)
+    masked = np.full((n, n_neurons), -np.inf, np.float32)
+    for i, s in enumerate(sets):
+        masked[i, s] = z[i, s]
+    want_values, want_ids = (np.full((n, k), fill, np.float32) for fill in (-np.inf, -1))
+    best, order = reference.topk_rows(masked, min(k, n_neurons))
+    want_values[:, : best.shape[1]] = best
+    want_ids[:, : best.shape[1]] = np.where(np.isinf(best), -1, order)
+    for threads in THREADS:
+        values, ids = np.full((n, k), -np.inf, np.float32), np.full((n, k), -1, np.int32)
+        topk.topk_active(indptr, active, flat, values, ids, threads)
+        np.testing.assert_array_equal(values, want_values)
+        np.testing.assert_array_equal(ids, want_ids)

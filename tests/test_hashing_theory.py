@@ -1,0 +1,107 @@
+"""Measured collisions against each family's own formula, over many independent hashes."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from slide.hashing import DWTA, FAMILIES, WTA, MinHash, SimHash
+
+N_HASHES = 20_000
+
+
+def pair(dim, blend, density=1.0, seed=0, relu=False):
+    """Two vectors with correlation near `blend`."""
+    rng = np.random.default_rng(seed)
+    x, noise = rng.standard_normal((2, dim))
+    y = blend * x + np.sqrt(1 - blend**2) * noise
+    x, y = (np.where(rng.random(dim) < density, v, 0) for v in (x, y))
+    rows = np.array([x, y], np.float32)
+    return np.maximum(rows, 0) if relu else rows
+
+
+def frequency(family, rows):
+    codes = family.codes(rows)
+    return (codes[0] == codes[1]).mean()
+
+
+def close(measured, p, n=N_HASHES, slack=0.0):
+    """Within 4 standard errors of a binomial share (and `slack`)."""
+    return abs(measured - p) <= 4 * np.sqrt(max(p * (1 - p), 1 / n) / n) + slack
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+@pytest.mark.parametrize("blend", [-0.5, 0.0, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("relu", [False, True])
+def test_dense_pairs(name, blend, relu):
+    rows = pair(128, blend, relu=relu)
+    family = FAMILIES[name](128, 1, N_HASHES, seed=7)
+    p = family.collision_probability(family.similarity(*rows))
+    # Ternary projections follow the cosine law only approximately at 43 terms.
+    assert close(frequency(family, rows), p, slack=0.005 if name == "simhash" else 0.0)
+
+
+@pytest.mark.parametrize(
+    "family", [DWTA(2000, 1, N_HASHES, bin_size=16), MinHash(2000, 1, N_HASHES, top_k=100)], ids=repr
+)
+@pytest.mark.parametrize("density", [0.03, 0.1, 0.5])
+@pytest.mark.parametrize("blend", [0.5, 0.95])
+def test_sparse_pairs(family, density, blend):
+    x = pair(2000, blend, seed=1)
+    rows = np.where(np.random.default_rng(2).random(2000) < density, x, 0)
+    rows[1, :200] *= np.random.default_rng(3).random(200) < 0.5
+    p = family.collision_probability(family.similarity(*rows))
+    # Borrowed codes repeat the lender's, so hashes are not quite independent.
+    assert close(frequency(family, rows), p, slack=0.005)
+
+
+@pytest.mark.parametrize("K, L", [(2, 5), (4, 3)])
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_buckets_and_retrieval(name, K, L):
+    rows = pair(128, 0.9)
+    n_families = 1500
+    family = FAMILIES[name](128, K, L * n_families, seed=3)
+    codes = family.codes(rows)
+    equal = (codes[0] == codes[1]).reshape(n_families, L)
+    similarity = family.similarity(*rows)
+    assert close(equal.mean(), family.bucket_probability(similarity), equal.size, slack=0.005)
+    family.L = L
+    assert close(equal.any(axis=1).mean(), family.retrieval_probability(similarity), n_families, slack=0.01)
+
+
+@pytest.mark.parametrize(
+    "family", [WTA(7, 1, 1, bin_size=3), DWTA(7, 1, 1, bin_size=3), WTA(2, 1, 1, bin_size=8)], ids=repr
+)
+def test_wta_similarity_counts_ordered_bins(family):
+    """Against a count of every ordered bin, ties included."""
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        x, y = rng.integers(1, 4, (2, family.dim)).astype(np.float32)
+        bins = [list(bin_) for bin_ in itertools.permutations(range(family.dim), family.width)]
+        share = np.mean([x[bin_].argmax() == y[bin_].argmax() for bin_ in bins])
+        assert family.similarity(x, y) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_similarity_at_its_ends(name):
+    family = FAMILIES[name](64, 1, 1)
+    x, zero = pair(64, 0.0)[0], np.zeros(64)
+    assert family.similarity(x, x) == pytest.approx(1)
+    assert family.similarity(zero, zero) == pytest.approx(1)
+    assert family.collision_probability(1.0) == pytest.approx(1)
+    curve = family.collision_probability(np.linspace(0, 1, 11))
+    assert curve.shape == (11,) and (np.diff(curve) > 0).all()
+
+
+def test_each_projection_takes_a_third_of_the_coordinates():
+    for dim, taken in ((1, 1), (2, 1), (128, 43), (300, 100)):
+        family = SimHash(dim, 3, 20)
+        assert family._indices.shape == (60, taken)
+        assert (np.diff(family._indices, axis=1) > 0).all()
+    assert 0.45 < (family._signs > 0).mean() < 0.55
+
+
+def test_permutations_use_every_coordinate_once():
+    family = WTA(128, 6, 8)
+    for permutation in family._bins.reshape(3, 128):
+        assert sorted(permutation) == list(range(128))

@@ -1,0 +1,144 @@
+"""User input becomes rows: the same rows however a matrix is stored, and clear errors."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import sparse
+
+from slide.rows import ActiveSet, as_label_rows, as_sparse_rows
+
+FORMATS = ("csr", "csc", "coo", "lil", "dok", "bsr", "dia")
+
+
+def dense(rows):
+    return sparse.csr_array((rows.values, rows.ids, rows.indptr), shape=rows.shape).toarray()
+
+
+def check_invariants(rows):
+    assert rows.indptr.dtype == np.int64 and rows.ids.dtype == np.int32 and rows.values.dtype == np.float32
+    assert rows.values.all() and len(rows.ids) == len(rows.values) == rows.indptr[-1]
+    for r in range(len(rows)):
+        assert (np.diff(rows.ids[rows.indptr[r] : rows.indptr[r + 1]]) > 0).all()
+
+
+@settings(deadline=None)
+@given(
+    hnp.arrays(
+        np.float32,
+        hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=6),
+        elements=st.sampled_from([0.0, 0.0, 1.0, -2.5]),
+    ),
+    st.sampled_from(FORMATS),
+)
+def test_any_storage_gives_the_same_rows(X, storage):
+    expected = as_sparse_rows(X)
+    check_invariants(expected)
+    np.testing.assert_array_equal(dense(expected), X)
+    if X.size:
+        rows = as_sparse_rows(sparse.csr_array(X).asformat(storage))
+        for name in ("indptr", "ids", "values"):
+            np.testing.assert_array_equal(getattr(rows, name), getattr(expected, name))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(-2, 2)), max_size=30))
+def test_duplicates_are_summed_and_the_caller_keeps_his_matrix(entries):
+    entries = sorted(entries, key=lambda entry: entry[0])
+    indptr = np.searchsorted([e[0] for e in entries], np.arange(5)).astype(np.int32)
+    columns = np.array([e[1] for e in entries], dtype=np.int32)
+    values = np.array([e[2] for e in entries], dtype=np.int8)
+    for array in (indptr, columns, values):
+        array.flags.writeable = False
+    X = sparse.csr_matrix((values, columns, indptr), shape=(4, 5))
+    before = dict(vars(X))
+    rows = as_sparse_rows(X)
+    check_invariants(rows)
+    expected = np.zeros((4, 5))
+    np.add.at(expected, ([e[0] for e in entries], columns), values.astype(float))
+    np.testing.assert_array_equal(dense(rows), expected)
+    assert all(vars(X)[name] is value for name, value in before.items()) and vars(X).keys() == before.keys()
+
+
+def test_canonical_rows_are_not_copied():
+    X = sparse.random_array(
+        (20, 30), density=0.2, format="csr", dtype=np.float32, rng=np.random.default_rng(0)
+    )
+    rows = as_sparse_rows(X)
+    assert np.shares_memory(rows.ids, X.indices) and np.shares_memory(rows.values, X.data)
+    assert as_sparse_rows(rows) is rows
+    assert as_sparse_rows([[1, 0], [0, 2]]).ids.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "X, message",
+    [
+        (np.zeros(3), "X: found 1 dimensions.*expected 2"),
+        (5, "X: found 0 dimensions"),
+        (np.zeros((2, 3, 4)), "X: found 3 dimensions"),
+        (np.zeros((2, 4)), "X: found 4 columns, expected 3"),
+        (sparse.csr_array((2, 4)), "X: found 4 columns, expected 3"),
+        ([["a", "b", "c"]], "X: found values of dtype"),
+        (np.array([[1, None, 2]]), "X: found values of dtype object"),
+        (np.ones((1, 3), dtype=complex), "X: found values of dtype complex"),
+        ([[1, 2, 3], [1]], "X: found"),
+        (np.array([[np.nan, 0, 0]]), "X: found nan"),
+        (sparse.csr_array(np.array([[0, np.inf, 0]])), "X: found inf"),
+        (np.array([[0, 1e300, 0]]), "X: found inf"),
+    ],
+)
+def test_bad_input_is_refused(X, message):
+    with pytest.raises(ValueError, match=message):
+        as_sparse_rows(X, n_columns=3)
+
+
+@pytest.mark.parametrize("storage", ["csr", "csc", "coo", "bsr"])
+@pytest.mark.parametrize("bad", [-1, 7])
+def test_corrupt_indices_are_refused(storage, bad):
+    X = sparse.csr_array(np.ones((3, 3))).asformat(storage)
+    (X.col if storage == "coo" else X.indices)[0] = bad
+    with pytest.raises(ValueError, match=f"mine: found index {bad}, expected 0 to 2|mine: found index"):
+        as_sparse_rows(X, name="mine")
+
+
+@pytest.mark.parametrize("indptr", [[0, 9, 3, 9], [0, 3, 6, 10], [1, 3, 6, 9], [0, 3, 9]])
+def test_corrupt_offsets_are_refused(indptr):
+    X = sparse.csr_array(np.ones((3, 3)))
+    X.indptr = np.array(indptr, dtype=np.int32)
+    with pytest.raises(ValueError, match="corrupt indptr"):
+        as_sparse_rows(X)
+
+
+def test_labels():
+    Y = sparse.csr_array((np.array([5.0, 0.0, -1.0]), np.array([1, 0, 2]), np.array([0, 2, 3])), shape=(2, 3))
+    rows = as_label_rows(Y, 2, 3)
+    assert (
+        rows.ids.tolist() == [1, 2] and rows.values.tolist() == [1, 1] and rows.indptr.tolist() == [0, 1, 2]
+    )
+    assert Y.data.tolist() == [5, 0, -1]
+    with pytest.raises(ValueError, match="Y: found 2 rows, expected 5"):
+        as_label_rows(Y, 5)
+    with pytest.raises(ValueError, match="Y: found 3 columns, expected 4"):
+        as_label_rows(Y, 2, 4)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 5), max_size=9), st.slices(6))
+def test_take(numbers, part):
+    X = np.random.default_rng(1).integers(0, 2, (6, 4)).astype(np.float32)
+    X[2] = 0
+    rows = as_sparse_rows(X)
+    for chosen in (np.array(numbers, dtype=np.int64), part):
+        taken = rows.take(chosen)
+        check_invariants(taken)
+        np.testing.assert_array_equal(dense(taken), X[chosen])
+
+
+def test_numbers_out_of_range():
+    with pytest.raises(IndexError, match="rows: found 0 to 2, expected 0 to 1"):
+        as_sparse_rows(np.eye(2)).take([0, 2])
+    active = ActiveSet(np.array([0, 2, 2]), np.array([4, 1], dtype=np.int32))
+    assert len(active) == 2 and active[0].tolist() == [4, 1] and active[1].tolist() == []
+    with pytest.raises(IndexError, match="group: found 2"):
+        active[2]

@@ -1,0 +1,221 @@
+"""The tables hold what plain Python lists would hold, on any number of threads."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slide import reference
+from slide.tables import HashTables, default_range_bits
+
+
+def contents(tables):
+    """The ids of every bucket: contents[t][b], oldest first."""
+    found = []
+    for t in range(tables.L):
+        starts, sizes = tables.buckets[t, :-1].T.tolist()
+        slots = zip(starts, sizes, strict=True)
+        found.append([tables.items[t, start : start + size].tolist() for start, size in slots])
+    return found
+
+
+def codes_of(rng, n, L, bits):
+    codes = rng.integers(0, 2**bits, (n, L), dtype=np.uint32)
+    codes.flags.writeable = False
+    return codes
+
+
+@settings(deadline=None)
+@given(
+    n=st.integers(1, 100),
+    L=st.integers(1, 5),
+    bits=st.integers(1, 12),
+    fold=st.integers(0, 6),
+    bucket_size=st.integers(1, 9),
+    policy=st.sampled_from(["fifo", "reservoir"]),
+    threads=st.sampled_from([1, 2, 8]),
+    seed=st.integers(0, 2**64 - 1),
+)
+def test_build_and_update_are_those_of_lists(n, L, bits, fold, bucket_size, policy, threads, seed):
+    rng = np.random.default_rng(seed)
+    tables = HashTables(n, L, bits, bucket_size, policy, max(1, bits - fold), seed, threads)
+    n_buckets = 2**tables.range_bits
+    reservoir = policy == "reservoir"
+    for build in range(2):
+        codes = codes_of(rng, n, L, bits)
+        tables.build(codes)
+        located = reference.locate_rows(codes, tables._folds, tables._shift, n_buckets - 1)
+        np.testing.assert_array_equal(tables.located, located)
+        lists, counts = reference.build_rows(located, n_buckets, bucket_size, reservoir, seed, tables.step)
+        assert contents(tables) == lists
+        capacity = reference.capacities(counts, bucket_size)
+        np.testing.assert_array_equal(np.diff(tables.buckets[:, :, 0].astype(int), axis=1), capacity)
+        for _ in range(1 + build):
+            ids = rng.permutation(n)[: rng.integers(0, n + 1)]
+            codes = codes_of(rng, len(ids), L, bits)
+            tables.update(ids, codes)
+            moved = reference.locate_rows(codes, tables._folds, tables._shift, n_buckets - 1)
+            reference.reinsert_rows(ids, moved, located, lists, capacity, counts, reservoir, seed, tables.step)
+            assert contents(tables) == lists
+            np.testing.assert_array_equal(tables.located, located)
+
+
+def test_fifo_keeps_the_most_recent():
+    tables = HashTables(10, 1, 1, bucket_size=4, threads=1)
+    tables.build(np.zeros((10, 1), dtype=np.uint32))
+    assert contents(tables) == [[[6, 7, 8, 9], []]]
+    tables.update([7, 0], np.ones((2, 1), dtype=np.uint32))
+    # The empty bucket was laid out with one slot.
+    assert contents(tables) == [[[6, 8, 9], [0]]]
+    tables.update([7, 1], np.zeros((2, 1), dtype=np.uint32))
+    assert contents(tables) == [[[6, 8, 9, 7], [0]]]
+
+
+def test_the_reservoir_is_a_uniform_sample():
+    n, size, runs = 12, 3, 8000
+    kept = np.zeros(n)
+    for seed in range(runs // 4):
+        tables = HashTables(n, 4, 1, bucket_size=size, policy="reservoir", seed=seed, threads=1)
+        tables.build(np.zeros((n, 4), dtype=np.uint32))
+        kept += np.bincount(tables.items[:, :size].ravel(), minlength=n)
+    expected = runs * size / n
+    # Ids of one bucket exclude each other, so this is below chi-square of 11 degrees (0.999: 31.3).
+    assert ((kept - expected) ** 2 / expected).sum() < 31.3
+
+
+def test_builds_draw_anew_and_threads_change_nothing():
+    codes = codes_of(np.random.default_rng(3), 5000, 12, 3)
+    states = []
+    for threads in (1, 2, 8):
+        tables = HashTables(5000, 12, 3, policy="reservoir", seed=5, threads=threads)
+        tables.build(codes)
+        first = tables.items.copy()
+        tables.build(codes)
+        assert not np.array_equal(first, tables.items)
+        states.append(tables.state())
+    for state in states[1:]:
+        for name, array in state.items():
+            np.testing.assert_array_equal(array, states[0][name])
+
+
+def test_query_and_occupancy():
+    rng = np.random.default_rng(0)
+    codes, asked = codes_of(rng, 50, 3, 4), codes_of(rng, 7, 3, 4)
+    tables = HashTables(50, 3, 4, bucket_size=3, threads=2)
+    assert len(tables.query(asked).ids) == 0
+    tables.build(codes)
+    found = tables.query(asked)
+    lists = contents(tables)
+    assert len(found) == 21
+    for r in range(7):
+        for t in range(3):
+            assert found[r * 3 + t].tolist() == lists[t][asked[r, t]]
+    sizes = [len(bucket) for table in lists for bucket in table]
+    assert tables.occupancy() == {
+        "mean": pytest.approx(np.mean(sizes)),
+        "max": max(sizes),
+        "empty": pytest.approx(sizes.count(0) / len(sizes)),
+        "held": pytest.approx(sum(sizes) / 150),
+    }
+
+
+@pytest.mark.parametrize("policy", ["fifo", "reservoir"])
+def test_saved_tables_go_on_the_same(policy):
+    rng = np.random.default_rng(1)
+    tables, other = (HashTables(200, 4, 9, 4, policy, range_bits=5, seed=2, threads=2) for _ in range(2))
+    tables.build(codes_of(rng, 200, 4, 9))
+    tables.update(np.arange(50), codes_of(rng, 50, 4, 9))
+    file = io.BytesIO()
+    np.savez(file, **tables.state())
+    file.seek(0)
+    other.load_state(dict(np.load(file, allow_pickle=False)))
+    for _ in range(2):
+        codes = codes_of(rng, 80, 4, 9)
+        for each in (tables, other):
+            each.update(np.arange(20, 100), codes)
+        for name, array in tables.state().items():
+            np.testing.assert_array_equal(array, other.state()[name])
+
+
+def test_a_state_that_does_not_fit_is_refused():
+    tables = HashTables(20, 2, 4, threads=1)
+    tables.build(np.zeros((20, 2), dtype=np.uint32))
+    good = {name: array.copy() for name, array in tables.state().items()}
+    for name, value, message in [
+        ("items", np.full_like(good["items"], 20), "id out of range"),
+        ("items", good["items"][:, 1:], "found shape"),
+        ("located", np.full_like(good["located"], 16), "found bucket 16"),
+        ("buckets", np.full_like(good["buckets"], 9), "overlap"),
+        ("settings", good["settings"] + np.uint64(1), "settings"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            tables.load_state({**good, name: value})
+    with pytest.raises(ValueError, match="found no 'items'"):
+        tables.load_state({name: array for name, array in good.items() if name != "items"})
+    tables.load_state(good)
+
+
+def test_folding_merges_two_codes_as_often_as_chance():
+    merged, pairs = 0, 0
+    for seed in range(40):
+        tables = HashTables(1, 50, 24, range_bits=8, seed=seed, threads=1)
+        codes = codes_of(np.random.default_rng(seed), 20, 1, 24).repeat(50, axis=1)
+        located = tables.locate(codes)
+        same = (located[:, :, None] == located[:, None, :]).sum(axis=(1, 2)) - 20
+        merged, pairs = merged + same.sum() / 2, pairs + 50 * 190
+    assert merged / pairs == pytest.approx(2**-8, rel=0.1)
+
+
+def test_memory_at_amazon_670k():
+    n, L, bits = 670_091, 50, 18
+    assert default_range_bits(n, 24) == default_range_bits(n, 18) == bits
+    tables = HashTables(n, L, 24, policy="reservoir")
+    n_buckets = 2**bits
+    codes, slots = 4 * L * n, 4 * L * (n + n // 4 + n_buckets)
+    assert tables.nbytes == codes + slots + L * (8 * (n_buckets + 1) + 4 * n_buckets + 16)
+    assert tables.nbytes < 0.52e9
+    assert HashTables(n, L, 24).nbytes < 0.46e9
+    assert HashTables(n, L, 24, range_bits=20).nbytes < 1e9
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"n_items": 0}, "n_items: found 0"),
+        ({"n_items": 2.0}, "n_items"),
+        ({"L": 0}, "L: found 0"),
+        ({"code_bits": 33}, "code_bits: found 33, expected an integer from 1 to 32"),
+        ({"bucket_size": 0}, "bucket_size"),
+        ({"policy": "lifo"}, "policy: found 'lifo', expected one of fifo, reservoir"),
+        ({"range_bits": 9}, "range_bits: found 9"),
+        ({"seed": -1}, "seed"),
+        ({"threads": 0}, "threads"),
+    ],
+)
+def test_bad_settings_are_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        HashTables(**{"n_items": 5, "L": 2, "code_bits": 4, **changed})
+
+
+def test_bad_input_is_refused():
+    tables = HashTables(5, 2, 4, threads=1)
+    with pytest.raises(ValueError, match="never built"):
+        tables.update([0], np.zeros((1, 2), dtype=np.uint32))
+    with pytest.raises(ValueError, match=r"codes: found shape \(4, 2\), expected \(5, 2\)"):
+        tables.build(np.zeros((4, 2), dtype=np.uint32))
+    with pytest.raises(ValueError, match="codes: found dtype float64"):
+        tables.build(np.zeros((5, 2)))
+    tables.build(np.full((5, 2), 2**32 - 1, dtype=np.uint32))
+    for ids, message in [
+        ([1, 1], "1 repeated"),
+        ([5, 0], "found 0 to 5"),
+        ([-1, 0], "found -1"),
+        ([[0]], "shape"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            tables.update(ids, np.zeros((2, 2), dtype=np.uint32))
+    with pytest.raises(ValueError, match="codes: found shape"):
+        tables.update([0, 1], np.zeros((1, 2), dtype=np.uint32))
+    tables.update([], np.zeros((0, 2), dtype=np.uint32))
