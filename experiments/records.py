@@ -1,6 +1,7 @@
 """Records: JSON lines, a header and then raw measurements, each on disk as soon as it is made."""
 
 import json
+import os
 import platform
 import subprocess
 from datetime import datetime, timezone
@@ -68,6 +69,7 @@ def machine() -> dict:
         "commit": _commit(),
         "cpu": _cpu_model(),
         "build": build_info(),
+        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
