@@ -10,7 +10,7 @@ SOURCES := setup.py pyproject.toml $(wildcard slide/_kernels/*.pyx slide/_kernel
 
 demo: $(VENV)/.installed
 	@echo "== training SLIDE and the full softmax on synthetic data (figures/demo.png)"
-	$(PY) -m experiments run demo
+	$(PY) -m experiments run demo --again
 
 test: $(VENV)/.installed
 	@echo "== lint"

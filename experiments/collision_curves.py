@@ -1,24 +1,21 @@
-"""Collision probability against similarity, for the four hash families: theory and measurement.
-
-`python -m experiments.collision_curves` writes figures/collision_curves.jsonl and draws it.
-"""
-
-import json
-from pathlib import Path
+"""Collision probability against similarity, for the four hash families: theory and measurement."""
 
 import numpy as np
 
+from experiments import draw
+
 QUESTION = "Do the hashes of each family collide as often as its formula says, at every similarity?"
 
-FIGURES = Path(__file__).resolve().parent.parent / "figures"
-STEM = "collision_curves"
+PAPER = "Builds on these probabilities, p: a neuron is a candidate with 1 - (1 - p^K)^L; draws no such figure"
+TIME = {"smoke": "1 s", "small": "5 s"}
+
+SETTINGS = {"smoke": dict(dim=64, n_hashes=500), "small": dict(dim=128, n_hashes=20_000)}
 TITLES = {
     "simhash": ("SimHash", "cosine"),
     "wta": ("WTA, bins of 8", "share of bins with one winner"),
     "dwta": ("DWTA, bins of 8, 85 % of a row zero", "share of bins with one winner, borrowing counted"),
     "minhash": ("MinHash, top 30, 3 bits", "Jaccard similarity of the top sets"),
 }
-BLUE, ORANGE = "#0072B2", "#D55E00"
 
 
 def blends(rng, dim, density):
@@ -32,32 +29,32 @@ def blends(rng, dim, density):
         yield np.where(present, rows, np.float32(0))
 
 
-def run(dim=128, n_hashes=20_000, seed=0):
-    """Records: a header of the settings, then those of each family: its pairs of rows and its formula."""
+def run(scale, records, threads, seed):
+    """Adds, for each family, its pairs of rows ("point") and its formula ("curve")."""
     from slide.hashing import FAMILIES
 
-    yield dict(record="header", question=QUESTION, dim=dim, n_hashes=n_hashes, seed=seed)
+    dim, n_hashes = SETTINGS[scale]["dim"], SETTINGS[scale]["n_hashes"]
+    gaps = []
     for name, build in FAMILIES.items():
         family = build(dim, 1, n_hashes, seed=seed)
         rng = np.random.default_rng(seed)
         for rows in blends(rng, dim, density=0.15 if name == "dwta" else 1.0):
             codes = family.codes(rows)
             similarity = family.similarity(*rows)
-            yield dict(
-                record="point",
-                family=name,
-                similarity=similarity,
-                theory=float(family.collision_probability(similarity)),
-                collisions=int((codes[0] == codes[1]).sum()),
-                n_hashes=n_hashes,
+            theory = float(family.collision_probability(similarity))
+            collisions = int((codes[0] == codes[1]).sum())
+            records.add(
+                "point", family=name, similarity=similarity, theory=theory, collisions=collisions, n_hashes=n_hashes
             )
+            gaps.append(abs(collisions / n_hashes - theory))
         low = -1 if name == "simhash" else 0
         grid = np.linspace(low, 1, 201)
         curve = np.asarray(family.collision_probability(grid)).round(6).tolist()
-        yield dict(record="curve", family=name, similarity=grid.round(6).tolist(), theory=curve)
+        records.add("curve", family=name, similarity=grid.round(6).tolist(), theory=curve)
+    print(f"{len(gaps)} pairs of rows, largest gap to the formula {max(gaps):.4f}")
 
 
-def draw(records):
+def plot(records):
     """A figure, a panel a family: its formula as a line, the measured shares with 95 % intervals."""
     from matplotlib.figure import Figure
 
@@ -71,25 +68,10 @@ def draw(records):
         n = np.array([point["n_hashes"] for point in points])
         p = np.array([point["collisions"] for point in points]) / n
         error = 1.96 * np.sqrt(p * (1 - p) / n)
-        axes.plot(curve["similarity"], curve["theory"], color=BLUE, label="formula")
+        axes.plot(curve["similarity"], curve["theory"], color=draw.THEORY, label="formula")
         label = f"measured, {n[0]:,} hashes, 95 %"
-        axes.errorbar(x, p, error, fmt="o", color=ORANGE, markersize=4, capsize=3, label=label)
+        axes.errorbar(x, p, error, fmt="o", color=draw.MEASURED, markersize=4, capsize=3, label=label)
         axes.set(title=title, xlabel=similarity, ylabel="probability of a collision", ylim=(-0.03, 1.03))
         axes.grid(alpha=0.3)
         axes.legend(loc="upper left")
     return figure
-
-
-def main():
-    FIGURES.mkdir(exist_ok=True)
-    path = FIGURES / f"{STEM}.jsonl"
-    records = list(run())
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    draw(records).savefig(path.with_suffix(".png"), dpi=120)
-    points = [record for record in records if record["record"] == "point"]
-    gaps = [abs(point["collisions"] / point["n_hashes"] - point["theory"]) for point in points]
-    print(f"{len(points)} pairs, largest gap to the formula {max(gaps):.4f}: {path.with_suffix('.png')}")
-
-
-if __name__ == "__main__":
-    main()

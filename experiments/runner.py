@@ -1,0 +1,71 @@
+"""Finds the experiments, runs one setting of one of them, and keeps from running it twice."""
+
+import ast
+import importlib
+import json
+from pathlib import Path
+
+from experiments import draw, records
+
+PACKAGE = Path(__file__).resolve().parent
+FIGURES = PACKAGE.parent / "figures"
+SCALES = ("smoke", "small", "paper")
+
+
+def names() -> list[str]:
+    """The modules of this package that ask a question, without importing them."""
+    found = []
+    for path in sorted(PACKAGE.glob("*.py")):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+        if any(isinstance(target, ast.Name) and target.id == "QUESTION" for target in targets):
+            found.append(path.stem)
+    return found
+
+
+def load(name: str):
+    """The module of an experiment. Raises ValueError where there is none of that name."""
+    if name not in names():
+        raise ValueError(f"name: found {name!r}, expected one of {', '.join(names())}")
+    return importlib.import_module(f"experiments.{name}")
+
+
+def record_path(name: str, scale: str, folder=None) -> Path:
+    """Where the records of an experiment lie; the scale "small" has no suffix."""
+    stem = name if scale == "small" else f"{name}-{scale}"
+    return Path(folder or FIGURES) / f"{stem}.jsonl"
+
+
+def run(name, scale="small", threads=None, seed=0, folder=None, again=False) -> tuple[Path, bool]:
+    """(path of the picture, whether anything was measured).
+
+    Settings that are on record for this processor are drawn and not measured, unless `again`; the record of other
+    settings is replaced. threads None: all CPUs. Raises ValueError where the experiment or its scale is unknown.
+    """
+    from slide.threads import check_threads
+
+    module = load(name)
+    if scale not in module.TIME:
+        raise ValueError(f"scale: found {scale!r}, expected one of {', '.join(module.TIME)}")
+    path = record_path(name, scale, folder)
+    settings = {"experiment": name, "scale": scale, "threads": check_threads(threads), "seed": int(seed)}
+    header = {**settings, "settings": settings_of(module, scale), **records.machine()}
+    if not again and finished(path, header):
+        return draw.draw(module, path), False
+    with records.Records(path, header) as log:
+        module.run(scale, log, settings["threads"], settings["seed"])
+    return draw.draw(module, path), True
+
+
+def settings_of(module, scale: str) -> dict:
+    """The module's settings at a scale, where it has a table of them (SETTINGS), as JSON keeps them."""
+    return json.loads(json.dumps(getattr(module, "SETTINGS", {}).get(scale, {})))
+
+
+def finished(path: Path, header: dict) -> bool:
+    """Whether path holds the records of a run with the same settings on the same processor, whatever the commit."""
+    try:
+        old = records.load(path)[0]
+    except (OSError, ValueError):
+        return False
+    return all(old.get(key) == header[key] for key in ("experiment", "scale", "threads", "seed", "settings", "cpu"))
