@@ -82,11 +82,11 @@ class Weights:
             self._update_hogwild(active, plan, coef, inputs, sparse, hyper, step, threads)
         elif sparse:
             width = self.w.shape[1]
-            columns = s.get("columns", (threads, 2, width), np.int32)
-            columns[:, 0] = -1
+            place = s.get("column_place", (threads, width), np.int32, fill=-1)
+            columns = s.get("columns", (threads, width), np.int32)
             _update.update_sparse_rows(
                 *plan, coef, *inputs, self.w, self.m, self.v, self.bias, self.last, self.adam, hyper, step,
-                s.get("sparse", (threads, 2, width)), columns, threads,
+                s.get("sparse", (threads, 5, width)), place, columns, threads,
             )  # fmt: skip
         else:
             _update.update_rows(
