@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from slide.checks import check_integer, check_number
 
@@ -22,13 +23,13 @@ class Adam:
     Differs from the paper: the released code sweeps every weight and moment of the network after every batch.
     """
 
+    name: ClassVar[str] = "adam"
     lr: float = 1e-3
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
     weight_decay: float = 0.0
     moments: str = "frozen"
-    name: str = "adam"
 
     def __post_init__(self):
         check_number("lr", self.lr, "(0, inf)")
@@ -50,9 +51,9 @@ class Adam:
 class SGD:
     """Stochastic gradient descent: w -= lr * (gradient + weight_decay * w) on the rows that a batch touches."""
 
+    name: ClassVar[str] = "sgd"
     lr: float = 0.1
     weight_decay: float = 0.0
-    name: str = "sgd"
 
     def __post_init__(self):
         check_number("lr", self.lr, "(0, inf)")
@@ -63,7 +64,7 @@ class SGD:
         return (lr, 0.0, 0.0, 1.0, lr * self.weight_decay)
 
 
-OPTIMIZERS = {"adam": Adam, "sgd": SGD}
+OPTIMIZERS = {optimizer.name: optimizer for optimizer in (Adam, SGD)}
 
 
 @dataclass(frozen=True)

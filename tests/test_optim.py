@@ -90,6 +90,13 @@ def test_decreasing_schedules(kind, warmup, final):
     assert (rates[:20] > 0).all()
 
 
+def test_the_name_of_an_optimizer_is_not_a_setting():
+    assert (Adam.name, SGD.name) == ("adam", "sgd")
+    for make in (Adam, SGD):
+        with pytest.raises(TypeError, match="name"):
+            make(name="sgd")
+
+
 BAD_RATES = (0, -1, math.inf, math.nan, "1", None)
 
 
