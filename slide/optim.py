@@ -6,6 +6,8 @@ from typing import ClassVar
 
 from slide.checks import check_integer, check_number
 
+FLOAT32_TINY = 1.1754943508222875e-38  # the kernels' smallest normal number: less may be zero to them
+
 
 @dataclass(frozen=True)
 class Adam:
@@ -13,7 +15,7 @@ class Adam:
 
     lr             learning rate, above 0
     beta1, beta2   decay of the moments, in [0, 1)
-    eps            added to the root of the second moment
+    eps            added to the root of the second moment; at least the smallest normal float32, about 1.2e-38
     weight_decay   decoupled (AdamW, Loshchilov & Hutter 2019): a touched row shrinks by lr * weight_decay a step;
                    biases do not
     moments        what happens to the moments of a row while it is not touched: "frozen" leaves them as they are
@@ -35,7 +37,7 @@ class Adam:
         check_number("lr", self.lr, "(0, inf)")
         check_number("beta1", self.beta1, "[0, 1)")
         check_number("beta2", self.beta2, "[0, 1)")
-        check_number("eps", self.eps, "(0, inf)")
+        check_number("eps", self.eps, f"[{FLOAT32_TINY}, inf)")
         check_number("weight_decay", self.weight_decay, "[0, inf)")
         if self.moments not in ("frozen", "decayed"):
             raise ValueError(f"moments: found {self.moments!r}, expected 'frozen' or 'decayed'")
