@@ -16,6 +16,7 @@ from slide.rows import as_label_rows, as_sparse_rows
 from slide.threads import check_threads
 from slide.weights import UPDATES
 
+WEIGHTS, ORDER, DROPOUT = 1, 2, 3  # what random numbers are for: each has a stream of its own
 PREDICT_ROWS = 1024  # samples a call of the layers in prediction: bounds what is held at once
 
 
@@ -45,6 +46,9 @@ class Network:
     seed         of everything random
     threads      None: all CPUs
     huge_pages   whether weights and moments ask for huge pages
+
+    One network must not be used by two Python threads at once, not even to predict: layers keep their work arrays
+    between calls.
 
     Raises ValueError naming the setting, the value found and what was expected.
 
@@ -89,7 +93,7 @@ class Network:
         self.run = Run(
             self.optimizer, self.group_size, update, self.seed, self.threads, self.huge_pages, self.label_smoothing
         )
-        self.layers = build_layers(self.n_features, self.specs, self.run, np.random.default_rng(self.seed))
+        self.layers = build_layers(self.n_features, self.specs, self.run, self._rng(WEIGHTS))
         self.step = 0
         self.samples = 0
 
@@ -126,13 +130,17 @@ class Network:
             while self.step < end:
                 if self.step // per_epoch != epoch:
                     epoch = self.step // per_epoch
-                    order = np.random.default_rng((self.seed, epoch)).permutation(len(rows))
+                    order = self._rng(ORDER, epoch).permutation(len(rows))
                 first = self.step % per_epoch * self.batch_size
                 batch = order[first : first + self.batch_size]
                 loss = self._learn(rows.take(batch), labels.take(batch))
                 if callback is not None and callback(self, loss):
                     break
         return self
+
+    def _rng(self, purpose, number=0) -> np.random.Generator:
+        """The stream of one purpose in one epoch or step: no two of them share their numbers."""
+        return np.random.default_rng((purpose, self.seed, number))
 
     def _as_rows(self, X):
         """User input, validated, with rows of unit norm if asked."""
@@ -167,7 +175,7 @@ class Network:
         if not self.dropout:
             return x, None
         values = x.values if isinstance(x, LaneBlock) else x
-        rng = np.random.default_rng((self.seed, 1, step))
+        rng = self._rng(DROPOUT, step)
         kept = (rng.random(values.shape, dtype=np.float32) >= self.dropout) * np.float32(1 / (1 - self.dropout))
         return (replace(x, values=values * kept) if isinstance(x, LaneBlock) else x * kept), kept
 

@@ -6,6 +6,7 @@ from scipy import sparse
 
 from slide import SGD, Adam, Dense, Network, RehashSchedule, Sampled, Schedule, reference
 from slide.hashing import FAMILIES
+from slide.network import DROPOUT, ORDER, WEIGHTS
 
 N_FEATURES, N_LABELS, N_ROWS = 40, 30, 150
 
@@ -94,11 +95,18 @@ def test_the_seed_matters_and_is_all_that_does():
     assert (one.layers[0].weights != other.layers[0].weights).any()
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2, 2**32, 2**40 + 5])
+def test_streams_of_random_numbers_are_apart(seed):
+    network = make("dense", 1, seed=seed)
+    places = [(WEIGHTS, 0), *[(purpose, number) for purpose in (ORDER, DROPOUT) for number in range(4)]]
+    assert len({network._rng(*place).integers(2**62) for place in places}) == len(places)
+
+
 def test_partial_fit_is_a_step_of_fit():
     X, Y = separable()
     one, two = make("dense", 1, batch_size=N_ROWS), make("dense", 1, batch_size=N_ROWS)
     one.fit(X, Y)
-    order = np.random.default_rng((3, 0)).permutation(N_ROWS)
+    order = one._rng(ORDER, 0).permutation(N_ROWS)
     two.partial_fit(X[order], Y[order])
     assert_same(one, two)
 
