@@ -17,7 +17,8 @@ from slide.threads import check_threads
 from slide.weights import UPDATES
 
 WEIGHTS, ORDER, DROPOUT = 1, 2, 3  # what random numbers are for: each has a stream of its own
-PREDICT_ROWS = 1024  # samples a call of the layers in prediction: bounds what is held at once
+# Samples a call of the layers in prediction, and bytes of their input where that is made dense: what is held at once.
+PREDICT_ROWS, PREDICT_BYTES = 1024, 64 << 20
 
 
 @dataclass(frozen=True)
@@ -190,14 +191,20 @@ class Network:
         ids, values, _ = self._predict(self._as_rows(X), check_integer("k", k), sampled)
         return ids, values
 
+    def _rows_at_once(self):
+        if self.layers[0].exact_reads_sparse:
+            return PREDICT_ROWS
+        return max(1, min(PREDICT_ROWS, PREDICT_BYTES // (4 * self.n_features)))
+
     def _predict(self, rows, k, sampled):
         k = min(k, self.n_labels)
         ids, values = np.full((len(rows), k), -1, np.int32), np.full((len(rows), k), -np.inf, np.float32)
         active = 0.0
         *hidden, output = self.layers
         with one_blas_thread():
-            for low in range(0, len(rows), PREDICT_ROWS):
-                part = slice(low, min(low + PREDICT_ROWS, len(rows)))
+            at_once = self._rows_at_once()
+            for low in range(0, len(rows), at_once):
+                part = slice(low, min(low + at_once, len(rows)))
                 x = rows.take(part)
                 n = len(x)
                 for layer in hidden:

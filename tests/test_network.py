@@ -1,5 +1,7 @@
 """Networks: the same bits on any number of threads, learning, prediction, bad input."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -210,6 +212,19 @@ def test_prediction_in_parts_is_prediction(monkeypatch):
         again = network.predict(X, 3, sampled_)
         np.testing.assert_array_equal(again[0], ids)
         np.testing.assert_allclose(again[1], values, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layers", [[sampled(8), sampled()], [Dense(N_LABELS)], [sampled()]])
+def test_prediction_on_wide_data_stays_small(layers):
+    n_features = 200_000
+    network = Network(n_features, layers, optimizer=SGD(), threads=1)
+    X = sparse.random_array((300, n_features), density=1e-4, format="csr", rng=0, dtype=np.float32)
+    tracemalloc.start()
+    try:
+        network.predict(X, 3)
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20  # 240 MB if all of it were dense
+    finally:
+        tracemalloc.stop()
 
 
 def test_prediction_does_not_disturb_training():
