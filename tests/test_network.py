@@ -205,13 +205,24 @@ def test_sampled_prediction_names_logits_of_active_neurons(name):
 
 def test_prediction_in_parts_is_prediction(monkeypatch):
     X, Y = separable()
-    network = make("topk, simhash", 2).fit(X, Y, steps=10)  # a sampler without chance
+    network = make("vanilla, simhash", 2).fit(X, Y, steps=10)
     whole = [network.predict(X, 3, sampled_) for sampled_ in (False, True)]
     monkeypatch.setattr("slide.network.PREDICT_ROWS", 7)
     for sampled_, (ids, values) in zip((False, True), whole, strict=True):
         again = network.predict(X, 3, sampled_)
         np.testing.assert_array_equal(again[0], ids)
         np.testing.assert_allclose(again[1], values, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["vanilla, simhash", "threshold, dwta", "uniform", "hidden sampled", "one layer"])
+def test_sampled_prediction_of_a_row_depends_on_that_row_alone(name):
+    X, Y = separable()
+    network = make(name, 2).fit(X, Y, steps=10)
+    ids, values = network.predict(X, 4, sampled=True)
+    order = np.random.default_rng(0).permutation(N_ROWS)[:50]
+    again = network.predict(X[order], 4, sampled=True)
+    np.testing.assert_array_equal(again[0], ids[order])
+    np.testing.assert_allclose(again[1], values[order], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("layers", [[sampled(8), sampled()], [Dense(N_LABELS)], [sampled()]])

@@ -38,6 +38,7 @@ class Sampler:
         codes : uint32 (n_rows, L), the codes of the samples; None where not `needs_tables`.
         group_size : samples a group, at least 1; the last group may be smaller. 1 is the paper's.
         seed, step : ints of 0 to 2**64 - 1 that decide every random choice, together with the group's number.
+            Step 0 is prediction: all groups make the same draws, so that a row's set depends on no other row.
         threads : a positive int, or None for every CPU; the result is the same for any number.
 
         Raises ValueError where an argument is not as said.
