@@ -105,8 +105,8 @@ class Weights:
         _hogwild.place_rows(part_ptr, row_ptr, touched, by_row, place, grad, bias_grad, threads)
         _hogwild.accumulate_rows(active.indptr, place, coef, *inputs, grad, bias_grad, threads)
         _hogwild.apply_rows(
-            part_ptr, row_ptr, touched, grad, bias_grad, sparse, self.w, self.m, self.v, self.bias, self.last, self.adam,
-            hyper, step, threads,
+            part_ptr, row_ptr, touched, grad, bias_grad, sparse, self.w, self.m, self.v, self.bias, self.last,
+            self.adam, hyper, step, threads,
         )  # fmt: skip
 
 
