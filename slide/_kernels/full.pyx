@@ -106,7 +106,8 @@ def backward_rows(const float[:, ::1] x, float[:, :, ::1] z, const float[::1] fa
 
     factor (n): scale / normaliser; target (n): scale * (1 - smooth) / number of labels; even (n): scale *
     smooth / n_neurons; label entries sorted by block at block_ptr.
-    dx (chunks x n x d, zeroed) has one sum a chunk; with chunks x 0 x d there are none. scratch is threads x (block size x (d + 1)).
+    dx (chunks x n x d, zeroed) has one sum a chunk; with chunks x 0 x d there are none. scratch is threads x (block
+    size x (d + 1)).
     """
     cdef Rows rows
     cdef AdamStep p, no_decay

@@ -186,32 +186,29 @@ cdef inline int64_t sparse_gradient_row(const int32_t *pair, const int32_t *grou
     return count
 
 
-cdef inline void gather(const float *x, const int32_t *columns, int64_t n, float *out) noexcept nogil:
+cdef inline void adam_columns(float *w, float *m, float *v, const int32_t *columns, int64_t n, const float *g,
+                              const AdamStep *p, float *part_w, float *part_m, float *part_v) noexcept nogil:
+    """Adam on n columns of a row, side by side in scratch."""
     cdef int64_t j
     for j in range(n):
-        out[j] = x[columns[j]]
+        part_w[j] = w[columns[j]]
+        part_m[j] = m[columns[j]]
+        part_v[j] = v[columns[j]]
+    ops.adam(part_w, part_m, part_v, g, n, p)
+    for j in range(n):
+        w[columns[j]] = part_w[j]
+        m[columns[j]] = part_m[j]
+        v[columns[j]] = part_v[j]
 
 
-cdef inline void scatter(const float *x, const int32_t *columns, int64_t n, float *out) noexcept nogil:
+cdef inline void sgd_columns(float *w, const int32_t *columns, int64_t n, const float *g, const AdamStep *p,
+                             float *part_w) noexcept nogil:
     cdef int64_t j
     for j in range(n):
-        out[columns[j]] = x[j]
-
-
-cdef inline void apply_columns(const Rows *rows, int64_t r, const int32_t *columns, int64_t n, const float *g,
-                               bint adam, const AdamStep *p, float *w, float *m, float *v) noexcept nogil:
-    """The optimizer on n columns of row r, in contiguous scratch w, m and v."""
-    cdef int64_t start = r * rows.width
-    gather(rows.w + start, columns, n, w)
-    if adam:
-        gather(rows.m + start, columns, n, m)
-        gather(rows.v + start, columns, n, v)
-        ops.adam(w, m, v, g, n, p)
-        scatter(m, columns, n, rows.m + start)
-        scatter(v, columns, n, rows.v + start)
-    else:
-        ops.sgd(w, g, n, p.lr, p.decay)
-    scatter(w, columns, n, rows.w + start)
+        part_w[j] = w[columns[j]]
+    ops.sgd(part_w, g, n, p.lr, p.decay)
+    for j in range(n):
+        w[columns[j]] = part_w[j]
 
 
 cdef inline float pairs_sum(const int32_t *pair, int64_t n, const float *coef, int64_t lanes) noexcept nogil:
@@ -252,8 +249,13 @@ def update_sparse_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched
             n = sparse_gradient_row(&pairs[0, touched[1, k]], &pairs[1, touched[1, k]], touched[2, k], &coef[0, 0],
                                     lanes, &x_indptr[0], &x_cols[0], &x[0], &scratch[thread, 0, 0],
                                     &scratch[thread, 1, 0], &place[thread, 0], &columns[thread, 0])
-            apply_columns(&rows, r, &columns[thread, 0], n, &scratch[thread, 0, 0], adam, &p,
-                          &scratch[thread, 2, 0], &scratch[thread, 3, 0], &scratch[thread, 4, 0])
+            if adam:
+                adam_columns(rows.w + r * rows.width, rows.m + r * rows.width, rows.v + r * rows.width,
+                             &columns[thread, 0], n, &scratch[thread, 0, 0], &p, &scratch[thread, 2, 0],
+                             &scratch[thread, 3, 0], &scratch[thread, 4, 0])
+            else:
+                sgd_columns(rows.w + r * rows.width, &columns[thread, 0], n, &scratch[thread, 0, 0], &p,
+                            &scratch[thread, 2, 0])
             if rows.bias != NULL:
                 bias_g = pairs_sum(&pairs[0, touched[1, k]], touched[2, k], &coef[0, 0], lanes)
                 step_entry(&rows.bias[r], &rows.bias_m[r], &rows.bias_v[r], bias_g, adam, &no_decay)
