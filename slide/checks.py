@@ -3,10 +3,12 @@
 from numbers import Integral
 
 
-def check_integer(name: str, value, low: int = 1) -> int:
-    """`value` as an int; ValueError where it is not an integer of at least `low`."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
-        raise ValueError(f"{name}: found {value!r}, expected an integer of at least {low}")
+def check_integer(name: str, value, low: int = 1, high: int | None = None) -> int:
+    """`value` as an int; ValueError where it is not an integer from `low` to `high` (None: without end)."""
+    inside = isinstance(value, Integral) and not isinstance(value, bool) and value >= low
+    if not inside or (high is not None and value > high):
+        expected = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name}: found {value!r}, expected an integer {expected}")
     return int(value)
 
 

@@ -31,15 +31,20 @@ def zeros(shape, dtype=np.float32, huge_pages=True) -> np.ndarray:
 
 
 class Scratch:
-    """Named work arrays that are allocated once and grow when a larger batch comes; contents are undefined."""
+    """Named work arrays that are allocated once and grow when a larger batch comes.
+
+    Contents are undefined, but for arrays of `fill` whose users leave them as they were.
+    """
 
     def __init__(self):
         self._buffers: dict[str, np.ndarray] = {}
 
-    def get(self, name: str, shape, dtype=np.float32) -> np.ndarray:
+    def get(self, name: str, shape, dtype=np.float32, fill=0) -> np.ndarray:
         size = math.prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size or buffer.dtype != dtype:
             # A little more than asked for: active sets change their size from batch to batch.
             buffer = self._buffers[name] = zeros(max(size + size // 4, 1), dtype)
+            if fill:
+                buffer[...] = fill
         return buffer[:size].reshape(shape)

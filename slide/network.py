@@ -16,7 +16,9 @@ from slide.rows import as_label_rows, as_sparse_rows
 from slide.threads import check_threads
 from slide.weights import UPDATES
 
-PREDICT_ROWS = 1024  # samples a call of the layers in prediction: bounds what is held at once
+WEIGHTS, ORDER, DROPOUT = 1, 2, 3  # what random numbers are for: each has a stream of its own
+# Samples a call of the layers in prediction, and bytes of their input where that is made dense: what is held at once.
+PREDICT_ROWS, PREDICT_BYTES = 1024, 64 << 20
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class Network:
     seed         of everything random
     threads      None: all CPUs
     huge_pages   whether weights and moments ask for huge pages
+
+    One network must not be used by two Python threads at once, not even to predict: layers keep their work arrays
+    between calls.
 
     Raises ValueError naming the setting, the value found and what was expected.
 
@@ -89,7 +94,7 @@ class Network:
         self.run = Run(
             self.optimizer, self.group_size, update, self.seed, self.threads, self.huge_pages, self.label_smoothing
         )
-        self.layers = build_layers(self.n_features, self.specs, self.run, np.random.default_rng(self.seed))
+        self.layers = build_layers(self.n_features, self.specs, self.run, self._rng(WEIGHTS))
         self.step = 0
         self.samples = 0
 
@@ -126,13 +131,17 @@ class Network:
             while self.step < end:
                 if self.step // per_epoch != epoch:
                     epoch = self.step // per_epoch
-                    order = np.random.default_rng((self.seed, epoch)).permutation(len(rows))
+                    order = self._rng(ORDER, epoch).permutation(len(rows))
                 first = self.step % per_epoch * self.batch_size
                 batch = order[first : first + self.batch_size]
                 loss = self._learn(rows.take(batch), labels.take(batch))
                 if callback is not None and callback(self, loss):
                     break
         return self
+
+    def _rng(self, purpose, number=0) -> np.random.Generator:
+        """The stream of one purpose in one epoch or step: no two of them share their numbers."""
+        return np.random.default_rng((purpose, self.seed, number))
 
     def _as_rows(self, X):
         """User input, validated, with rows of unit norm if asked."""
@@ -167,7 +176,7 @@ class Network:
         if not self.dropout:
             return x, None
         values = x.values if isinstance(x, LaneBlock) else x
-        rng = np.random.default_rng((self.seed, 1, step))
+        rng = self._rng(DROPOUT, step)
         kept = (rng.random(values.shape, dtype=np.float32) >= self.dropout) * np.float32(1 / (1 - self.dropout))
         return (replace(x, values=values * kept) if isinstance(x, LaneBlock) else x * kept), kept
 
@@ -177,10 +186,16 @@ class Network:
         Where there are fewer labels than k, k is their number.
 
         sampled=False computes every label, in blocks that never hold n x n_labels. sampled=True computes those that
-        the hash tables retrieve; where they are fewer than k, ids is -1 and values -inf.
+        the hash tables retrieve; where they are fewer than k, ids is -1 and values -inf. What is retrieved for a row is
+        a function of the seed and that row, whatever other rows X has.
         """
         ids, values, _ = self._predict(self._as_rows(X), check_integer("k", k), sampled)
         return ids, values
+
+    def _rows_at_once(self):
+        if self.layers[0].exact_reads_sparse:
+            return PREDICT_ROWS
+        return max(1, min(PREDICT_ROWS, PREDICT_BYTES // (4 * self.n_features)))
 
     def _predict(self, rows, k, sampled):
         k = min(k, self.n_labels)
@@ -188,8 +203,9 @@ class Network:
         active = 0.0
         *hidden, output = self.layers
         with one_blas_thread():
-            for low in range(0, len(rows), PREDICT_ROWS):
-                part = slice(low, min(low + PREDICT_ROWS, len(rows)))
+            at_once = self._rows_at_once()
+            for low in range(0, len(rows), at_once):
+                part = slice(low, min(low + at_once, len(rows)))
                 x = rows.take(part)
                 n = len(x)
                 for layer in hidden:

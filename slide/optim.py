@@ -2,8 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from slide.checks import check_integer, check_number
+
+FLOAT32_TINY = 1.1754943508222875e-38  # the kernels' smallest normal number: less may be zero to them
 
 
 @dataclass(frozen=True)
@@ -12,7 +15,7 @@ class Adam:
 
     lr             learning rate, above 0
     beta1, beta2   decay of the moments, in [0, 1)
-    eps            added to the root of the second moment
+    eps            added to the root of the second moment; at least the smallest normal float32, about 1.2e-38
     weight_decay   decoupled (AdamW, Loshchilov & Hutter 2019): a touched row shrinks by lr * weight_decay a step;
                    biases do not
     moments        what happens to the moments of a row while it is not touched: "frozen" leaves them as they are
@@ -22,19 +25,19 @@ class Adam:
     Differs from the paper: the released code sweeps every weight and moment of the network after every batch.
     """
 
+    name: ClassVar[str] = "adam"
     lr: float = 1e-3
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
     weight_decay: float = 0.0
     moments: str = "frozen"
-    name: str = "adam"
 
     def __post_init__(self):
         check_number("lr", self.lr, "(0, inf)")
         check_number("beta1", self.beta1, "[0, 1)")
         check_number("beta2", self.beta2, "[0, 1)")
-        check_number("eps", self.eps, "(0, inf)")
+        check_number("eps", self.eps, f"[{FLOAT32_TINY}, inf)")
         check_number("weight_decay", self.weight_decay, "[0, inf)")
         if self.moments not in ("frozen", "decayed"):
             raise ValueError(f"moments: found {self.moments!r}, expected 'frozen' or 'decayed'")
@@ -50,9 +53,9 @@ class Adam:
 class SGD:
     """Stochastic gradient descent: w -= lr * (gradient + weight_decay * w) on the rows that a batch touches."""
 
+    name: ClassVar[str] = "sgd"
     lr: float = 0.1
     weight_decay: float = 0.0
-    name: str = "sgd"
 
     def __post_init__(self):
         check_number("lr", self.lr, "(0, inf)")
@@ -63,7 +66,7 @@ class SGD:
         return (lr, 0.0, 0.0, 1.0, lr * self.weight_decay)
 
 
-OPTIMIZERS = {"adam": Adam, "sgd": SGD}
+OPTIMIZERS = {optimizer.name: optimizer for optimizer in (Adam, SGD)}
 
 
 @dataclass(frozen=True)

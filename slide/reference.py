@@ -339,6 +339,11 @@ def groups(n, group_size):
     return [range(first, min(n, first + group_size)) for first in range(0, n, group_size)]
 
 
+def group_key(seed, step, group):
+    """A group's stream; at step 0, prediction, all groups have one."""
+    return key(seed, step, group if step else 0)
+
+
 def shuffle_row(n, stream):
     """A random order of 0..n-1 (Fisher and Yates)."""
     order = list(range(n))
@@ -356,7 +361,7 @@ def found(located, tables, samples, order):
 def vanilla_rows(located, tables, group_size, active, seed, step):
     sets = []
     for g, samples in enumerate(groups(located.shape[1], group_size)):
-        order = shuffle_row(len(tables), draw(key(seed, step, g), ORDER))
+        order = shuffle_row(len(tables), draw(group_key(seed, step, g), ORDER))
         sets.append(list(dict.fromkeys(found(located, tables, samples, order)))[:active])
     return sets
 
@@ -390,7 +395,7 @@ def fill_row(ids, target, n_neurons, stream):
 
 
 def uniform_rows(n_groups, active, n_neurons, seed, step):
-    return [fill_row([], active, n_neurons, draw(key(seed, step, g), UNIFORM)) for g in range(n_groups)]
+    return [fill_row([], active, n_neurons, draw(group_key(seed, step, g), UNIFORM)) for g in range(n_groups)]
 
 
 def complete_rows(retrieved, labels, group_size, minimum, n_neurons, seed, step):
@@ -399,7 +404,7 @@ def complete_rows(retrieved, labels, group_size, minimum, n_neurons, seed, step)
     for g, samples in enumerate(groups(len(labels), group_size)):
         true = [label for i in samples for label in labels[i]]
         ids = list(dict.fromkeys([*true, *retrieved[g]]))
-        sets.append(fill_row(ids, minimum, n_neurons, draw(key(seed, step, g), FILL)))
+        sets.append(fill_row(ids, minimum, n_neurons, draw(group_key(seed, step, g), FILL)))
         slots += [sets[-1].index(label) for label in true]
     return sets, slots
 

@@ -28,7 +28,7 @@ def settings(network) -> dict:
     return {
         **{name: getattr(network, name) for name in SETTINGS},
         "layers": [{"kind": names[type(spec)], **asdict(spec)} for spec in network.specs],
-        "optimizer": asdict(network.optimizer),
+        "optimizer": {"name": network.optimizer.name, **asdict(network.optimizer)},
         "schedule": asdict(network.schedule),
     }
 
@@ -42,7 +42,8 @@ def from_settings(cls, config: dict):
         if "rehash" in spec:
             spec["rehash"] = RehashSchedule(**spec["rehash"])
         layers.append(kind(**spec))
-    optimizer = OPTIMIZERS[config["optimizer"]["name"]](**config["optimizer"])
+    given = dict(config["optimizer"])
+    optimizer = OPTIMIZERS[given.pop("name")](**given)
     rest = {name: config[name] for name in SETTINGS if name != "n_features"}
     return cls(
         config["n_features"], layers, optimizer=optimizer, schedule=Schedule(**config["schedule"]), **rest

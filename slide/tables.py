@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from slide._kernels.tables import build_rows, locate_rows, reinsert_rows
+from slide.checks import check_integer
 from slide.rows import ActiveSet, gather_slices
 from slide.threads import check_threads
 
@@ -45,17 +46,17 @@ class HashTables:
     def __init__(
         self, n_items, L, code_bits, bucket_size=128, policy="fifo", range_bits=None, seed=0, threads=None
     ):
-        self.n_items = _check_int("n_items", n_items, 1, 2**31 - 1)
-        self.L = _check_int("L", L, 1, 2**20)
-        self.code_bits = _check_int("code_bits", code_bits, 1, 32)
-        self.bucket_size = _check_int("bucket_size", bucket_size, 1, 2**31 - 1)
-        self.seed = _check_int("seed", seed, 0, 2**64 - 1)
+        self.n_items = check_integer("n_items", n_items, 1, 2**31 - 1)
+        self.L = check_integer("L", L, 1, 2**20)
+        self.code_bits = check_integer("code_bits", code_bits, 1, 32)
+        self.bucket_size = check_integer("bucket_size", bucket_size, 1, 2**31 - 1)
+        self.seed = check_integer("seed", seed, 0, 2**64 - 1)
         if policy not in POLICIES:
             raise ValueError(f"policy: found {policy!r}, expected one of {', '.join(POLICIES)}")
         self.policy = policy
         if range_bits is None:
             range_bits = min(28, default_range_bits(self.n_items, self.code_bits))
-        self.range_bits = _check_int("range_bits", range_bits, 1, min(28, self.code_bits))
+        self.range_bits = check_integer("range_bits", range_bits, 1, min(28, self.code_bits))
         self.threads = check_threads(threads)
         self.step = 0
         self._built = False
@@ -250,9 +251,3 @@ class HashTables:
         if np.count_nonzero(seen) != len(ids):
             raise ValueError(f"ids: found {len(ids) - np.count_nonzero(seen)} repeated, expected unique ids")
         return ids
-
-
-def _check_int(name, value, low, high):
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
-        raise ValueError(f"{name}: found {value!r}, expected an integer from {low} to {high}")
-    return int(value)

@@ -2,6 +2,8 @@
 
 import os
 
+from slide.checks import check_integer
+
 
 def available_threads() -> int:
     """The number of CPUs that this process may run on."""
@@ -17,6 +19,4 @@ def check_threads(threads: int | None) -> int:
     """
     if threads is None:
         return available_threads()
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise ValueError(f"threads: found {threads!r}, expected a positive integer or None")
-    return threads
+    return check_integer("threads", threads)

@@ -7,6 +7,7 @@ from slide._kernels import hogwild as _hogwild
 from slide._kernels import optimizer as _optimizer
 from slide._kernels import update as _update
 from slide.blocks import NO_IDS
+from slide.rows import offsets
 
 UPDATES = ("rows", "hogwild")
 
@@ -82,11 +83,11 @@ class Weights:
             self._update_hogwild(active, plan, coef, inputs, sparse, hyper, step, threads)
         elif sparse:
             width = self.w.shape[1]
-            columns = s.get("columns", (threads, 2, width), np.int32)
-            columns[:, 0] = -1
+            place = s.get("column_place", (threads, width), np.int32, fill=-1)
+            columns = s.get("columns", (threads, width), np.int32)
             _update.update_sparse_rows(
                 *plan, coef, *inputs, self.w, self.m, self.v, self.bias, self.last, self.adam, hyper, step,
-                s.get("sparse", (threads, 2, width)), columns, threads,
+                s.get("sparse", (threads, 5, width)), place, columns, threads,
             )  # fmt: skip
         else:
             _update.update_rows(
@@ -97,14 +98,15 @@ class Weights:
 
     def _update_hogwild(self, active, plan, coef, inputs, sparse, hyper, step, threads):
         s = self._scratch
-        pairs = len(active.ids)
-        place = s.get("place", (pairs,), np.int32)
-        grad, bias_grad = s.get("grads", (pairs, self.w.shape[1])), s.get("bias_grads", (pairs,))
-        _hogwild.place_rows(*plan, place, grad, bias_grad, threads)
+        part_ptr, n_touched, touched, by_row = plan
+        row_ptr = offsets(n_touched)
+        place = s.get("place", (len(active.ids),), np.int32)
+        grad, bias_grad = s.get("grads", (row_ptr[-1], self.w.shape[1])), s.get("bias_grads", (row_ptr[-1],))
+        _hogwild.place_rows(part_ptr, row_ptr, touched, by_row, place, grad, bias_grad, threads)
         _hogwild.accumulate_rows(active.indptr, place, coef, *inputs, grad, bias_grad, threads)
         _hogwild.apply_rows(
-            *plan[:3], grad, bias_grad, sparse, self.w, self.m, self.v, self.bias, self.last, self.adam,
-            hyper, step, threads,
+            part_ptr, row_ptr, touched, grad, bias_grad, sparse, self.w, self.m, self.v, self.bias, self.last,
+            self.adam, hyper, step, threads,
         )  # fmt: skip
 
 

@@ -153,6 +153,15 @@ def test_gradient_of_a_single_row(name):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize("name", ["one sampled layer", "one dense layer"])
+def test_data_needs_no_gradient(name):
+    X, Y = data(np.random.default_rng(0))
+    X, Y = SparseRows(*_csr(X), X.shape), SparseRows(*_csr(Y), Y.shape)
+    layer = Network(N_FEATURES, NETWORKS[name], threads=2).layers[0]
+    assert layer.learn(X, Y, 1, 1.0)[1] is None
+    assert layer.scratch._buffers["dx"].size == 1
+
+
 def test_sampled_layers_sample():
     """The checks above are about something: not every neuron is active."""
     masks = check_gradients(NETWORKS["no fill"], seed=3, group_size=1)

@@ -67,3 +67,12 @@ def test_huge_pages_do_not_change_the_result():
         states.append([array for layer in network.layers for array in layer.state().values()])
     for a, b in zip(*states, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_filled_scratch_is_filled_when_it_grows_and_never_again():
+    scratch = memory.Scratch()
+    small = scratch.get("place", (2, 3), np.int32, fill=-1)
+    assert (small == -1).all()
+    small[0, 0] = 5
+    assert scratch.get("place", (3, 2), np.int32, fill=-1)[0, 0] == 5
+    assert (scratch.get("place", (40, 3), np.int32, fill=-1) == -1).all()

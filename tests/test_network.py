@@ -1,11 +1,14 @@
 """Networks: the same bits on any number of threads, learning, prediction, bad input."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import sparse
 
 from slide import SGD, Adam, Dense, Network, RehashSchedule, Sampled, Schedule, reference
 from slide.hashing import FAMILIES
+from slide.network import DROPOUT, ORDER, WEIGHTS
 
 N_FEATURES, N_LABELS, N_ROWS = 40, 30, 150
 
@@ -94,11 +97,18 @@ def test_the_seed_matters_and_is_all_that_does():
     assert (one.layers[0].weights != other.layers[0].weights).any()
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2, 2**32, 2**40 + 5])
+def test_streams_of_random_numbers_are_apart(seed):
+    network = make("dense", 1, seed=seed)
+    places = [(WEIGHTS, 0), *[(purpose, number) for purpose in (ORDER, DROPOUT) for number in range(4)]]
+    assert len({network._rng(*place).integers(2**62) for place in places}) == len(places)
+
+
 def test_partial_fit_is_a_step_of_fit():
     X, Y = separable()
     one, two = make("dense", 1, batch_size=N_ROWS), make("dense", 1, batch_size=N_ROWS)
     one.fit(X, Y)
-    order = np.random.default_rng((3, 0)).permutation(N_ROWS)
+    order = one._rng(ORDER, 0).permutation(N_ROWS)
     two.partial_fit(X[order], Y[order])
     assert_same(one, two)
 
@@ -195,13 +205,37 @@ def test_sampled_prediction_names_logits_of_active_neurons(name):
 
 def test_prediction_in_parts_is_prediction(monkeypatch):
     X, Y = separable()
-    network = make("topk, simhash", 2).fit(X, Y, steps=10)  # a sampler without chance
+    network = make("vanilla, simhash", 2).fit(X, Y, steps=10)
     whole = [network.predict(X, 3, sampled_) for sampled_ in (False, True)]
     monkeypatch.setattr("slide.network.PREDICT_ROWS", 7)
     for sampled_, (ids, values) in zip((False, True), whole, strict=True):
         again = network.predict(X, 3, sampled_)
         np.testing.assert_array_equal(again[0], ids)
         np.testing.assert_allclose(again[1], values, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["vanilla, simhash", "threshold, dwta", "uniform", "hidden sampled", "one layer"])
+def test_sampled_prediction_of_a_row_depends_on_that_row_alone(name):
+    X, Y = separable()
+    network = make(name, 2).fit(X, Y, steps=10)
+    ids, values = network.predict(X, 4, sampled=True)
+    order = np.random.default_rng(0).permutation(N_ROWS)[:50]
+    again = network.predict(X[order], 4, sampled=True)
+    np.testing.assert_array_equal(again[0], ids[order])
+    np.testing.assert_allclose(again[1], values[order], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layers", [[sampled(8), sampled()], [Dense(N_LABELS)], [sampled()]])
+def test_prediction_on_wide_data_stays_small(layers):
+    n_features = 200_000
+    network = Network(n_features, layers, optimizer=SGD(), threads=1)
+    X = sparse.random_array((300, n_features), density=1e-4, format="csr", rng=0, dtype=np.float32)
+    tracemalloc.start()
+    try:
+        network.predict(X, 3)
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20  # 240 MB if all of it were dense
+    finally:
+        tracemalloc.stop()
 
 
 def test_prediction_does_not_disturb_training():

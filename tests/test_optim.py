@@ -90,6 +90,13 @@ def test_decreasing_schedules(kind, warmup, final):
     assert (rates[:20] > 0).all()
 
 
+def test_the_name_of_an_optimizer_is_not_a_setting():
+    assert (Adam.name, SGD.name) == ("adam", "sgd")
+    for make in (Adam, SGD):
+        with pytest.raises(TypeError, match="name"):
+            make(name="sgd")
+
+
 BAD_RATES = (0, -1, math.inf, math.nan, "1", None)
 
 
@@ -98,7 +105,7 @@ BAD_RATES = (0, -1, math.inf, math.nan, "1", None)
     [
         *[(Adam, "lr", v) for v in BAD_RATES],
         *[(SGD, "lr", v) for v in BAD_RATES],
-        *[(Adam, "eps", v) for v in BAD_RATES],
+        *[(Adam, "eps", v) for v in (*BAD_RATES, 1e-46, 1e-38)],
         *[(Adam, name, v) for name in ("beta1", "beta2") for v in (-0.1, 1, math.nan, "0", None)],
         *[(make, "weight_decay", v) for make in (Adam, SGD) for v in (-0.1, math.inf, math.nan, "0", None)],
         *[(Adam, "moments", v) for v in ("melted", None, 1)],
@@ -110,6 +117,13 @@ BAD_RATES = (0, -1, math.inf, math.nan, "1", None)
 def test_bad_settings(make, name, value):
     with pytest.raises(ValueError, match=name):
         make(**{name: value})
+
+
+def test_the_smallest_eps():
+    smallest = float(np.finfo(np.float32).tiny)
+    assert Adam(eps=smallest).eps == smallest
+    with pytest.raises(ValueError, match=r"eps: found 1e-46, expected a number in \[1.17.*e-38, inf\)"):
+        Adam(eps=1e-46)
 
 
 @pytest.mark.parametrize("steps", [None, 0, -3, "9", math.nan])

@@ -16,6 +16,7 @@ from slide.tables import HashTables
 
 THREADS = st.sampled_from([1, 2, 8])
 SEEDS = st.integers(0, 2**64 - 1)
+STEPS = st.integers(0, 3)
 
 
 def built(rng, n, L, bits, bucket_size=128):
@@ -51,15 +52,16 @@ def same(found, expected):
     m=st.integers(1, 4),
     threads=THREADS,
     seed=SEEDS,
+    step=STEPS,
 )
-def test_retrieval_is_that_of_lists(n, L, bits, n_rows, group_size, active, m, threads, seed):
+def test_retrieval_is_that_of_lists(n, L, bits, n_rows, group_size, active, m, threads, seed, step):
     rng = np.random.default_rng(seed)
     tables, held = built(rng, n, L, bits, bucket_size=9)
     codes = rng.integers(0, 2**bits, (n_rows, L), dtype=np.uint32)
     codes.flags.writeable = False
-    arguments = tables, codes, n_rows, group_size, n, seed, 3, threads
+    arguments = tables, codes, n_rows, group_size, n, seed, step, threads
     limit = active or n
-    expected = reference.vanilla_rows(codes.T, held, group_size, limit, seed, 3)
+    expected = reference.vanilla_rows(codes.T, held, group_size, limit, seed, step)
     same(Vanilla(active).sample(*arguments), expected)
     same(TopK(active).sample(*arguments), reference.frequent_rows(codes.T, held, group_size, 1, limit))
     same(
@@ -116,19 +118,20 @@ def test_vanilla_visits_the_tables_in_every_order():
     active=st.integers(1, 70),
     threads=THREADS,
     seed=SEEDS,
+    step=STEPS,
 )
-def test_baselines(n, n_rows, group_size, active, threads, seed):
+def test_baselines(n, n_rows, group_size, active, threads, seed, step):
     n_groups = -(-n_rows // group_size)
-    found = Uniform(active).sample(None, None, n_rows, group_size, n, seed, 2, threads)
-    same(found, reference.uniform_rows(n_groups, min(active, n), n, seed, 2))
+    found = Uniform(active).sample(None, None, n_rows, group_size, n, seed, step, threads)
+    same(found, reference.uniform_rows(n_groups, min(active, n), n, seed, step))
     assert all(len(set(ids)) == min(active, n) for ids in lists(found))
-    same(Full().sample(None, None, n_rows, group_size, n, seed, 2, threads), [list(range(n))] * n_groups)
+    same(Full().sample(None, None, n_rows, group_size, n, seed, step, threads), [list(range(n))] * n_groups)
 
 
 @pytest.mark.parametrize("active", [3, 8])
 def test_uniform_is_uniform(active):
     n, groups = 10, 20_000
-    ids = Uniform(active).sample(None, None, groups, 1, n, 1, 0).ids
+    ids = Uniform(active).sample(None, None, groups, 1, n, 1, 1).ids
     expected = groups * active / n
     counts = np.bincount(ids, minlength=n)
     # Draws without replacement: below chi-square with 9 degrees of freedom at 0.999.
@@ -149,8 +152,9 @@ def test_uniform_is_uniform(active):
     most=st.integers(0, 6),
     threads=THREADS,
     seed=SEEDS,
+    step=STEPS,
 )
-def test_completion_is_that_of_lists(n, n_rows, group_size, minimum, most, threads, seed):
+def test_completion_is_that_of_lists(n, n_rows, group_size, minimum, most, threads, seed, step):
     rng = np.random.default_rng(seed)
     labels = [rng.integers(0, n, rng.integers(0, most + 1)).tolist() for _ in range(n_rows)]
     retrieved = [
@@ -162,10 +166,10 @@ def test_completion_is_that_of_lists(n, n_rows, group_size, minimum, most, threa
         array.flags.writeable = False
     for _ in range(2):
         active, slots = complete(
-            both[0], both[1].indptr, both[1].ids, group_size, minimum, n, seed, 4, threads
+            both[0], both[1].indptr, both[1].ids, group_size, minimum, n, seed, step, threads
         )
         sets, expected_slots = reference.complete_rows(
-            retrieved, labels, group_size, min(minimum, n), n, seed, 4
+            retrieved, labels, group_size, min(minimum, n), n, seed, step
         )
         same(active, sets)
         assert slots.dtype == np.int32 and slots.tolist() == expected_slots
@@ -182,11 +186,11 @@ def test_completion_without_labels():
 
 def test_the_fill_is_uniform_and_not_the_uniform_sample():
     n, runs = 20, 4000
-    fills = complete(active_set([[0, 1]] * runs), None, None, 1, 6, n, 9, 0)[0].ids.reshape(runs, 6)[:, 2:]
+    fills = complete(active_set([[0, 1]] * runs), None, None, 1, 6, n, 9, 1)[0].ids.reshape(runs, 6)[:, 2:]
     counts = np.bincount(fills.ravel(), minlength=n)[2:]
     expected = runs * 4 / 18
     assert ((counts - expected) ** 2 / expected).sum() < 40.8
-    drawn = Uniform(4).sample(None, None, runs, 1, n, 9, 0).ids.reshape(runs, 4)
+    drawn = Uniform(4).sample(None, None, runs, 1, n, 9, 1).ids.reshape(runs, 4)
     assert (drawn == fills).mean() < 0.1
 
 

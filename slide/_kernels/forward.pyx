@@ -124,7 +124,7 @@ def softmax_rows(const float[:, ::1] W, const float[::1] bias, const int64_t[::1
 
     While a group is worked on, its active rows stay in the second-level cache: they are read from memory once.
     `slots[k]` is the place of label entry k in its group's active set; the target is (1 - smooth) / (number of labels)
-    each, and smooth spread evenly over the active set.
+    each, and smooth spread evenly over the active set. A dx without rows is not computed.
     """
     cdef int64_t n_groups = indptr.shape[0] - 1, lanes = delta.shape[1], stride = W.shape[1]
     cdef int64_t n_samples = loss.shape[0], g, n, d, m, b, first
@@ -143,5 +143,6 @@ def softmax_rows(const float[:, ::1] W, const float[::1] bias, const int64_t[::1
             softmax_row(&delta[indptr[g], b * N_LANES], n, lanes, label_slots, &label_ptr[first + b * N_LANES],
                         max(min(m - b * N_LANES, <int64_t>N_LANES), <int64_t>0), scale, smooth,
                         &loss[first + b * N_LANES])
-        input_gradient_row(&W[0, 0], stride, &ids[indptr[g]], n, cols, d, &delta[indptr[g], 0], lanes,
-                           &dx[x_indptr[g], 0])
+        if dx.shape[0] > 0:
+            input_gradient_row(&W[0, 0], stride, &ids[indptr[g]], n, cols, d, &delta[indptr[g], 0], lanes,
+                               &dx[x_indptr[g], 0])

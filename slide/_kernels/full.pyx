@@ -106,7 +106,8 @@ def backward_rows(const float[:, ::1] x, float[:, :, ::1] z, const float[::1] fa
 
     factor (n): scale / normaliser; target (n): scale * (1 - smooth) / number of labels; even (n): scale *
     smooth / n_neurons; label entries sorted by block at block_ptr.
-    dx (chunks x n x d, zeroed) has one sum a chunk; scratch is threads x (block size x (d + 1)).
+    dx (chunks x n x d, zeroed) has one sum a chunk; with chunks x 0 x d there are none. scratch is threads x (block
+    size x (d + 1)).
     """
     cdef Rows rows
     cdef AdamStep p, no_decay
@@ -132,6 +133,7 @@ def backward_rows(const float[:, ::1] x, float[:, :, ::1] z, const float[::1] fa
             deltas_block(&z[b, 0, 0], ld, n, size, &factor[0], &even[0], g + ld * d,
                          &label[0] if label.shape[0] else NULL, &sample[0] if sample.shape[0] else NULL,
                          block_ptr[b], block_ptr[b + 1], first, &target[0])
-            add_product_nn(&z[b, 0, 0], <int>ld, &w[first, 0], n, d, size, &dx[chunk, 0, 0])
+            if dx.shape[1] > 0:
+                add_product_nn(&z[b, 0, 0], <int>ld, &w[first, 0], n, d, size, &dx[chunk, 0, 0])
             product_tn(&z[b, 0, 0], <int>ld, &x[0, 0], n, d, size, g)
             apply_block(&rows, first, size, g, g + ld * d, adam, &p, &no_decay)

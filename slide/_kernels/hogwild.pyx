@@ -14,17 +14,21 @@ from slide._kernels.vec cimport AdamStep, ops
 cdef int64_t N_PARTS = PARTS
 
 
-def place_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const int32_t[:, ::1] touched,
+def place_rows(const int64_t[::1] part_ptr, const int64_t[::1] row_ptr, const int32_t[:, ::1] touched,
                const int32_t[:, ::1] pairs, int32_t[::1] place, float[:, ::1] grad, float[::1] bias_grad,
                int threads):
-    """place[pair] = the row of grad that belongs to its touched row; those rows are set to zero."""
-    cdef int64_t p, i, k, j
+    """place[pair] = the row of grad that belongs to its touched row; all rows of grad are set to zero.
+
+    The touched rows of part p, at part_ptr[p] in `touched`, have the rows row_ptr[p]:row_ptr[p + 1] of grad.
+    """
+    cdef int64_t p, i, k, j, at
     for p in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
-        for i in range(part_ptr[p], part_ptr[p] + n_touched[p]):
+        for i in range(row_ptr[p], row_ptr[p + 1]):
+            at = part_ptr[p] + i - row_ptr[p]
             bias_grad[i] = 0.0
             for j in range(grad.shape[1]):
                 grad[i, j] = 0.0
-            for k in range(touched[1, i], touched[1, i] + touched[2, i]):
+            for k in range(touched[1, at], touched[1, at] + touched[2, at]):
                 place[pairs[0, k]] = <int32_t>i
 
 
@@ -53,30 +57,30 @@ def accumulate_rows(const int64_t[::1] indptr, const int32_t[::1] place, const f
                            &grad[place[k], 0], &bias_grad[place[k]])
 
 
-def apply_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const int32_t[:, ::1] touched,
+def apply_rows(const int64_t[::1] part_ptr, const int64_t[::1] row_ptr, const int32_t[:, ::1] touched,
                float[:, ::1] grad, const float[::1] bias_grad, bint sparse, float[:, ::1] w, float[:, ::1] m,
                float[:, ::1] v, float[:, ::1] bias, int32_t[::1] last, bint adam, tuple hyper, int32_t step,
                int threads):
     """The optimizer on every touched row; of sparse inputs only the columns whose gradient is not zero."""
     cdef Rows rows
     cdef AdamStep p, no_decay
-    cdef int64_t part, i, j, at
+    cdef int64_t part, i, j, at, r
     p.lr, p.beta1, p.beta2, p.eps, p.decay = hyper
     no_decay = p
     no_decay.decay = 0.0
     fill_rows(&rows, w, m, v, bias, last)
     for part in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
-        for i in range(part_ptr[part], part_ptr[part] + n_touched[part]):
+        for i in range(row_ptr[part], row_ptr[part + 1]):
+            r = touched[0, part_ptr[part] + i - row_ptr[part]]
             if not sparse:
-                apply_row(&rows, touched[0, i], &grad[i, 0], bias_grad[i], adam, step, &p)
+                apply_row(&rows, r, &grad[i, 0], bias_grad[i], adam, step, &p)
             else:
                 if rows.last != NULL:
-                    decay_moments(&rows, touched[0, i], step, &p)
+                    decay_moments(&rows, r, step, &p)
                 for j in range(rows.width):
-                    at = touched[0, i] * rows.width + j
+                    at = r * rows.width + j
                     if grad[i, j] != 0.0:
                         step_entry(&rows.w[at], rows.m + at if adam else NULL, rows.v + at if adam else NULL,
                                    grad[i, j], adam, &p)
                 if rows.bias != NULL:
-                    at = touched[0, i]
-                    step_entry(&rows.bias[at], &rows.bias_m[at], &rows.bias_v[at], bias_grad[i], adam, &no_decay)
+                    step_entry(&rows.bias[r], &rows.bias_m[r], &rows.bias_v[r], bias_grad[i], adam, &no_decay)

@@ -99,6 +99,11 @@ cdef int64_t vanilla_row(const uint32_t[:, ::1] located, const uint32_t[:, :, ::
     return size
 
 
+cdef inline uint64_t group_key(uint64_t seed, uint64_t step, int64_t group) noexcept nogil:
+    # Step 0 is prediction, where a row's set must not depend on the rows that come with it.
+    return key(seed, step, group if step > 0 else 0)
+
+
 def vanilla_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets,
                  const int32_t[:, ::1] items, int64_t group_size, int64_t active, uint64_t seed,
                  uint64_t step, const int64_t[::1] offsets, int32_t[:, ::1] order, uint64_t[:, ::1] seen,
@@ -110,7 +115,7 @@ def vanilla_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] bucke
         me = threadid()
         sizes[g] = 0
         if offsets[g + 1] > offsets[g]:
-            shuffle_row(&order[me, 0], <int32_t>located.shape[0], draw(key(seed, step, g), ORDER))
+            shuffle_row(&order[me, 0], <int32_t>located.shape[0], draw(group_key(seed, step, g), ORDER))
             sizes[g] = vanilla_row(located, buckets, items, g * group_size, min(n, (g + 1) * group_size),
                                    active, &order[me, 0], &seen[me, 0], &scratch[offsets[g]])
             unmark(&seen[me, 0], &scratch[offsets[g]], sizes[g])
@@ -224,7 +229,7 @@ def uniform_rows(int64_t active, int64_t n_neurons, uint64_t seed, uint64_t step
     cdef int me
     for g in prange(ids.shape[0], nogil=True, schedule="dynamic", num_threads=threads):
         me = threadid()
-        fill_row(&ids[g, 0], 0, active, n_neurons, &seen[me, 0], draw(key(seed, step, g), UNIFORM))
+        fill_row(&ids[g, 0], 0, active, n_neurons, &seen[me, 0], draw(group_key(seed, step, g), UNIFORM))
         unmark(&seen[me, 0], &ids[g, 0], active)
 
 
@@ -266,5 +271,5 @@ def complete_rows(const int64_t[::1] indptr, const int32_t[::1] ids, const int64
             last = labels_indptr[min(n, (g + 1) * group_size)]
             sizes[g] = complete_row(&labels_ids[0] + first, last - first, &ids[0] + indptr[g],
                                     indptr[g + 1] - indptr[g], minimum, n_neurons,
-                                    draw(key(seed, step, g), FILL), &seen[me, 0], &places[me, 0],
+                                    draw(group_key(seed, step, g), FILL), &seen[me, 0], &places[me, 0],
                                     &label_slots[0] + first, &scratch[offsets[g]])

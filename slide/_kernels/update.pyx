@@ -152,42 +152,88 @@ def update_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const
 
 cdef inline int64_t sparse_gradient_row(const int32_t *pair, const int32_t *group, int64_t n, const float *coef,
                                         int64_t lanes, const int64_t *x_indptr, const int32_t *x_cols,
-                                        const float *x, float *g, float *part, int32_t *seen, int32_t stamp,
+                                        const float *x, float *g, float *part, int32_t *place,
                                         int32_t *columns) noexcept nogil:
-    """As gradient_row for inputs that have columns x_cols only; returns how many columns it touched."""
-    cdef int64_t k, j, d, count = 0
-    cdef const int32_t *cols
-    for k in range(n):
+    """As gradient_row for inputs that have columns x_cols only: g[j] is the gradient of columns[j]; returns how many.
+
+    The columns of the first pair come as they are; place (all -1, left so) finds those of the others.
+    """
+    cdef int64_t k, j, d, count = x_indptr[group[0] + 1] - x_indptr[group[0]]
+    cdef const int32_t *cols = x_cols + x_indptr[group[0]]
+    for j in range(count):
+        columns[j] = cols[j]
+        g[j] = 0.0
+    ops.row_gradient(coef + <int64_t>pair[0] * lanes, x + x_indptr[group[0]] * lanes, lanes, count, g)
+    if n == 1:
+        return count
+    for j in range(count):
+        place[columns[j]] = <int32_t>j
+    for k in range(1, n):
         d = x_indptr[group[k] + 1] - x_indptr[group[k]]
         cols = x_cols + x_indptr[group[k]]
         for j in range(d):
             part[j] = 0.0
         ops.row_gradient(coef + <int64_t>pair[k] * lanes, x + x_indptr[group[k]] * lanes, lanes, d, part)
         for j in range(d):
-            if seen[cols[j]] != stamp:
-                seen[cols[j]] = stamp
-                g[cols[j]] = 0.0
+            if place[cols[j]] < 0:
+                place[cols[j]] = <int32_t>count
                 columns[count] = cols[j]
+                g[count] = 0.0
                 count += 1
-            g[cols[j]] += part[j]
+            g[place[cols[j]]] += part[j]
+    for j in range(count):
+        place[columns[j]] = -1
     return count
+
+
+cdef inline void adam_columns(float *w, float *m, float *v, const int32_t *columns, int64_t n, const float *g,
+                              const AdamStep *p, float *part_w, float *part_m, float *part_v) noexcept nogil:
+    """Adam on n columns of a row, side by side in scratch."""
+    cdef int64_t j
+    for j in range(n):
+        part_w[j] = w[columns[j]]
+        part_m[j] = m[columns[j]]
+        part_v[j] = v[columns[j]]
+    ops.adam(part_w, part_m, part_v, g, n, p)
+    for j in range(n):
+        w[columns[j]] = part_w[j]
+        m[columns[j]] = part_m[j]
+        v[columns[j]] = part_v[j]
+
+
+cdef inline void sgd_columns(float *w, const int32_t *columns, int64_t n, const float *g, const AdamStep *p,
+                             float *part_w) noexcept nogil:
+    cdef int64_t j
+    for j in range(n):
+        part_w[j] = w[columns[j]]
+    ops.sgd(part_w, g, n, p.lr, p.decay)
+    for j in range(n):
+        w[columns[j]] = part_w[j]
+
+
+cdef inline float pairs_sum(const int32_t *pair, int64_t n, const float *coef, int64_t lanes) noexcept nogil:
+    cdef float total = 0.0
+    cdef int64_t k
+    for k in range(n):
+        total += sum_coef(coef + <int64_t>pair[k] * lanes, lanes)
+    return total
 
 
 def update_sparse_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const int32_t[:, ::1] touched,
                        const int32_t[:, ::1] pairs, const float[:, ::1] coef, const int64_t[::1] x_indptr,
                        const int32_t[::1] x_cols, const float[::1] x, float[:, ::1] w, float[:, ::1] m,
                        float[:, ::1] v, float[:, ::1] bias, int32_t[::1] last, bint adam, tuple hyper, int32_t step,
-                       float[:, :, ::1] scratch, int32_t[:, :, ::1] columns, int threads):
+                       float[:, :, ::1] scratch, int32_t[:, ::1] place, int32_t[:, ::1] columns, int threads):
     """As update_rows where the inputs are sparse: of a touched row only the weights of active inputs change.
 
-    scratch (threads x 2 x width) and columns (threads x 2 x width; columns[:, 0] all -1, left so) are scratch.
+    scratch (threads x 5 x width), columns (threads x width) and place (threads x width; all -1, left so) are scratch.
     """
     cdef Rows rows
     cdef AdamStep p, no_decay
-    cdef int64_t part, k, j, n, r, at
+    cdef int64_t part, k, n, r
     cdef int thread
     cdef float bias_g
-    cdef int64_t width = w.shape[1], lanes = coef.shape[1]
+    cdef int64_t lanes = coef.shape[1]
     p.lr, p.beta1, p.beta2, p.eps, p.decay = hyper
     no_decay = p
     no_decay.decay = 0.0
@@ -202,21 +248,14 @@ def update_sparse_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched
                 decay_moments(&rows, r, step, &p)
             n = sparse_gradient_row(&pairs[0, touched[1, k]], &pairs[1, touched[1, k]], touched[2, k], &coef[0, 0],
                                     lanes, &x_indptr[0], &x_cols[0], &x[0], &scratch[thread, 0, 0],
-                                    &scratch[thread, 1, 0], &columns[thread, 0, 0], <int32_t>r,
-                                    &columns[thread, 1, 0])
-            for j in range(n):
-                at = columns[thread, 1, j]
-                columns[thread, 0, at] = -1
-                step_entry(&rows.w[r * width + at], rows.m + r * width + at if adam else NULL,
-                           rows.v + r * width + at if adam else NULL, scratch[thread, 0, at], adam, &p)
+                                    &scratch[thread, 1, 0], &place[thread, 0], &columns[thread, 0])
+            if adam:
+                adam_columns(rows.w + r * rows.width, rows.m + r * rows.width, rows.v + r * rows.width,
+                             &columns[thread, 0], n, &scratch[thread, 0, 0], &p, &scratch[thread, 2, 0],
+                             &scratch[thread, 3, 0], &scratch[thread, 4, 0])
+            else:
+                sgd_columns(rows.w + r * rows.width, &columns[thread, 0], n, &scratch[thread, 0, 0], &p,
+                            &scratch[thread, 2, 0])
             if rows.bias != NULL:
                 bias_g = pairs_sum(&pairs[0, touched[1, k]], touched[2, k], &coef[0, 0], lanes)
                 step_entry(&rows.bias[r], &rows.bias_m[r], &rows.bias_v[r], bias_g, adam, &no_decay)
-
-
-cdef inline float pairs_sum(const int32_t *pair, int64_t n, const float *coef, int64_t lanes) noexcept nogil:
-    cdef float total = 0.0
-    cdef int64_t k
-    for k in range(n):
-        total += sum_coef(coef + <int64_t>pair[k] * lanes, lanes)
-    return total

@@ -2,32 +2,35 @@
 
 import argparse
 
+from slide.checks import check_integer, check_number
+
 
 def positive_int(text: str) -> int:
-    return _number(text, int, lambda value: value >= 1, "a positive integer")
+    return _checked(text, int, check_integer, 1)
 
 
 def count(text: str) -> int:
-    return _number(text, int, lambda value: value >= 0, "an integer of at least 0")
+    return _checked(text, int, check_integer, 0)
 
 
 def positive_float(text: str) -> float:
-    return _number(text, float, lambda value: 0 < value < float("inf"), "a positive number")
+    return _checked(text, float, check_number, "(0, inf)")
 
 
 def share(text: str) -> float:
-    return _number(text, float, lambda value: 0 <= value < 1, "a number in [0, 1)")
+    return _checked(text, float, check_number, "[0, 1)")
 
 
 def rate(text: str) -> float:
-    return _number(text, float, lambda value: 0 <= value < float("inf"), "a number of at least 0")
+    return _checked(text, float, check_number, "[0, inf)")
 
 
-def _number(text, kind, fits, expected):
+def _checked(text, kind, check, allowed):
     try:
         value = kind(text)
     except ValueError:
-        value = None
-    if value is None or not fits(value):
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected {expected}")
-    return value
+        value = text
+    try:
+        return check("", value, allowed)
+    except ValueError as error:  # argparse names the argument
+        raise argparse.ArgumentTypeError(str(error).removeprefix(": ")) from None

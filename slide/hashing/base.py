@@ -4,18 +4,12 @@ import numpy as np
 import scipy.sparse
 
 from slide import reference
+from slide.checks import check_integer
 from slide.threads import check_threads
 
 LANES = 16
 MAX_CODE_BITS = 31
 MAX_DIM = 2**30
-
-
-def check_integer(name, value, low, high):
-    """`value` as an int in low..high, or ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
-        raise ValueError(f"{name}: found {value!r}, expected an integer from {low} to {high}")
-    return int(value)
 
 
 def aligned(threads, length, dtype):

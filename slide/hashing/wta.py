@@ -4,7 +4,8 @@ import numpy as np
 
 from slide import reference
 from slide._kernels import hashing_wta as kernel
-from slide.hashing.base import MAX_DIM, HashFamily, aligned, check_integer
+from slide.checks import check_integer
+from slide.hashing.base import MAX_DIM, HashFamily, aligned
 from slide.hashing.bins import agreement, cut_permutations
 
 

@@ -32,6 +32,9 @@ class Layer:
     A hidden layer has forward, backward and update; an output layer does all three in `learn`.
     """
 
+    exact_reads_sparse = False
+    """Whether `exact` takes SparseRows as they are, without a dense array of them."""
+
     def __init__(self, n_inputs: int, n_neurons: int, run: Run):
         self.n_inputs = n_inputs
         self.n_neurons = n_neurons

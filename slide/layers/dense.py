@@ -5,6 +5,7 @@ import numpy as np
 from slide._kernels import full as _full
 from slide.blocks import LaneBlock
 from slide.layers.base import BLOCK, Layer, as_dense
+from slide.rows import SparseRows
 from slide.weights import Weights
 
 CHUNKS = 64  # sums of input gradients, each in one order: more than the threads, so that they balance
@@ -78,7 +79,7 @@ class FullSoftmax(DenseLayer):
         return float(np.mean(np.where(labelled, loss + np.log(self._total), 0.0)))
 
     def _backward(self, step, rate):
-        """Gradients and optimizer in one pass over the blocks; returns the gradient of the input."""
+        """Gradients and optimizer in one pass over the blocks; the gradient of the input, None for that of data."""
         run, s, labels = self.run, self.scratch, self._labels
         n, d = self._x.shape
         count = np.diff(labels.indptr)
@@ -88,7 +89,8 @@ class FullSoftmax(DenseLayer):
         sample = np.repeat(np.arange(n, dtype=np.int32), count)[order]
         block = self._z.shape[2]
         block_ptr = np.searchsorted(label, np.arange(self._z.shape[0] + 1) * block).astype(np.int64)
-        dx = s.get("dx", (min(CHUNKS, self._z.shape[0]), n, d))
+        is_data = isinstance(self._input, SparseRows)
+        dx = s.get("dx", (min(CHUNKS, self._z.shape[0]), 0 if is_data else n, d))
         dx[...] = 0.0
         factors = (scale / self._total, (1 - smooth) * scale / np.maximum(count, 1), smooth * scale / self.n_neurons)
         rows = self.rows
@@ -98,5 +100,7 @@ class FullSoftmax(DenseLayer):
                 rows.w, rows.m, rows.v, rows.bias, rows.adam, rows.optimizer.hyper(step, rate), dx,
                 s.get("grads", (run.threads, block * (d + 1))), run.threads,
             )  # fmt: skip
+        if is_data:
+            return None
         dx = dx.sum(axis=0)
         return self._input.gather(dx) if isinstance(self._input, LaneBlock) else dx

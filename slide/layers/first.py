@@ -14,6 +14,8 @@ from slide.weights import Weights
 class FirstLayer(Layer):
     """ReLU(W x + b) for SparseRows x; only the rows of features that a batch has are updated."""
 
+    exact_reads_sparse = True
+
     def __init__(self, n_inputs, spec, run, rng, std):
         super().__init__(n_inputs, spec.n_neurons, run)
         self.rows = Weights(n_inputs, spec.n_neurons, run.optimizer, std, rng, False, run.huge_pages)

@@ -125,7 +125,8 @@ class SampledLayer(Layer):
             block = self._block = self._as_block(x, run.group_size)
             self._input, self._set, n = x, active, block.n
             self._delta = s.get("delta", (len(active.ids), lanes_of(run.group_size)))
-            dx, loss = s.get("dx", block.values.shape), s.get("loss", (n,))
+            rows, lanes = block.values.shape
+            dx, loss = s.get("dx", (0 if isinstance(x, SparseRows) else rows, lanes)), s.get("loss", (n,))
             _forward.softmax_rows(
                 self.rows.w, self.bias, active.indptr, active.ids, block.indptr, block.ids, block.values,
                 labels.indptr, slots, run.group_size, 1.0 / n, run.label_smoothing, self._delta, dx, loss, run.threads,

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 
 from slide._kernels.sampling import bound_rows, compact_rows, complete_rows
+from slide.checks import check_integer
 from slide.rows import ActiveSet, offsets
 from slide.threads import check_threads
 
@@ -29,7 +30,7 @@ class Sampler:
     """Whether every neuron is always active, so that a layer may do without an active set."""
 
     def __init__(self, active: int | None = None):
-        self.active = None if active is None else check_count("active", active)
+        self.active = None if active is None else check_integer("active", active)
 
     def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
         """The active set of each of the ceil(n_rows / group_size) groups; ids are unique within a group.
@@ -38,6 +39,7 @@ class Sampler:
         codes : uint32 (n_rows, L), the codes of the samples; None where not `needs_tables`.
         group_size : samples a group, at least 1; the last group may be smaller. 1 is the paper's.
         seed, step : ints of 0 to 2**64 - 1 that decide every random choice, together with the group's number.
+            Step 0 is prediction: all groups make the same draws, so that a row's set depends on no other row.
         threads : a positive int, or None for every CPU; the result is the same for any number.
 
         Raises ValueError where an argument is not as said.
@@ -68,8 +70,8 @@ def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neuron
     Raises ValueError where sizes do not fit together or an id is not in 0..n_neurons-1.
     """
     threads = check_threads(threads)
-    group_size = check_count("group_size", group_size)
-    minimum = min(check_count("minimum", minimum, 0), n_neurons)
+    group_size = check_integer("group_size", group_size)
+    minimum = min(check_integer("minimum", minimum, 0), n_neurons)
     n_groups = len(retrieved)
     if labels_indptr is None:
         labels_indptr, labels_ids = np.zeros(n_groups * group_size + 1, np.int64), np.zeros(0, np.int32)
@@ -162,13 +164,6 @@ def seen_scratch(threads, n_neurons):
 
 def group_count(n_rows, group_size):
     return -(-n_rows // group_size)
-
-
-def check_count(name, value, low=1):
-    """`value` as an int. Raises ValueError where it is not an integer of at least `low`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-        raise ValueError(f"{name}: found {value!r}, expected an integer of at least {low}")
-    return int(value)
 
 
 def _check_ids(name, ids, n):

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from slide.checks import check_integer
 from slide.rows import ActiveSet
-from slide.sampling.base import Sampler, check_count, group_count
+from slide.sampling.base import Sampler, group_count
 
 
 class Full(Sampler):
@@ -16,6 +17,6 @@ class Full(Sampler):
         """There is nothing to set."""
 
     def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
-        n_groups = group_count(n_rows, check_count("group_size", group_size))
+        n_groups = group_count(n_rows, check_integer("group_size", group_size))
         ids = np.tile(np.arange(n_neurons, dtype=np.int32), n_groups)
         return ActiveSet(np.arange(n_groups + 1, dtype=np.int64) * n_neurons, ids)

@@ -3,8 +3,9 @@
 import numpy as np
 
 from slide._kernels.sampling import frequent_rows
+from slide.checks import check_integer
 from slide.rows import ActiveSet, offsets
-from slide.sampling.base import Sampler, check_count, collect, locate, scratch
+from slide.sampling.base import Sampler, collect, locate, scratch
 from slide.threads import check_threads
 
 
@@ -24,7 +25,7 @@ class Threshold(Sampler):
 
     def __init__(self, active: int | None = None, m: int = 2):
         super().__init__(active)
-        self.m = check_count("m", m)
+        self.m = check_integer("m", m)
 
     def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
         return sample_frequent(tables, codes, n_rows, group_size, n_neurons, self.m, self.active, threads)
@@ -33,7 +34,7 @@ class Threshold(Sampler):
 def sample_frequent(tables, codes, n_rows, group_size, n_neurons, m, active, threads) -> ActiveSet:
     """The `active` (None: all) most frequent neurons of each group among those found at least m times."""
     threads = check_threads(threads)
-    group_size = check_count("group_size", group_size)
+    group_size = check_integer("group_size", group_size)
     located, bounds = locate(tables, codes, n_rows, group_size, n_neurons, threads)
     where = offsets(np.minimum(bounds, n_neurons))
     counts = scratch("counts", threads, n_neurons, np.uint16)

@@ -3,8 +3,9 @@
 import numpy as np
 
 from slide._kernels.sampling import uniform_rows
+from slide.checks import check_integer
 from slide.rows import ActiveSet
-from slide.sampling.base import Sampler, check_count, group_count, seen_scratch
+from slide.sampling.base import Sampler, group_count, seen_scratch
 from slide.threads import check_threads
 
 
@@ -14,11 +15,11 @@ class Uniform(Sampler):
     needs_tables = False
 
     def __init__(self, active: int):
-        self.active = check_count("active", active)
+        self.active = check_integer("active", active)
 
     def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
         threads = check_threads(threads)
-        n_groups = group_count(n_rows, check_count("group_size", group_size))
+        n_groups = group_count(n_rows, check_integer("group_size", group_size))
         active = min(self.active, n_neurons)
         ids = np.empty((n_groups, active), dtype=np.int32)
         uniform_rows(active, n_neurons, seed, step, seen_scratch(threads, n_neurons), ids, threads)

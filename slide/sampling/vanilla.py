@@ -3,8 +3,9 @@
 import numpy as np
 
 from slide._kernels.sampling import vanilla_rows
+from slide.checks import check_integer
 from slide.rows import ActiveSet, offsets
-from slide.sampling.base import Sampler, check_count, collect, locate, scratch, seen_scratch
+from slide.sampling.base import Sampler, collect, locate, scratch, seen_scratch
 from slide.threads import check_threads
 
 
@@ -22,7 +23,7 @@ class Vanilla(Sampler):
 
     def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
         threads = check_threads(threads)
-        group_size = check_count("group_size", group_size)
+        group_size = check_integer("group_size", group_size)
         located, bounds = locate(tables, codes, n_rows, group_size, n_neurons, threads)
         active = min(self.active or n_neurons, n_neurons)
         where = offsets(np.minimum(bounds, active))

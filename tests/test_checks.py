@@ -1,0 +1,52 @@
+"""Checks of settings say what they found and what they expected, to callers and on the command line."""
+
+import argparse
+
+import numpy as np
+import pytest
+
+from slide.checks import check_integer, check_number
+from slide.cli import arguments
+from slide.threads import available_threads, check_threads
+
+
+@pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
+def test_integers(value):
+    assert check_integer("n", value, 3, 3) == 3 and type(check_integer("n", value)) is int
+    assert check_threads(value) == 3 and check_threads(None) == available_threads()
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, "3", None, True, np.bool_(True), np.float32(3)])
+def test_bad_integers(value):
+    with pytest.raises(ValueError, match="^n: found .*, expected an integer of at least 1$"):
+        check_integer("n", value)
+    with pytest.raises(ValueError, match="^n: found .*, expected an integer from 1 to 9$"):
+        check_integer("n", value, 1, 9)
+
+
+def test_integers_above_the_range():
+    with pytest.raises(ValueError, match="^n: found 10, expected an integer from 1 to 9$"):
+        check_integer("n", 10, 1, 9)
+
+
+@pytest.mark.parametrize("value", [0, -1, "1", None, True, float("nan"), float("inf")])
+def test_bad_numbers(value):
+    with pytest.raises(ValueError, match=r"^x: found .*, expected a number in \(0, inf\)$"):
+        check_number("x", value, "(0, inf)")
+
+
+@pytest.mark.parametrize(
+    ("argument", "good", "bad"),
+    [
+        (arguments.positive_int, ("1", 1), ("0", "-1", "1.5", "x", "")),
+        (arguments.count, ("0", 0), ("-1", "1.5", "x")),
+        (arguments.positive_float, ("1e-3", 1e-3), ("0", "-1", "nan", "inf", "x")),
+        (arguments.share, ("0", 0.0), ("1", "-0.1", "nan", "x")),
+        (arguments.rate, ("0", 0.0), ("-1", "inf", "nan", "x")),
+    ],
+)
+def test_arguments_of_the_command_line(argument, good, bad):
+    assert argument(good[0]) == good[1]
+    for text in bad:
+        with pytest.raises(argparse.ArgumentTypeError, match="^found .*, expected an? "):
+            argument(text)
