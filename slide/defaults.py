@@ -9,7 +9,7 @@ from slide.network import Network
 from slide.optim import OPTIMIZERS, Schedule
 
 FEW = 2_000  # labels up to which there is nothing to save: all of them are active
-SMALL = 50_000  # training rows below which a network of this kind overfits without dropout and smoothing
+SMALL = 50_000  # training rows below which a network of this kind overfits without smooth targets
 
 
 def recommended(n_rows: int, n_labels: int, given=None) -> dict:
@@ -29,24 +29,25 @@ def recommended(n_rows: int, n_labels: int, given=None) -> dict:
         "optimizer": "adam",
         "lr": 5e-3,
         "batch_size": 256,
-        "group_size": 16,
+        "group_size": 32,
         "epochs": min(max(4, round(250_000 / max(n_rows, 1))), 50),
-        "dropout": 0.5 if small else 0.0,
-        "label_smoothing": 0.3 if small else 0.0,
+        "dropout": 0.3,
+        "label_smoothing": 0.7 if small else 0.0,
     }
 
 
 def default_active(n_labels: int) -> int:
-    return min(n_labels, 1000)
+    """Half a percent of the labels, as in the paper, but at least 2,000."""
+    return min(n_labels, max(2000, n_labels // 200))
 
 
 def default_K(n_labels: int, bits_per_hash: int) -> int:
-    """Hash functions a table, so that a bucket of random codes would hold about one neuron in bits a hash.
+    """Hash functions a table, so that a bucket would hold about eight neurons if codes were uniform.
 
-    With too few every bucket is full and retrieves at random; with too many it is empty (K = 8 of DWTA at 670,091
-    neurons: 2**24 codes).
+    With fewer, buckets are large and retrieve at random (SimHash at the paper's K = 9 fills every bucket of 670,091
+    neurons); with more they are empty (DWTA at the paper's K = 8 has 2**24 codes).
     """
-    return max(1, round(math.log2(max(n_labels, 2)) / bits_per_hash) - 1)
+    return max(1, round((math.log2(max(n_labels, 2)) - 3) / bits_per_hash))
 
 
 def make_network(n_features: int, n_labels: int, steps: int, settings: dict) -> Network:

@@ -11,7 +11,8 @@ from experiments.__main__ import main
 from experiments.draw import COLOURS, LABELS, draw
 
 SENTENCE = dict(
-    target=0.5, best={"slide": 0.55, "full": 0.56}, seconds={"slide": 9.0, "full": 90.0}, popularity=0.01, threads=2
+    target=0.5, best={"slide": 0.55, "uniform": 0.5, "full": 0.56}, popularity=0.01, threads=2,
+    seconds={"slide": 9.0, "uniform": 9.0, "full": 90.0},
 )
 
 
@@ -93,11 +94,11 @@ def test_draws_where_slide_never_reached_the_target(folder, tmp_path):
     ],
 )
 def test_the_sentence_tells_who_won(slide, full, said):
-    assert said in demo.sentence(**SENTENCE, seconds_to_target={"slide": slide, "full": full})
+    assert said in demo.sentence(**SENTENCE, seconds_to_target={"slide": slide, "uniform": None, "full": full})
 
 
 def test_the_sentence_compares_no_times_where_nothing_was_learned():
-    found = {**SENTENCE, "popularity": 0.6, "seconds_to_target": {"slide": 1.0, "full": 2.0}}
+    found = {**SENTENCE, "popularity": 0.6, "seconds_to_target": {"slide": 1.0, "uniform": 1.5, "full": 2.0}}
     assert "no times to compare" in demo.sentence(**found)
 
 
