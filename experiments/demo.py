@@ -13,15 +13,21 @@ PAPER = "2.7 (body) to 3.5 times (abstract) sooner than TensorFlow on a V100 on 
 TIME = {"smoke": "5 s", "small": "100 s"}
 
 TARGET = 0.95  # part of the full softmax's best P@1 at which times are compared
-SLIDE = dict(sampler="vanilla", hash="dwta", K=6, L=50, active=2000)
+SLIDE = dict(sampler="vanilla", hash="dwta", K=4, L=50, active=2000)
+# Each system with the regularisation that does best for it: the full softmax loses by any.
+TUNED = {
+    "slide": dict(dropout=0.3, label_smoothing=0.7),
+    "uniform": dict(dropout=0.3, label_smoothing=0.7),
+    "full": dict(dropout=0.0, label_smoothing=0.0),
+}
 SETTINGS = {
     "smoke": dict(
         scale=0.004, n_train=1500, n_test=300, epochs=12, evaluations=1, hidden=32, batch_size=64, lr=1e-2,
-        slide={**SLIDE, "active": 200},
+        slide={**SLIDE, "active": 200}, tuned=TUNED,
     ),
     "small": dict(
         scale=0.075, n_train=None, n_test=4000, epochs=8, evaluations=3, hidden=128, batch_size=256, lr=5e-3,
-        slide=SLIDE,
+        slide=SLIDE, tuned=TUNED,
     ),
 }  # fmt: skip
 SYSTEMS = ("slide", "uniform", "full")
@@ -66,7 +72,7 @@ def build(system, settings, train, threads, seed):
     return Network(
         X.shape[1], [Dense(settings["hidden"]), Sampled(Y.shape[1], **chosen)], optimizer=Adam(settings["lr"]),
         schedule=Schedule("linear", steps=batches(X, settings)), batch_size=settings["batch_size"],
-        group_size=16, seed=seed, threads=threads,
+        group_size=32, seed=seed, threads=threads, **settings["tuned"][system],
     )  # fmt: skip
 
 
@@ -184,7 +190,7 @@ def plot(records):
 
 def mark_gap(axis, summary):
     """A line between the times at which the systems reached the target, where both did."""
-    slide, full = (summary["seconds_to_target"][system] for system in SYSTEMS)
+    slide, full = (summary["seconds_to_target"][system] for system in ("slide", "full"))
     if slide is None or full is None:
         return
     target = summary["target"]
