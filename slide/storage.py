@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -73,6 +74,8 @@ def load(cls, path, threads=None):
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
     threads = check_threads(threads)
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: found no .npz archive or one cut short, expected a model that slide saved")
     try:
         with np.load(path, allow_pickle=False) as archive:
             header = json.loads(bytes(archive["header"]))

@@ -104,8 +104,18 @@ def _network(options, shape, n_labels):
                 f"{options.resume}: found a network {network.n_features} -> {network.n_labels}, "
                 f"expected {shape[1]} -> {n_labels} as in {options.train}"
             )
-        return network, steps, network_settings(network)
+        return network, _remaining(options, network, steps), network_settings(network)
     return make_network(shape[1], n_labels, steps, chosen), steps, chosen
+
+
+def _remaining(options, network, steps):
+    """Batches that a resumed network still has to train: what was asked for, or the rest of its schedule."""
+    end = network.schedule.steps
+    if end is not None and network.step >= end:
+        raise ValueError(
+            f"{options.resume}: found step {network.step} of a schedule of {end}, expected one that has not ended"
+        )
+    return steps if end is None or options.steps or options.epochs else end - network.step
 
 
 class Training:

@@ -1,0 +1,143 @@
+"""The command line: what it prints, writes and answers to wrong input."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from slide.cli import main
+from slide.data import make_xmc, save_xmc
+from slide.defaults import default_K, recommended
+from slide.network import Network
+
+EVALUATION = {"step", "samples", "train_seconds", "P@1", "P@3", "P@5", "active", "stage_ms"}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    (X, Y), (X_test, Y_test) = make_xmc("amazon-670k", n_train=600, n_test=100, scale=0.004)
+    save_xmc(folder / "train.txt", X, Y)
+    save_xmc(folder / "test.txt.gz", X_test, Y_test)
+    return ["--train", str(folder / "train.txt"), "--test", str(folder / "test.txt.gz"), "--threads", "2"]
+
+
+def run(capsys, *arguments):
+    """(exit code, stdout, stderr)"""
+    try:
+        code = main([str(a) for a in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    return code, *capsys.readouterr()
+
+
+def records(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_train_evaluate_predict(files, tmp_path, capsys):
+    model, log = tmp_path / "model.npz", tmp_path / "run.jsonl"
+    code, out, err = run(capsys, "train", *files, "--epochs", 2, "--save", model, "--log", log)
+    assert (code, err) == (0, "")
+    assert "popularity baseline" in out and "best P@1" in out and f"saved {model}" in out
+    lines = [line for line in records(log) if line["event"] == "evaluation"]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert all(line.keys() >= EVALUATION for line in lines)
+    assert lines[-1]["samples"] == 1200 and isinstance(lines[-1]["stage_ms"], dict)
+    for extra in ([], ["--sampled"]):
+        code, out, _ = run(capsys, "evaluate", model, "--test", files[3], *extra)
+        assert code == 0 and "P@1" in out
+        if not extra:
+            assert f"P@1     {lines[-1]['P@1']:.4f}" in out
+    code, out, _ = run(capsys, "predict", model, "--input", files[3], "--top-k", 3)
+    assert code == 0 and len(out.splitlines()) == 100
+    best = [int(line.split()[0].split(":")[0]) for line in out.splitlines()]
+    network = Network.load(model)
+    (_, _), (X_test, _) = make_xmc("amazon-670k", n_train=600, n_test=100, scale=0.004)
+    np.testing.assert_array_equal(best, network.predict(X_test, k=1)[0][:, 0])
+
+
+def test_steps_end_training_with_an_evaluation(files, tmp_path, capsys):
+    log = tmp_path / "run.jsonl"
+    options = ("--steps", 5, "--log", log, "--hash", "simhash", "--sampler", "topk", "--update", "hogwild")
+    assert run(capsys, "train", *files, *options)[0] == 0
+    assert [line["step"] for line in records(log) if line["event"] == "evaluation"][-1] == 5
+
+
+def test_resuming_gives_what_training_at_once_gives(files, tmp_path, capsys):
+    once, parts = tmp_path / "once.npz", tmp_path / "parts.npz"
+    assert run(capsys, "train", *files, "--epochs", 2, "--save", once)[0] == 0
+    network = Network.load(once)
+    interrupted = Network(network.n_features, network.specs, optimizer=network.optimizer, schedule=network.schedule,
+                          group_size=network.group_size, dropout=network.dropout,
+                          label_smoothing=network.label_smoothing)  # fmt: skip
+    (X, Y), _ = make_xmc("amazon-670k", n_train=600, n_test=100, scale=0.004)
+    interrupted.fit(X, Y, steps=2).save(parts)
+    assert run(capsys, "train", *files, "--resume", parts, "--save", parts)[0] == 0
+    for a, b in zip(network.layers, Network.load(parts).layers, strict=True):
+        np.testing.assert_array_equal(a.weights, b.weights)
+    code, _, err = run(capsys, "train", *files, "--resume", parts)
+    assert code == 2 and "schedule" in err
+
+
+def test_ctrl_c_saves_and_exits(files, tmp_path):
+    model = tmp_path / "model.npz"
+    command = [sys.executable, "-u", "-m", "slide", "train", *files, "--epochs", "100000", "--save", str(model)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.split()[0] == "1":  # the first evaluation
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err and f"saved {model}" in out
+    assert Network.load(model).step >= 3
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (["--lr", "-1"], "--lr"),
+        (["--epochs", "some"], "--epochs"),
+        (["--hash", "md5"], "--hash"),
+        (["--dropout", "1.5"], "--dropout"),
+        (["--test", "missing.txt"], "missing.txt"),
+        (["--train", __file__], "test_cli.py"),
+        (["--sampler", "vanilla", "--K", "40"], "K: found 40"),
+        (["--log", "no/such/folder/run.jsonl"], "no/such/folder"),
+        (["--save", "no/such/folder/model.npz"], "no/such/folder"),
+        (["--resume", __file__], "test_cli.py"),
+    ],
+)
+def test_wrong_input_gets_one_line_and_code_2(files, capsys, change, said):
+    code, out, err = run(capsys, "train", *files, *change)
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1 and said in err
+
+
+def test_a_test_file_of_another_shape_is_refused(files, tmp_path, capsys):
+    (tmp_path / "other.txt").write_text("1 7 3\n0 1:1\n")
+    code, _, err = run(capsys, "train", *files, "--test", tmp_path / "other.txt")
+    assert code == 2 and "other.txt: found 7 features" in err
+
+
+@pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["train"], ["evaluate"], ["predict", "x"]])
+def test_wrong_commands_get_one_line_and_code_2(capsys, arguments):
+    code, _, err = run(capsys, *arguments)
+    assert code == 2 and len(err.strip().splitlines()) == 1
+
+
+def test_info(capsys):
+    code, out, _ = run(capsys, "info")
+    assert code == 0 and "simd" in out and "openmp" in out
+
+
+def test_recommended_settings_follow_the_size():
+    few, many = recommended(5_000, 159), recommended(490_449, 670_091)
+    assert few["sampler"] == "full" and many["sampler"] == "vanilla"
+    assert few["label_smoothing"] > 0 == many["label_smoothing"]
+    assert many["active"] == 3350
+    assert default_K(670_091, 3) == 5 and default_K(670_091, 1) == 16 and default_K(2, 3) == 1
