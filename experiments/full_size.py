@@ -96,6 +96,7 @@ def retrieval(settings, threads, seed):
     """How full the buckets are and how many neurons a sample and a group find, of random weights, for each K."""
     from slide import Dense, Network, Sampled
     from slide.data import make_xmc
+    from slide.rows import as_sparse_rows
     from slide.sampling import Vanilla
 
     (X, _), _ = make_xmc("amazon-670k", 4 * BATCH, 1, scale=settings["scale"], seed=seed)
@@ -105,7 +106,7 @@ def retrieval(settings, threads, seed):
             layer = Sampled(n_labels, hash=hash_, K=K, L=settings["L"], bucket_size=2**15)
             network = Network(X.shape[1], [Dense(128), layer], seed=seed, threads=threads)
             first, last = network.layers
-            codes = last.index.codes(first.exact(network._as_rows(X[:BATCH])))
+            codes = last.index.codes(first.exact(as_sparse_rows(X[:BATCH])))
             tables, found = last.index.tables, {}
             for name, size in (("sample", 1), ("group", GROUP)):
                 active = Vanilla().sample(tables, codes, BATCH, size, n_labels, seed, 1, threads)
