@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard slide/_kernels/*.pyx slide/_kernels/*.pxd slide/_kernels/*.h)
 
-.PHONY: demo test lint clean
+.PHONY: demo test clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	@echo "== lint"
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/cython-lint slide/_kernels
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint slide/_kernels
 	@echo "== tests"
 	$(PY) -m pytest
 
