@@ -138,3 +138,10 @@ def test_unknown_names_and_scales_are_refused(capsys):
 
 def test_every_system_has_its_own_colour_and_a_label():
     assert len(set(COLOURS.values())) == len(COLOURS) and set(COLOURS) == set(LABELS)
+
+
+@pytest.mark.parametrize("name", sorted(set(runner.names()) - {"demo"}))
+def test_every_experiment_runs_and_draws_at_smoke_scale(name, tmp_path):
+    picture, measured = runner.run(name, "smoke", threads=2, folder=tmp_path)
+    assert measured and picture.stat().st_size > 10_000
+    assert len(records.load(picture.with_suffix(".jsonl"))) > 1
