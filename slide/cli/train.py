@@ -45,7 +45,7 @@ def add_arguments(parser):
     network.add_argument("--N0", type=positive_int, help="batches before the first rehash (50)")
     network.add_argument("--growth", type=rate, help="rate at which rehash intervals grow; 0 keeps them at N0 (0.1)")
     network.add_argument("--renew-every", type=count, metavar="M", help="new hash functions every M rehashes (never)")
-    network.add_argument("--group-size", type=positive_int, metavar="N", help="samples that share an active set (16)")
+    network.add_argument("--group-size", type=positive_int, metavar="N", help="samples that share an active set (32)")
     training = parser.add_argument_group("training")
     training.add_argument("--batch-size", type=positive_int, metavar="N", help="(256)")
     training.add_argument("--epochs", type=positive_int, metavar="N", help="passes over the training data")

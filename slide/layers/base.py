@@ -42,6 +42,16 @@ class Layer:
         self.scratch = Scratch()
         self.active = 0.0  # mean active neurons a sample, of the batch seen last
 
+    @property
+    def weights(self) -> np.ndarray:
+        """float32 (n_neurons, n_inputs), the weights themselves: writing to it changes the network."""
+        return self.rows.w
+
+    @property
+    def bias(self) -> np.ndarray:
+        """float32 (n_neurons,)"""
+        return self.rows.bias[0]
+
     def forward(self, x, step):
         """Activations of a hidden layer in training."""
         raise NotImplementedError

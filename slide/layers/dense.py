@@ -19,14 +19,6 @@ class DenseLayer(Layer):
         self.rows = Weights(spec.n_neurons, n_inputs, run.optimizer, std, rng, True, run.huge_pages)
         self.active = spec.n_neurons
 
-    @property
-    def weights(self) -> np.ndarray:
-        return self.rows.w
-
-    @property
-    def bias(self) -> np.ndarray:
-        return self.rows.bias[0]
-
     def exact(self, x):
         return np.maximum(as_dense(x) @ self.rows.w.T + self.bias, 0.0)
 

@@ -31,14 +31,6 @@ class SampledLayer(Layer):
     def _make_family(self, seed):
         return FAMILIES[self.spec.hash](self.n_inputs, self.spec.K, self.spec.L, seed=seed)
 
-    @property
-    def weights(self) -> np.ndarray:
-        return self.rows.w
-
-    @property
-    def bias(self) -> np.ndarray:
-        return self.rows.bias[0]
-
     def _as_block(self, x, group_size) -> LaneBlock:
         if isinstance(x, LaneBlock):
             return x
