@@ -1,14 +1,9 @@
 """python -m experiments list | run NAME [--scale smoke|small|paper] [--threads N] [--seed N] | draw NAME"""
 
 import argparse
-import os
 import sys
 
 from experiments import draw, runner
-
-# Threads that wait give up their CPU: spinning would slow everything down wherever a CPU is shared. OpenMP reads it
-# once, when slide is first imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def main(arguments=None) -> int:
