@@ -72,8 +72,9 @@ def test_codes_in_any_order_of_memory_give_the_same_tables(policy, range_bits):
         HashTables(3000, 4, 9, 5, policy, range_bits, threads=2, huge_pages=i < 3) for i in range(4)
     )
     own.code_buffer()[...] = codes
-    for tables, given in ((rows, codes), (columns, np.asfortranarray(codes)), (own, own.code_buffer()), (small, codes)):
-        tables.build(given)
+    column_wise = np.asfortranarray(codes)
+    for tables, form in ((rows, codes), (columns, column_wise), (own, own.code_buffer()), (small, codes)):
+        tables.build(form)
         tables.update(ids, np.asfortranarray(moved) if tables is columns else moved)
         for name, array in tables.state().items():
             np.testing.assert_array_equal(array, rows.state()[name])
