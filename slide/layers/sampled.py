@@ -24,8 +24,9 @@ class SampledLayer(Layer):
         self.index = None
         if self.sampler.needs_tables:
             self.index = LSHIndex(
-                self._make_family, spec.n_neurons, spec.rehash, self.seed, spec.bucket_size, spec.policy, run.threads
-            )
+                self._make_family, spec.n_neurons, spec.rehash, self.seed, spec.bucket_size, spec.policy, run.threads,
+                run.huge_pages,
+            )  # fmt: skip
             self.index.build(self.rows.w)
 
     def _make_family(self, seed):
