@@ -1,7 +1,8 @@
 /* The operations of vec_ops.h for one instruction set. The includer defines
  *   NAME(f)  the name of function f in this set,    TARGET  its target attribute,
  *   WIDTH    floats in a register,
- *   ROWS     weight rows in flight in lane_logits,  COLS    columns in flight in lane_input_gradient.
+ *   ROWS     weight rows in flight in lane_logits,  COLS    columns in flight in lane_input_gradient,
+ *   TILE     rows of a tile of products_template.h: 2 * TILE sums, two of the panel and one more fill the registers.
  * Vectors are GCC vector extensions of one register each, so the same source serves every set.
  */
 #define V NAME(floats)
@@ -284,15 +285,19 @@ TARGET static void NAME(scale)(float *x, int64_t n, float c)
     for (int64_t j = 0; j < n; j++) x[j] *= c;
 }
 
+#include "products_template.h"
+
 static const slide_vec_ops NAME(ops) = {
     STRING(SET), NAME(lane_logits), NAME(lane_input_gradient), NAME(lane_exp), NAME(row_logits),
     NAME(row_input_gradient), NAME(row_max), NAME(row_exp), NAME(row_gradient), NAME(row_lookup), NAME(adam), NAME(sgd), NAME(scale),
+    NAME(panel_product), NAME(panel_add_transposed), NAME(panel_exp), NAME(panel_deltas), 2 * WIDTH,
 };
 
 #undef NAME
 #undef TARGET
 #undef ROWS
 #undef COLS
+#undef TILE
 #undef SET
 #undef V
 #undef VI
