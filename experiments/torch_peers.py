@@ -5,12 +5,15 @@ few; `Plain` alone is the softmax as one writes it. Rows of X are taken as they 
 """
 
 import math
+import warnings
 
 import numpy as np
 import torch
 
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 CHUNK = 1 << 15  # labels a matrix product: faster than all at once, and what follows finds them in the cache
+BLOCK = 4096  # rows an update
 
 
 class TorchNetwork:
@@ -78,6 +81,11 @@ class Rows:
         self.w, self.m, self.v = w, torch.zeros_like(w), torch.zeros_like(w)
 
     def update(self, ids, grad, step, lr):
+        """One step of Adam on the rows `ids` (distinct), in blocks that stay in the cache."""
+        for some, part in zip(ids.split(BLOCK), grad.split(BLOCK), strict=True):
+            self._update(some, part, step, lr)
+
+    def _update(self, ids, grad, step, lr):
         m = self.m.index_select(0, ids).mul_(BETA1).add_(grad, alpha=1 - BETA1)
         v = self.v.index_select(0, ids).mul_(BETA2).addcmul_(grad, grad, value=1 - BETA2)
         self.m.index_copy_(0, ids, m)
@@ -118,7 +126,7 @@ class Plain:
         loss = -(log_p[targets.row, targets.label] * targets.weight).sum() / targets.n
         loss.backward()
         self.adam.step()
-        return loss, hidden.grad, len(self.bias)
+        return loss.detach(), hidden.grad, len(self.bias)
 
 
 class Full:
@@ -192,9 +200,9 @@ class Candidates:
         ids, slot = self.draw(targets.label)
         w = self.weights.index_select(0, ids)
         z = torch.addmm(self.bias.index_select(0, ids), hidden, w.t())
-        log_norm = torch.logsumexp(z, 1)
-        loss = (log_norm[targets.row] - z[targets.row, slot]) @ targets.weight / targets.n
-        z.sub_(log_norm[:, None]).exp_().sub_(self.smoothing / len(ids))
+        z = torch.softmax(z, 1)
+        loss = -z[targets.row, slot].log() @ targets.weight / targets.n
+        z.sub_(self.smoothing / len(ids))
         z.index_put_((targets.row, slot), (self.smoothing - 1) * targets.weight, accumulate=True)
         z.div_(targets.n)
         delta = z @ w
