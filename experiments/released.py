@@ -67,8 +67,8 @@ def measure(path, X, Y, hidden, threads, folder) -> dict:
     seconds, said, peak = execute(path, folder, threads, rows // batch)
     found = [float(number) for number in re.findall(r"Avg sample size = \S+ (\S+)", said)]
     return dict(
-        ms=1e3 * (seconds[rows // batch] - seconds[rows // batch // PERIODS]) / PERIOD, batch=batch, steps=PERIOD // batch,
-        active=sum(found) / len(found), peak_gb=peak, wall=time.perf_counter() - start,
+        ms=1e3 * (seconds[rows // batch] - seconds[rows // batch // PERIODS]) / PERIOD, batch=batch,
+        active=sum(found) / len(found), peak_gb=peak, steps=PERIOD // batch, wall=time.perf_counter() - start,
     )  # fmt: skip
 
 
