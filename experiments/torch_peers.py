@@ -46,6 +46,16 @@ class TorchNetwork:
         self.bias.update(torch.zeros(1, dtype=torch.long), delta.sum(0, keepdim=True), self.step, self.lr * rate)
         return float(loss)
 
+    def fit(self, X, Y, steps, schedule, callback, batch_size=256, seed=0):
+        """Trains for `steps` batches, in a new order each epoch; callback(network, loss) after each."""
+        per_epoch = -(-X.shape[0] // batch_size)
+        for number in range(steps):
+            if number % per_epoch == 0:
+                order = np.random.default_rng((seed, number // per_epoch)).permutation(X.shape[0])
+            low = number % per_epoch * batch_size
+            rows = order[low : low + batch_size]
+            callback(self, self.partial_fit(X[rows], Y[rows], schedule.rate(self.step + 1)))
+
     def copy_from(self, network):
         """Takes the weights of a slide.Network of the same shape."""
         first, last = network.layers
