@@ -2,9 +2,9 @@
 PyTorch, and beside PyTorch's sampled softmax with as many candidates, shared by the batch.
 
 The target is the full softmax's best P@1 less half a point. SLIDE has the settings that `python -m slide train`
-recommends, its learning rate too; for the others the rate is the best of a few on rows held out from a part of the
-training set, never on test rows, and the regularisation is the one that suits them (see SETTINGS). P@1 is that of the
-whole test set, shuffled. Time is training alone: parsing, tuning and evaluation outside, everything else inside.
+recommends, its learning rate too; for the others rate and regularisation are the best of a few (see SETTINGS) on rows
+held out from a part of the training set, never on test rows. P@1 is that of the whole test set, shuffled. Time is
+training alone: parsing, tuning and evaluation outside, everything else inside.
 
 PyTorch's full softmax takes the same steps as this package's: that is checked on a few (the same weights, the same
 losses to rounding), its milliseconds a step are measured, and its curve is the other's over that time.
@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -35,28 +36,28 @@ TIME = {"smoke": "40 s", "small": "35 min"}
 BELOW = 0.005  # the target is the full softmax's best P@1 less this
 RATES = [2e-3, 5e-3, 1e-2]
 PLAIN = dict(dropout=0.0, label_smoothing=0.0)
+BOTH = [PLAIN, dict(dropout=0.3, label_smoothing=0.7)]
 # epochs: of each system; tune: rows (a fifth of them held out) and epochs of a trial; evaluations: in a run;
-# full, sampled: regularisation of the full softmax and of PyTorch's sampled one; check: PyTorch's steps timed.
+# full, sampled: regularisations tried for the full softmax and PyTorch's sampled one; check: PyTorch's steps timed.
 SETTINGS = {
     "smoke": {
         "amazon-670k": dict(
             shape=dict(scale=0.004, n_train=1500, n_test=300), epochs={"slide": 6, "full": 6, "torch-sampled": 6},
-            tune=dict(rows=500, epochs=2), rates=RATES[:2], evaluations=6, full=PLAIN, sampled=PLAIN, check=3,
+            tune=dict(rows=500, epochs=2), rates=RATES[:2], evaluations=6, full=[PLAIN], sampled=[PLAIN], check=3,
         ),
     },
     "small": {
         "citeulike-tags-53k": dict(
             epochs={"slide": 12, "full": 12, "torch-sampled": 12}, tune=dict(rows=5000, epochs=4), rates=RATES,
-            evaluations=24, full=dict(dropout=0.3, label_smoothing=0.7), sampled=dict(dropout=0.3, label_smoothing=0.7),
-            check=20,
+            evaluations=24, full=BOTH, sampled=BOTH, check=20,
         ),
         "diginetica-43k": dict(
             epochs={"slide": 4, "full": 2, "torch-sampled": 4}, tune=dict(rows=72_000, epochs=1), rates=RATES[:2],
-            evaluations=8, full=PLAIN, sampled=PLAIN, check=20,
+            evaluations=8, full=[PLAIN], sampled=[PLAIN], check=20,
         ),
         "amazon-670k": dict(
             shape=dict(scale=1.0, n_train=40_000, n_test=4000), epochs={"slide": 6, "full": 4, "torch-sampled": 6},
-            tune=dict(rows=4000, epochs=2), rates=RATES[1:], evaluations=8, full=PLAIN, sampled=PLAIN, check=4,
+            tune=dict(rows=4000, epochs=2), rates=RATES[1:], evaluations=8, full=[PLAIN], sampled=[PLAIN], check=4,
         ),
     },
 }  # fmt: skip
@@ -141,29 +142,29 @@ def measure(name, chosen, system, threads, seed, add):
     if system == "torch":
         add("torch_steps", **torch_steps(train, chosen, threads, seed))
         return
-    make = Maker(system, chosen, train, threads, seed)
-    rate = tune(make, train, chosen, seed, add) if system != "slide" else None
-    network = make(train, chosen["epochs"][system], rate)
+    make = Maker(system, train, threads, seed)
+    tuned = tune(make, train, chosen, seed, add) if system != "slide" else {}
+    network = make(train, chosen["epochs"][system], **tuned)
     add("chosen", **network.said)
     for line in curve(network, train, test, chosen["evaluations"]):
         add("evaluation", **line)
 
 
 class Maker:
-    """make(train, epochs, rate): the network of a system, ready to be trained for so many epochs of `train`."""
+    """make(train, epochs, rate, regular): the network of a system, ready for so many epochs of `train`."""
 
-    def __init__(self, system, chosen, train, threads, seed):
+    def __init__(self, system, train, threads, seed):
         from slide.defaults import recommended
 
-        self.system, self.chosen, self.threads, self.seed = system, chosen, threads, seed
+        self.system, self.threads, self.seed = system, threads, seed
         self.shape = train[0].shape[1], train[1].shape[1]
         self.settings = recommended(train[0].shape[0], self.shape[1])
 
-    def __call__(self, train, epochs, rate=None):
+    def __call__(self, train, epochs, rate=None, regular=None):
         steps = epochs * -(-train[0].shape[0] // BATCH)
         if self.system == "torch-sampled":
-            return TorchTraining(self, train, steps, rate)
-        changes = {} if self.system == "slide" else {**self.chosen["full"], "sampler": "full", "lr": rate}
+            return TorchTraining(self, train, steps, rate, regular)
+        changes = {} if self.system == "slide" else {**regular, "sampler": "full", "lr": rate}
         return Training(self, steps, {**self.settings, **changes})
 
 
@@ -186,11 +187,11 @@ class Training:
 class TorchTraining:
     """PyTorch's sampled softmax with the schedule of slide.defaults; evaluated by slide, on its weights."""
 
-    def __init__(self, make, train, steps, rate):
+    def __init__(self, make, train, steps, rate, regular):
         from experiments import torch_peers
         from slide import Schedule
 
-        regular, n = make.chosen["sampled"], make.settings["active"]
+        n = make.settings["active"]
         by_frequency = np.argsort(-np.bincount(train[1].indices, minlength=make.shape[1]), kind="stable")
         output = torch_peers.Candidates(by_frequency, HIDDEN, n, make.seed, regular["label_smoothing"])
         self.network = torch_peers.TorchNetwork(
@@ -219,19 +220,20 @@ def full_network(n_features, n_labels, threads, seed, rate=1e-3):
                    batch_size=BATCH, seed=seed, threads=threads)  # fmt: skip
 
 
-def tune(make, train, chosen, seed, add) -> float:
-    """The rate whose network is best on held-out training rows."""
+def tune(make, train, chosen, seed, add) -> dict:
+    """The rate and the regularisation whose network is best on held-out training rows."""
     order = np.random.default_rng(seed + 1).permutation(train[0].shape[0])[: chosen["tune"]["rows"]]
     held = min(len(order) // 5, 2000)
     out, kept = ([part[rows] for part in train] for rows in (order[:held], order[held:]))
-    scores = {}
-    for rate in chosen["rates"]:
-        network = make(kept, chosen["tune"]["epochs"], rate)
+    best, top = None, -1.0
+    for regular, rate in product(chosen["full" if make.system == "full" else "sampled"], chosen["rates"]):
+        network = make(kept, chosen["tune"]["epochs"], rate, regular)
         network.fit(*kept, lambda step, active: None)
-        scores[rate] = network.p1(*out)
-        add("trial", rate=rate, p1=scores[rate], rows=len(order) - held, held_out=held)
-        del network
-    return max(scores, key=scores.get)
+        score = network.p1(*out)
+        add("trial", rate=rate, regular=regular, p1=score, rows=len(order) - held, held_out=held)
+        if score > top:
+            best, top = dict(rate=rate, regular=regular), score
+    return best
 
 
 def curve(training, train, test, evaluations):
