@@ -100,7 +100,7 @@ def plot(records):
     hashing, building = ([line["ms"][stage] for line in lines] for stage in ("hash", "build"))
     left.bar(names, hashing, color=draw.COLOURS["slide"], label="hash all neurons")
     bars = left.bar(names, building, bottom=hashing, color=draw.COLOURS["full"], label="build the tables")
-    left.bar_label(bars, [f"{line['ms']['rebuild']:.3g}" for line in lines], fontsize=8)
+    left.bar_label(bars, [f"{line['ms']['rebuild']:,.0f}" for line in lines], fontsize=8)
     left.set(ylabel="milliseconds", title="rebuilding all tables")
     parts = (
         ("reinsert", f"reinsert {touched:,} neurons", "full"), ("queries", "hash 256 inputs", "slide"),
