@@ -6,7 +6,7 @@
 #include "vec_ops.h"
 
 #define AHEAD 16 /* rows of the next blocks to prefetch: far enough for memory, near enough for the L2 cache */
-#define TILE 32  /* rows of lane_input_gradient that stay in the first-level cache together */
+#define STAY 32  /* rows of lane_input_gradient that stay in the first-level cache together */
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
 

@@ -102,14 +102,14 @@ TARGET static void NAME(lane_input_gradient)(const float *W, int64_t stride, con
                                              const int32_t *cols, int64_t d, const float *delta, float *dx,
                                              int64_t ld)
 {
-    const float *row[TILE], *next[TILE];
-    int64_t share = (TILE * COLS + d - 1) / d; /* rows to prefetch for each block of columns */
-    for (int64_t k = 0; k < TILE && k < n; k++) next[k] = W + ids[k] * stride;
-    for (int64_t low = 0; low < n; low += TILE, delta += TILE * ld) {
-        int64_t m = n - low < TILE ? n - low : TILE, rest = n - low - m < TILE ? n - low - m : TILE;
+    const float *row[STAY], *next[STAY];
+    int64_t share = (STAY * COLS + d - 1) / d; /* rows to prefetch for each block of columns */
+    for (int64_t k = 0; k < STAY && k < n; k++) next[k] = W + ids[k] * stride;
+    for (int64_t low = 0; low < n; low += STAY, delta += STAY * ld) {
+        int64_t m = n - low < STAY ? n - low : STAY, rest = n - low - m < STAY ? n - low - m : STAY;
         int64_t j = 0, fetched = 0;
         for (int64_t k = 0; k < m; k++) row[k] = next[k];
-        for (int64_t k = 0; k < rest; k++) next[k] = W + ids[low + TILE + k] * stride;
+        for (int64_t k = 0; k < rest; k++) next[k] = W + ids[low + STAY + k] * stride;
         if (cols) {
             for (; j + COLS <= d; j += COLS) ADD_ROWS(COLS, BY_COLUMN);
             for (; j < d; j++) ADD_ROWS(1, BY_COLUMN);
