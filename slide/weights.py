@@ -56,15 +56,8 @@ class Weights:
             no_decay = (*hyper[:4], 0.0)
             _optimizer.step_rows(bias, m, v, bias_grad.reshape(1, -1), self.adam, no_decay, 1)
 
-    def update(self, active, coef, x_indptr, x_cols, x, step, rate, threads, mode="rows") -> np.ndarray:
-        """The optimizer on the rows that groups wanted; returns their ids (int32, unordered, unique).
-
-        active    ActiveSet: the rows of each group
-        coef      (pairs, lanes): for each entry of active, the factor of each of the group's samples
-        x_indptr  int64 (groups + 1), x_cols: the columns of each group's inputs (see LaneBlock)
-        x         flat float32: group g's inputs, lanes x columns, at x_indptr[g] * lanes
-        mode      "rows": each row has one owner, the result is the same on any number of threads; "hogwild"
-        """
+    def transpose(self, active, threads) -> tuple:
+        """Which groups wanted each row, from an ActiveSet: what `update` takes as its plan, valid until the next."""
         s = self._scratch
         pairs, n_groups = len(active.ids), len(active)
         part_ptr = s.get("part_ptr", (_update.PARTS + 1,), np.int64)
@@ -75,7 +68,20 @@ class Weights:
             active.indptr, active.ids, s.get("cursors", (n_groups, _update.PARTS), np.int32), part_ptr,
             s.get("by_part", (2, pairs), np.int32), self._slot_of, touched, n_touched, by_row, threads,
         )  # fmt: skip
-        plan = (part_ptr, n_touched, touched, by_row)
+        return part_ptr, n_touched, touched, by_row
+
+    def update(self, active, coef, x_indptr, x_cols, x, step, rate, threads, mode="rows", plan=None) -> np.ndarray:
+        """The optimizer on the rows that groups wanted; returns their ids (int32, unordered, unique).
+
+        active    ActiveSet: the rows of each group
+        coef      (pairs, lanes): for each entry of active, the factor of each of the group's samples
+        x_indptr  int64 (groups + 1), x_cols: the columns of each group's inputs (see LaneBlock)
+        x         flat float32: group g's inputs, lanes x columns, at x_indptr[g] * lanes
+        mode      "rows": each row has one owner, the result is the same on any number of threads; "hogwild"
+        plan      of `transpose`, if that was called for this batch already
+        """
+        s = self._scratch
+        part_ptr, n_touched, touched, _ = plan = plan or self.transpose(active, threads)
         inputs = (x_indptr, x_cols, x)
         sparse = len(x_cols) > 0 or x_indptr[-1] == 0
         hyper = self.optimizer.hyper(step, rate)

@@ -1,5 +1,5 @@
 # The optimizer's step on one row of weights; what a layer's weights and moments look like to a kernel.
-from libc.math cimport powf
+from libc.math cimport powf, sqrtf
 from libc.stdint cimport int32_t, int64_t
 
 from slide._kernels.vec cimport AdamStep, ops
@@ -25,9 +25,11 @@ cdef struct Rows:
 
 cdef inline void step_entry(float *w, float *m, float *v, float g, bint adam, const AdamStep *p) noexcept nogil:
     if adam:
-        ops.adam(w, m, v, &g, 1, p)
+        m[0] = p.beta1 * m[0] + (1 - p.beta1) * g
+        v[0] = p.beta2 * v[0] + (1 - p.beta2) * (g * g)
+        w[0] = (1 - p.decay) * w[0] - p.lr * m[0] / (sqrtf(v[0]) + p.eps)
     else:
-        ops.sgd(w, &g, 1, p.lr, p.decay)
+        w[0] = (1 - p.decay) * w[0] - p.lr * g
 
 
 cdef inline void decay_moments(const Rows *rows, int64_t r, int32_t step, const AdamStep *p) noexcept nogil:

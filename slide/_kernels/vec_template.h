@@ -103,7 +103,7 @@ TARGET static void NAME(lane_input_gradient)(const float *W, int64_t stride, con
                                              int64_t ld)
 {
     const float *row[STAY], *next[STAY];
-    int64_t share = (STAY * COLS + d - 1) / d; /* rows to prefetch for each block of columns */
+    int64_t share = (STAY * COLS + d - 1) / (d > 0 ? d : 1); /* rows to prefetch for each block of columns */
     for (int64_t k = 0; k < STAY && k < n; k++) next[k] = W + ids[k] * stride;
     for (int64_t low = 0; low < n; low += STAY, delta += STAY * ld) {
         int64_t m = n - low < STAY ? n - low : STAY, rest = n - low - m < STAY ? n - low - m : STAY;

@@ -44,6 +44,7 @@ class Layer:
         self.run = run
         self.scratch = Scratch()
         self.active = 0.0  # mean active neurons a sample, of the batch seen last
+        self.touched = 0  # rows of weights that the batch seen last updated
 
     @property
     def weights(self) -> np.ndarray:

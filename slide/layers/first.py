@@ -50,10 +50,11 @@ class FirstLayer(Layer):
         x, n, run = self._x, len(self._x), self.run
         with run.clock("input_update"):
             groups = np.arange(n + 1, dtype=np.int64) * self.n_neurons
-            self.rows.update(
+            touched = self.rows.update(
                 ActiveSet(x.indptr, x.ids), x.values.reshape(-1, 1), groups, NO_IDS, self._dy.reshape(-1), step, rate,
                 run.threads, run.update,
             )  # fmt: skip
+            self.touched = len(touched)
             self.bias_rows.update_all(self._dy.sum(axis=0, keepdims=True), None, step, rate, 1)
 
     def state(self):

@@ -98,11 +98,14 @@ class SampledLayer(Layer):
 
     def update(self, step, rate):
         run, block = self.run, self._block
+        with run.clock("transpose"):
+            plan = self.rows.transpose(self._set, run.threads)
         with run.clock("update"):
             touched = self.rows.update(
                 self._set, self._delta, block.indptr, block.ids, block.sample_major(self.scratch, run.threads), step,
-                rate, run.threads, run.update,
+                rate, run.threads, run.update, plan,
             )  # fmt: skip
+        self.touched = len(touched)
         self._maintain(step, touched)
 
     def _maintain(self, step, touched):
