@@ -17,8 +17,9 @@ from slide.threads import check_threads
 from slide.weights import UPDATES
 
 WEIGHTS, ORDER, DROPOUT = 1, 2, 3  # what random numbers are for: each has a stream of its own
-# Samples a call of the layers in prediction, and bytes of their input where that is made dense: what is held at once.
-PREDICT_ROWS, PREDICT_BYTES = 1024, 64 << 20
+# Samples a call of the layers in prediction, and bytes of their input where that is made dense: what is held at once,
+# and once more in panels.
+PREDICT_ROWS, PREDICT_BYTES = 1024, 32 << 20
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ def pack(x: np.ndarray) -> np.ndarray:
     rows, columns = x.shape
     width = _vec.panel()
     n = -(-columns // width)
-    out = np.zeros((rows, n * width), dtype=np.float32)
-    out[:, :columns] = x
-    return np.ascontiguousarray(out.reshape(rows, n, width).transpose(1, 0, 2))
+    out = np.zeros((n, rows, width), dtype=np.float32)
+    for p, panel in enumerate(out):
+        part = x[:, p * width : (p + 1) * width]
+        panel[:, : part.shape[1]] = part
+    return out
 
 
 def stride(columns: int) -> int:

@@ -10,9 +10,9 @@ from slide.blocks import LaneBlock
 from slide.memory import Scratch
 from slide.timing import StageClock
 
-BLOCK = 192  # neurons whose weights, logits and moments stay in a second-level cache; whole tiles of every set
-CHUNK = 128  # samples that a block of weights serves while it is in the cache
-TASKS = 64  # pieces of a prediction: more than the threads, so that they balance
+BLOCK = 96  # neurons whose weights, logits and moments stay in a second-level cache; whole tiles of every set
+CHUNK = 256  # samples that a block of weights serves while it is in the cache
+TASKS = 32  # pieces of a prediction: more than the threads, so that they balance
 
 
 @dataclass
