@@ -167,7 +167,7 @@ def name(line):
 
 
 def plot(records):
-    title = "The full softmax and prediction at the shape of Amazon-670K (synthetic data)"
+    title = "Full softmax and prediction at the shape of Amazon-670K (synthetic)"
     figure, (left, right) = draw.panels(2, title)
     rates = [line for line in records if line["record"] == "rate"]
     bars = left.barh([line["what"].replace(", ", "\n", 1) for line in rates], [line["gflops"] for line in rates],

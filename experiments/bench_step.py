@@ -92,13 +92,15 @@ def measure(settings, variant, seed):
     from slide import Adam, Dense, Network, RehashSchedule, Sampled
     from slide.data import make_xmc
     from slide.roofline import measure_bandwidth, measure_products
+    from slide.rows import as_sparse_rows
 
     threads = variant["threads"]
     (X, Y), _ = make_xmc("amazon-670k", settings["n_train"], 1, scale=settings["scale"], seed=seed)
     layer = Sampled(Y.shape[1], hash="dwta", K=settings["K"], L=L, active=settings["active"],
                     rehash=RehashSchedule(N0=10**6))  # fmt: skip
     network = Network(X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(2e-3), batch_size=BATCH, group_size=GROUP,
-                      seed=seed, threads=threads, huge_pages=variant.get("huge_pages", True))  # fmt: skip
+                      seed=seed, threads=threads, huge_pages=variant.get("huge_pages", True), normalize=False)  # fmt: skip
+    X = as_sparse_rows(X).normalized()  # here, since `fit` would do it at every call
     network.fit(X, Y, steps=settings["warm_up"])
     rounds, rates, counts = [], [], []
     for _ in range(settings["repeats"]):
@@ -110,7 +112,7 @@ def measure(settings, variant, seed):
     gflops = measure_products(threads)
     ms = {name: statistics.median(line.get(name, 0.0) for line in rounds) for name in (*STAGES, "total")}
     ms["rehash"] = rebuild * rehashes_an_epoch() / EPOCH
-    stages = floors(ms, np.mean(counts, axis=0), network, X.nnz / X.shape[0], bandwidth, gflops)
+    stages = floors(ms, np.mean(counts, axis=0), network, len(X.ids) / len(X), bandwidth, gflops)
     print(json.dumps(dict(
         variant, total_ms=ms["total"] + ms["rehash"], rebuild_ms=rebuild, stages=stages, bandwidth=bandwidth,
         gflops=gflops, active=network.active,

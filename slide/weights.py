@@ -66,7 +66,7 @@ class Weights:
         by_row = s.get("by_row", (2, pairs), np.int32)
         _update.transpose_rows(
             active.indptr, active.ids, s.get("cursors", (n_groups, _update.PARTS), np.int32), part_ptr,
-            s.get("by_part", (2, pairs), np.int32), self._slot_of, touched, n_touched, by_row, threads,
+            s.get("by_part", (3, pairs), np.int32), self._slot_of, touched, n_touched, by_row, threads,
         )  # fmt: skip
         return part_ptr, n_touched, touched, by_row
 

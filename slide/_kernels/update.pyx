@@ -14,6 +14,8 @@ from slide._kernels.vec cimport AdamStep, ops
 cdef enum:
     N_PARTS = 64
     AHEAD = 8
+    SLOTS_AHEAD = 16
+    ALONE = 200_000  # fewer pairs are sorted into parts sooner than a second thread wakes up
 
 PARTS = N_PARTS
 
@@ -32,7 +34,7 @@ cdef inline void count_row(const int32_t *ids, int64_t n, int32_t *counts) noexc
 
 
 cdef inline void scatter_row(const int32_t *ids, int64_t start, int64_t n, int32_t group, int32_t *cursor,
-                             int32_t *pair, int32_t *pair_group) noexcept nogil:
+                             int32_t *pair, int32_t *pair_group, int32_t *pair_row) noexcept nogil:
     cdef int64_t k
     cdef int32_t place
     for k in range(n):
@@ -40,19 +42,21 @@ cdef inline void scatter_row(const int32_t *ids, int64_t start, int64_t n, int32
         cursor[part_of(ids[k])] = place + 1
         pair[place] = <int32_t>(start + k)
         pair_group[place] = group
+        pair_row[place] = ids[k]
 
 
-cdef inline int32_t group_part(const int32_t *ids, int64_t low, int64_t high, const int32_t *pair,
-                               const int32_t *pair_group, int32_t *slot_of, int32_t *rows, int32_t *starts,
+cdef inline int32_t group_part(int64_t low, int64_t high, const int32_t *pair, const int32_t *pair_group,
+                               const int32_t *pair_row, int32_t *slot_of, int32_t *rows, int32_t *starts,
                                int32_t *counts, int32_t *by_row, int32_t *by_row_group) noexcept nogil:
     """Orders the pairs low:high of one part by row (rows by first appearance); returns the number of rows."""
     cdef int64_t k, place
     cdef int32_t slot, n_rows = 0
     for k in range(low, high):
-        slot = slot_of[ids[pair[k]]]
+        PREFETCH(slot_of + pair_row[min(k + SLOTS_AHEAD, high - 1)])
+        slot = slot_of[pair_row[k]]
         if slot < 0:
-            slot_of[ids[pair[k]]] = n_rows
-            rows[low + n_rows] = ids[pair[k]]
+            slot_of[pair_row[k]] = n_rows
+            rows[low + n_rows] = pair_row[k]
             counts[low + n_rows] = 1
             n_rows += 1
         else:
@@ -63,7 +67,7 @@ cdef inline int32_t group_part(const int32_t *ids, int64_t low, int64_t high, co
         place += counts[k]
         counts[k] = 0
     for k in range(low, high):
-        slot = slot_of[ids[pair[k]]]
+        slot = slot_of[pair_row[k]]
         place = starts[low + slot] + counts[low + slot]
         counts[low + slot] += 1
         by_row[place] = pair[k]
@@ -78,17 +82,18 @@ def transpose_rows(const int64_t[::1] indptr, const int32_t[::1] ids, int32_t[:,
                    int32_t[:, ::1] pairs, int threads):
     """Pairs by group -> pairs by row.
 
-    cursors (groups x PARTS), scratch (2 x pairs) and slot_of (rows; all -1, left so) are scratch. Out: part p has
+    cursors (groups x PARTS), scratch (3 x pairs) and slot_of (rows; all -1, left so) are scratch. Out: part p has
     rows touched[0, part_ptr[p]:part_ptr[p] + n_touched[p]], whose pairs begin at touched[1] and count touched[2]
     in pairs[0] (the pair) and pairs[1] (its group).
     """
     cdef int64_t n_groups = indptr.shape[0] - 1, g, p
     cdef int32_t place = 0, count
+    cdef bint many = ids.shape[0] >= ALONE
     if ids.shape[0] == 0:
         for p in range(N_PARTS):
             n_touched[p] = 0
         return
-    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="static"):
+    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="static", use_threads_if=many):
         count_row(&ids[0] + indptr[g], indptr[g + 1] - indptr[g], &cursors[g, 0])
     for p in range(N_PARTS):
         part_ptr[p] = place
@@ -97,12 +102,13 @@ def transpose_rows(const int64_t[::1] indptr, const int32_t[::1] ids, int32_t[:,
             cursors[g, p] = place
             place += count
     part_ptr[N_PARTS] = place
-    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="static"):
+    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="static", use_threads_if=many):
         scatter_row(&ids[0] + indptr[g], indptr[g], indptr[g + 1] - indptr[g], <int32_t>g, &cursors[g, 0],
-                    &scratch[0, 0], &scratch[1, 0])
+                    &scratch[0, 0], &scratch[1, 0], &scratch[2, 0])
     for p in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
-        n_touched[p] = group_part(&ids[0], part_ptr[p], part_ptr[p + 1], &scratch[0, 0], &scratch[1, 0], &slot_of[0],
-                                  &touched[0, 0], &touched[1, 0], &touched[2, 0], &pairs[0, 0], &pairs[1, 0])
+        n_touched[p] = group_part(part_ptr[p], part_ptr[p + 1], &scratch[0, 0], &scratch[1, 0], &scratch[2, 0],
+                                  &slot_of[0], &touched[0, 0], &touched[1, 0], &touched[2, 0], &pairs[0, 0],
+                                  &pairs[1, 0])
 
 
 cdef inline float gradient_row(const int32_t *pair, const int32_t *group, int64_t n, const float *coef, int64_t lanes,

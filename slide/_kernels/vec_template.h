@@ -61,6 +61,7 @@ TARGET static void NAME(lane_logits)(const float *W, int64_t stride, const float
             int64_t here = a + k < n ? a + k : n - 1, next = a + AHEAD + k < n ? a + AHEAD + k : n - 1;
             row[k] = W + ids[here] * stride;
             ahead[k] = W + ids[next] * stride;
+            if (bias) __builtin_prefetch(bias + ids[next], 0, 2);
             for (int q = 0; q < PARTS; q++) sum[k][q] = splat(bias ? bias[ids[here]] : 0.0f);
         }
         int64_t j = 0;
