@@ -18,7 +18,11 @@ class Sampler:
     active : the number of neurons a group (beta in the paper), an int of at least 1; None is no limit.
 
     A sampler's attributes are its constructor's settings and nothing else: `type(s)(**vars(s))` is the same
-    sampler. Subclasses implement `sample`.
+    sampler. `active`, where it has one, is also what a layer fills small sets up to.
+
+    **A sampler of your own** is a subclass that implements `sample`; `ActiveSet.of` makes the result from a
+    list of arrays, and `group_rng` the random numbers of a group. Settings are plain JSON values, since saved
+    networks hold them. `slide.testing.check_sampler` says what is broken. `probability` may be added.
 
     Raises ValueError where active is out of range.
     """
@@ -46,8 +50,18 @@ class Sampler:
         """
         raise NotImplementedError
 
+    def config(self) -> dict:
+        """The constructor's keywords that make this sampler again."""
+        return dict(vars(self))
+
+    def __eq__(self, other) -> bool:
+        return type(self) is type(other) and self.config() == other.config()
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
         return f"{type(self).__name__}({settings})"
 
 
@@ -164,6 +178,11 @@ def seen_scratch(threads, n_neurons):
 
 def group_count(n_rows, group_size):
     return -(-n_rows // group_size)
+
+
+def group_rng(seed, step, group) -> np.random.Generator:
+    """Random numbers of a group, for samplers in Python; at step 0, prediction, all groups have the same."""
+    return np.random.default_rng((seed, step, group if step else 0))
 
 
 def _check_ids(name, ids, n):
