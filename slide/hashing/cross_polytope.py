@@ -81,7 +81,7 @@ class CrossPolytope(HashFamily):
 
 
 def hadamard(x):
-    """The Walsh-Hadamard transform, not normalised, along the first axis (a power of two) of x, which is overwritten."""
+    """The Walsh-Hadamard transform, not normalised, along the first axis (a power of two) of x, overwriting it."""
     size, n = x.shape
     other, half = np.empty_like(x), 1
     while half < size:

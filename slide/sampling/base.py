@@ -50,6 +50,30 @@ class Sampler:
         """
         raise NotImplementedError
 
+    def probability(self, p, L=None, n_neurons=None, observed=None):
+        """The probability, elementwise in p, that a neuron is in the active set of a single sample (group_size=1).
+
+        p : the probability that the neuron is in the sample's bucket of one table, p**K in the papers'
+            notation: `HashFamily.bucket_probability` of the similarity of its weights and the input.
+        L : the number of tables; n_neurons : how many neurons there are. Each where the sampler needs it.
+        observed : what `observe` found for the sample; None: as if `active` had been no limit.
+
+        The probability is over the draw of the hash functions, as if those of different tables were
+        independent (nearly so: WTA's, DWTA's and MinHash's bins may come from one permutation) and no bucket
+        overflowed. Its inverse is the weight that makes a sum over the retrieved neurons unbiased for the sum
+        over all of them. Labels and the fill of `complete` are not counted.
+
+        Raises NotImplementedError where a sampler has no formula.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: found no probability()")
+
+    def observe(self, tables, codes, n_neurons, seed, step):
+        """What `probability` needs to know of each row, int64 (n,); None where it needs nothing.
+
+        Arguments as in `sample`, with group_size=1. In Python and slow, for analysis.
+        """
+        return None
+
     def config(self) -> dict:
         """The constructor's keywords that make this sampler again."""
         return dict(vars(self))
