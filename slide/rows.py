@@ -24,7 +24,7 @@ class ActiveSet:
 
     @classmethod
     def of(cls, groups) -> "ActiveSet":
-        """From a sequence of the ids of each group."""
+        """From the ids of each group, an iterable of sequences."""
         groups = [np.asarray(ids, dtype=np.int32) for ids in groups]
         ids = np.concatenate(groups) if groups else np.zeros(0, np.int32)
         return cls(offsets([len(group) for group in groups]), ids)

@@ -40,7 +40,8 @@ def frequencies(sampler, n, fixed, watched=P):
 def agrees(shares, p, trials=TRIALS):
     """Chi-square over independent neurons, at 0.9999; draws are fixed, so that it does not flake."""
     inside = trials * p * (1 - p) > 3  # with fewer expected, a count is no normal variable
-    np.testing.assert_allclose(shares[~inside], p[~inside], atol=0.005)
+    if np.abs(shares - p)[~inside].max(initial=0) > 0.005:
+        return False
     z2 = (shares - p)[inside] ** 2 / (p * (1 - p) / trials)[inside]
     return z2.sum() < chi2.ppf(0.9999, inside.sum())
 

@@ -29,7 +29,7 @@ class Vanilla(Sampler):
         end in the last bucket: between the value for tau - 1 and the one for tau otherwise.
         """
         tables = check_integer("L", L) if observed is None else np.asarray(observed)
-        return -np.expm1(tables * np.log1p(-np.asarray(p, np.float64)))
+        return 1 - (1 - np.asarray(p, np.float64)) ** tables
 
     def observe(self, tables, codes, n_neurons, seed, step):
         """The number of tables visited, the last one included even if only in part."""
