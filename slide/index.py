@@ -8,6 +8,8 @@ import numpy as np
 from slide.checks import check_integer, check_number
 from slide.tables import HashTables
 
+ROWS = 1 << 15  # hashed at once: families in NumPy hold some copies of so many rows
+
 
 @dataclass(frozen=True)
 class RehashSchedule:
@@ -58,7 +60,11 @@ class LSHIndex:
 
     def build(self, weights: np.ndarray) -> None:
         self.family.fit(weights)
-        self.tables.build(self.family.codes(weights))
+        codes = np.empty((len(weights), self.family.L), np.uint32)
+        for first in range(0, len(weights), ROWS):
+            part = slice(first, first + ROWS)
+            codes[part] = self.family.codes(weights[part])
+        self.tables.build(codes)
 
     def codes(self, rows) -> np.ndarray:
         """uint32 (n, L): the buckets of inputs, from a dense array or CSR rows."""

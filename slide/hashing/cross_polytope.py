@@ -1,15 +1,14 @@
 """Cross-polytope hashing: the nearest of +-e_i after a random rotation; follows the cosine, sharper than SimHash."""
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
 from scipy.special import ndtr
 
+from slide._kernels.hashing_cross_polytope import CrossPolytopeHasher
 from slide.checks import check_integer
 from slide.hashing.base import HashFamily
 from slide.hashing.simhash import SimHash
-from slide.threads import check_threads
 
 
 class CrossPolytope(HashFamily):
@@ -42,21 +41,12 @@ class CrossPolytope(HashFamily):
         super().__init__(dim, K, L, seed)
         self._size = max(width, 1 << (self.dim - 1).bit_length())
         n_rotations = -(-self.K * self.L * width // self._size)
-        draws = np.random.default_rng(self.seed).integers(0, 2, (n_rotations, 3, self._size, 1), dtype=np.int8)
+        draws = np.random.default_rng(self.seed).integers(0, 2, (n_rotations, 3, self._size), dtype=np.int8)
         self._signs = (2 * draws - 1).astype(np.float32)
+        self.hasher = CrossPolytopeHasher(self.dim, K, L, width, self.bits_per_hash, self._signs)
 
-    def codes(self, rows):
-        rows = self.as_rows(rows)
-        codes = np.empty((rows.shape[0], self.L), np.uint32)
-        step = max(16, 2**16 // self._size)
-
-        def hash_part(first):
-            part = slice(first, first + step)
-            codes[part] = self.pack(self._hashes(self.dense(rows[part])).T)
-
-        with ThreadPoolExecutor(check_threads(self.threads)) as pool:  # NumPy leaves the GIL to others
-            list(pool.map(hash_part, range(0, len(codes), step)))
-        return codes
+    def _codes_reference(self, rows):
+        return self.pack(self._hashes(rows).T)
 
     def _hashes(self, rows):
         """(K L, n) hashes of dense rows (n, dim)."""
@@ -68,7 +58,7 @@ class CrossPolytope(HashFamily):
             for signs, found in zip(self._signs, hashes, strict=True):
                 rotated = padded
                 for each in signs:
-                    rotated = hadamard(rotated * each)
+                    rotated = hadamard(rotated * each[:, None])
                 nearest(rotated.reshape(-1, self.width, n), found)
         return hashes.reshape(-1, n)[: self.K * self.L]
 
