@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from slide.checks import check_integer, check_number
+from slide.memory import Scratch
 from slide.tables import HashTables
-
-ROWS = 1 << 15  # hashed at once: families in NumPy hold some copies of so many rows
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class LSHIndex:
     hashed by the family's `codes`, and the inputs that look them up by its `query_codes`.
     """
 
-    def __init__(self, make_family, n_neurons, schedule, seed, bucket_size, policy, threads):
+    def __init__(self, make_family, n_neurons, schedule, seed, bucket_size, policy, threads, huge_pages=True):
         self._make_family = make_family
         self._seed = seed
         self.schedule = schedule
@@ -51,8 +50,11 @@ class LSHIndex:
         self.next_rehash = schedule.interval(0)
         self.family = None
         self._renew(0)
-        bits, L = self.family.code_bits, self.family.L
-        self.tables = HashTables(n_neurons, L, bits, bucket_size, policy, seed=seed, threads=threads)
+        self.tables = HashTables(
+            n_neurons, self.family.L, self.family.code_bits, bucket_size, policy, seed=seed, threads=threads,
+            huge_pages=huge_pages,
+        )  # fmt: skip
+        self._scratch = Scratch()
 
     def _renew(self, generation: int) -> None:
         self.family = self._make_family((self._seed + 7919 * generation) % 2**64)
@@ -60,10 +62,8 @@ class LSHIndex:
 
     def build(self, weights: np.ndarray) -> None:
         self.family.fit(weights)
-        codes = np.empty((len(weights), self.family.L), np.uint32)
-        for first in range(0, len(weights), ROWS):
-            part = slice(first, first + ROWS)
-            codes[part] = self.family.codes(weights[part])
+        codes = self.tables.code_buffer()
+        self.family.codes_into(weights, codes)
         self.tables.build(codes)
 
     def codes(self, rows) -> np.ndarray:
@@ -86,7 +86,8 @@ class LSHIndex:
         """Hashes only the given neurons again and moves them to their new buckets."""
         if len(ids):
             ids = np.sort(ids)
-            self.tables.update(ids, self.family.codes(weights[ids]))
+            codes = self._scratch.get("codes", (self.family.L, len(ids)), np.uint32).T
+            self.tables.update(ids, self.family.codes_taken(weights, ids, out=codes))
 
     def state(self) -> dict[str, np.ndarray]:
         counters = np.array([self.rehashes, self.next_rehash], dtype=np.int64)

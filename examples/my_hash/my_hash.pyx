@@ -18,30 +18,29 @@ cdef extern from *:
     """
     #include "hashing_lanes.h"
 
-    /* Four sums at a time, so that the additions need not wait for each other. A coordinate has two vectors in the
-     * block: itself, and negated. terms: (hashes / 4, n_terms, 4) places of vectors; codes: (L, 16). */
+    /* Four sums at a time, so that the additions need not wait for each other. A coordinate has LANES floats twice in
+     * the block: itself, and negated. terms: (hashes / 4, n_terms, 4) places of such; codes: (L, LANES). */
     SLIDE_CLONES static void sign_codes(float *block, ptrdiff_t dim, const int32_t *terms, ptrdiff_t n_terms,
                                         ptrdiff_t K, ptrdiff_t L, uint32_t *codes)
     {
-        lanes_f *vectors = (lanes_f *)block;
+        const lanes_f *vectors = (const lanes_f *)block;
         const lanes_f zero = {0};
-        lanes_u *out = (lanes_u *)codes, code = {0};
+        lanes_u *out = (lanes_u *)codes, code[VECTORS] = {{0}};
         ptrdiff_t bit = 0;
-        for (ptrdiff_t j = 0; j < dim; j++) vectors[2 * j + 1] = -vectors[2 * j];
+        for (ptrdiff_t j = 0; j < dim; j++)
+            for (int lane = 0; lane < LANES; lane++) block[(2 * j + 1) * LANES + lane] = -block[2 * j * LANES + lane];
         for (ptrdiff_t hash = 0; hash < K * L; hash += 4) {
-            lanes_f sums[4] = {zero, zero, zero, zero};
-            for (ptrdiff_t i = 0; i < n_terms; i++, terms += 4) {
-                sums[0] += vectors[terms[0]];
-                sums[1] += vectors[terms[1]];
-                sums[2] += vectors[terms[2]];
-                sums[3] += vectors[terms[3]];
-            }
-            for (ptrdiff_t i = 0; i < 4 && hash + i < K * L; i++) {
-                code = code + code - (lanes_u)(sums[i] > zero);
-                if (++bit == K) {
-                    *out++ = code;
-                    code ^= code;
-                    bit = 0;
+            lanes_f sums[4][VECTORS] = {{{0}}};
+            for (ptrdiff_t i = 0; i < n_terms; i++, terms += 4)
+                for (int s = 0; s < 4; s++)
+                    for (int v = 0; v < VECTORS; v++) sums[s][v] += vectors[(ptrdiff_t)terms[s] * VECTORS + v];
+            for (int s = 0; s < 4 && hash + s < K * L; s++) {
+                for (int v = 0; v < VECTORS; v++) code[v] = code[v] + code[v] - (lanes_u)(sums[s][v] > zero);
+                if (++bit < K) continue;
+                bit = 0;
+                for (int v = 0; v < VECTORS; v++) {
+                    *out++ = code[v];
+                    code[v] ^= code[v];
                 }
             }
         }

@@ -34,16 +34,29 @@ cdef class RowHasher:
             codes[i] = 0
 
 
+cdef void hash_part(
+    RowHasher hasher, const float *rows, Py_ssize_t n, uint32_t *out, Py_ssize_t by_row, Py_ssize_t by_table,
+    uint32_t *codes, char *scratch
+) noexcept nogil:
+    """The code of row i in table t to out[i * by_row + t * by_table]; codes: (16, L)."""
+    cdef Py_ssize_t row, table
+    hasher.hash_block(rows, n, codes, scratch)
+    for table in range(hasher.L):
+        for row in range(n):
+            out[row * by_row + table * by_table] = codes[row * hasher.L + table]
+
+
 def hash_rows(
-    RowHasher hasher, const float[:, ::1] rows, uint32_t[:, ::1] codes, uint8_t[:, ::1] scratch, int threads
+    RowHasher hasher, const float[:, ::1] rows, uint32_t[:, :] out, uint32_t[:, ::1] codes,
+    uint8_t[:, ::1] scratch, int threads
 ):
-    """codes (n, L) of rows (n, dim); scratch: (threads, at least hasher.scratch)."""
+    """out (n, L), of any strides, of rows (n, dim); codes: (threads, 16 L); scratch: (threads, >= hasher.scratch)."""
     cdef Py_ssize_t block, first, n = rows.shape[0]
-    for block in prange((n + BLOCK_ROWS - 1) // BLOCK_ROWS, nogil=True, schedule="static", num_threads=threads):
+    for block in prange((n + BLOCK_ROWS - 1) // BLOCK_ROWS, nogil=True, schedule="guided", num_threads=threads):
         first = block * BLOCK_ROWS
-        hasher.hash_block(
-            &rows[first, 0], min(<Py_ssize_t>BLOCK_ROWS, n - first), &codes[first, 0],
-            <char *>&scratch[threadid(), 0]
+        hash_part(
+            hasher, &rows[first, 0], min(<Py_ssize_t>BLOCK_ROWS, n - first), &out[first, 0], out.strides[0] // 4,
+            out.strides[1] // 4, &codes[threadid(), 0], <char *>&scratch[threadid(), 0]
         )
 
 
@@ -60,15 +73,18 @@ cdef inline void scatter(
 
 def hash_csr_rows(
     RowHasher hasher, const int64_t[::1] indptr, const int32_t[::1] ids, const float[::1] values,
-    uint32_t[:, ::1] codes, float[:, ::1] blocks, uint8_t[:, ::1] scratch, int threads
+    uint32_t[:, :] out, float[:, ::1] blocks, uint32_t[:, ::1] codes, uint8_t[:, ::1] scratch, int threads
 ):
-    """codes (n, L) of CSR rows that hold a value; blocks: (threads, 16 dim), zero before and after."""
-    cdef Py_ssize_t block, first, live, n = codes.shape[0]
+    """out (n, L) of CSR rows that hold a value; blocks: (threads, 16 dim), zero before and after; else as above."""
+    cdef Py_ssize_t block, first, live, n = out.shape[0]
     cdef int me
     for block in prange((n + BLOCK_ROWS - 1) // BLOCK_ROWS, nogil=True, schedule="static", num_threads=threads):
         me = threadid()
         first = block * BLOCK_ROWS
         live = min(<Py_ssize_t>BLOCK_ROWS, n - first)
         scatter(&indptr[first], &ids[0], &values[0], live, hasher.dim, False, &blocks[me, 0])
-        hasher.hash_block(&blocks[me, 0], live, &codes[first, 0], <char *>&scratch[me, 0])
+        hash_part(
+            hasher, &blocks[me, 0], live, &out[first, 0], out.strides[0] // 4, out.strides[1] // 4, &codes[me, 0],
+            <char *>&scratch[me, 0]
+        )
         scatter(&indptr[first], &ids[0], &values[0], live, hasher.dim, True, &blocks[me, 0])

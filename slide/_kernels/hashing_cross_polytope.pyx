@@ -6,51 +6,60 @@ from slide.hashing.lanes cimport LANES, fill_block
 
 cdef extern from *:
     """
+    #include <string.h>
     #include "hashing_lanes.h"
 
-    /* hash of each piece of `width` vectors: 2 * the place of the largest magnitude, + 1 where it is negative. */
-    SLIDE_CLONES static void nearest_lanes(const lanes_f *x, ptrdiff_t n_pieces, ptrdiff_t width, lanes_u *hashes)
+    /* hash of each piece of `width` coordinates: 2 * the place of the largest magnitude, + 1 where it is negative. */
+    SLIDE_CLONES static void nearest_lanes(const float *block, ptrdiff_t n_pieces, ptrdiff_t width, uint32_t *hashes)
     {
         const lanes_f zero = {0};
-        for (ptrdiff_t p = 0; p < n_pieces; p++, x += width) {
-            lanes_f best = zero;
-            lanes_u hash = (lanes_u)zero;
-            for (ptrdiff_t j = 0; j < width; j++) {
-                lanes_f size = (lanes_f)((lanes_u)x[j] & 0x7fffffffu);
-                lanes_u better = (lanes_u)(size > best);
-                lanes_u here = (uint32_t)(2 * j) + ((lanes_u)(x[j] < zero) & 1u);
-                best = (lanes_f)((better & (lanes_u)size) | (~better & (lanes_u)best));
-                hash = (better & here) | (~better & hash);
+        const lanes_f *x = (const lanes_f *)block;
+        lanes_u *out = (lanes_u *)hashes;
+        for (ptrdiff_t p = 0; p < n_pieces; p++, x += width * VECTORS)
+            for (int v = 0; v < VECTORS; v++) {
+                lanes_f best = zero;
+                lanes_u hash = (lanes_u)zero;
+                for (ptrdiff_t j = 0; j < width; j++) {
+                    lanes_f value = x[j * VECTORS + v], size = (lanes_f)((lanes_u)value & 0x7fffffffu);
+                    lanes_u better = (lanes_u)(size > best);
+                    lanes_u here = (uint32_t)(2 * j) + ((lanes_u)(value < zero) & 1u);
+                    best = (lanes_f)((better & (lanes_u)size) | (~better & (lanes_u)best));
+                    hash = (better & here) | (~better & hash);
+                }
+                *out++ = hash;
             }
-            hashes[p] = hash;
-        }
+    }
+
+    /* (sum, difference) in place of each two of n_pairs neighbouring stretches of `half` coordinates. */
+    static inline __attribute__((always_inline)) void butterflies(lanes_f *x, ptrdiff_t n_pairs, ptrdiff_t half)
+    {
+        for (ptrdiff_t pair = 0; pair < n_pairs; pair++, x += 2 * half * VECTORS)
+            for (ptrdiff_t i = 0; i < half * VECTORS; i++) {
+                lanes_f a = x[i], b = x[i + half * VECTORS];
+                x[i] = a + b;
+                x[i + half * VECTORS] = a - b;
+            }
     }
 
     /* Three rounds of signs (3, size) and a Walsh-Hadamard transform, in place. */
-    SLIDE_CLONES static void rotate_lanes(lanes_f *x, ptrdiff_t size, const float *signs)
+    SLIDE_CLONES static void rotate_lanes(float *block, ptrdiff_t size, const float *signs)
     {
+        lanes_f *x = (lanes_f *)block;
         for (int round = 0; round < 3; round++, signs += size) {
-            for (ptrdiff_t j = 0; j < size; j++) x[j] *= signs[j];
-            for (ptrdiff_t half = 1; half < size; half *= 2)
-                for (ptrdiff_t i = 0; i < size; i += 2 * half)
-                    for (ptrdiff_t j = i; j < i + half; j++) {
-                        lanes_f a = x[j], b = x[j + half];
-                        x[j] = a + b;
-                        x[j + half] = a - b;
-                    }
+            for (ptrdiff_t j = 0; j < size; j++)
+                for (int v = 0; v < VECTORS; v++) x[j * VECTORS + v] *= signs[j];
+            for (ptrdiff_t half = 1; half < size; half *= 2) butterflies(x, size / (2 * half), half);
         }
     }
 
     static void polytope_lanes(const float *block, ptrdiff_t dim, ptrdiff_t size, const float *signs,
                                ptrdiff_t n_rotations, ptrdiff_t width, float *work, uint32_t *hashes)
     {
-        const lanes_f *vectors = (const lanes_f *)block;
-        lanes_f *x = (lanes_f *)work;
-        lanes_u *out = (lanes_u *)hashes;
-        for (ptrdiff_t r = 0; r < n_rotations; r++, signs += 3 * size, out += size / width) {
-            for (ptrdiff_t j = 0; j < size; j++) x[j] = j < dim ? vectors[j] : (lanes_f){0};
-            rotate_lanes(x, size, signs);
-            nearest_lanes(x, size / width, width, out);
+        for (ptrdiff_t r = 0; r < n_rotations; r++, signs += 3 * size, hashes += size / width * LANES) {
+            memcpy(work, block, sizeof(float) * LANES * dim);
+            memset(work + LANES * dim, 0, sizeof(float) * LANES * (size - dim));
+            rotate_lanes(work, size, signs);
+            nearest_lanes(work, size / width, width, hashes);
         }
     }
     """

@@ -11,6 +11,7 @@ from slide.threads import check_threads
 LANES = 16
 MAX_CODE_BITS = 31
 MAX_DIM = 2**30
+OWN_ROWS = 1 << 15  # hashed at once by a `codes` of one's own: in NumPy it holds some copies of so many rows
 
 
 def aligned(threads, length, dtype):
@@ -22,19 +23,20 @@ def aligned(threads, length, dtype):
 
 
 def run_hasher(hasher, rows, codes, threads):
-    """codes (n, L) of dense float32 rows (n, dim) by a RowHasher."""
-    hash_rows(hasher, rows, codes, _bytes(hasher, threads), threads)
+    """codes (n, L), of any strides, of dense float32 rows (n, dim) by a RowHasher."""
+    hash_rows(hasher, rows, codes, *_scratch(hasher, threads), threads)
 
 
 def run_hasher_csr(hasher, indptr, ids, values, codes, threads):
     """The same of CSR rows, which become dense a block at a time."""
     blocks = np.zeros((threads, BLOCK * hasher.dim), np.float32)
-    hash_csr_rows(hasher, indptr, ids, values, codes, blocks, _bytes(hasher, threads), threads)
+    hash_csr_rows(hasher, indptr, ids, values, codes, blocks, *_scratch(hasher, threads), threads)
 
 
-def _bytes(hasher, threads):
-    """(threads, >= hasher.scratch) bytes of scratch, each thread's on a cache line of its own."""
-    return aligned(threads, max(1, -(-hasher.scratch // 4)), np.uint32).view(np.uint8)
+def _scratch(hasher, threads):
+    """Codes of a block, and bytes to work in, each thread's on cache lines of its own."""
+    codes = aligned(threads, BLOCK * hasher.L, np.uint32)
+    return codes, aligned(threads, max(1, -(-hasher.scratch // 4)), np.uint32).view(np.uint8)
 
 
 def check_csr(rows):
@@ -138,23 +140,30 @@ class HashFamily:
         """Bits of a code: a table has 2**code_bits buckets."""
         return self.K * self.bits_per_hash
 
-    def codes(self, rows):
+    def codes(self, rows, out=None):
         """(n, L) uint32 codes of rows (n, dim): a dense array or SciPy CSR, read as float32.
 
-        NaN gives some defined code. Raises ValueError where rows are not two-dimensional or not `dim` wide.
+        out: the array to write them to and return, of any strides; None for a new one.
+
+        NaN gives some defined code. Raises ValueError where rows are not two-dimensional or not `dim` wide, and
+        where out is not a writable uint32 array (n, L).
         """
         rows = self.as_rows(rows)
-        codes = np.empty((rows.shape[0], self.L), np.uint32)
+        codes = self._check_out(out, rows.shape[0])
         if not len(codes):
             return codes
-        threads = min(check_threads(self.threads), -(-len(codes) // LANES))
+        threads = self._threads_for(len(codes))
         if not scipy.sparse.issparse(rows):
             self._codes_dense(rows, codes, threads)
         elif not rows.nnz:
             codes[:] = self.codes(np.zeros((1, self.dim), np.float32))
         elif rows.nnz < self.dense_from * len(codes) * self.dim:
             ids = rows.indices.astype(np.int32, copy=False)
-            self._codes_sparse(rows.indptr.astype(np.int64), ids, rows.data, codes, threads)
+            packed = np.empty(codes.shape, np.uint32)
+            self._codes_sparse(rows.indptr.astype(np.int64), ids, rows.data, packed, threads)
+            if out is None:
+                return packed
+            codes[...] = packed
         else:
             step = max(LANES, 2**22 // self.dim)
             for first in range(0, len(codes), step):
@@ -165,6 +174,33 @@ class HashFamily:
     def query_codes(self, rows):
         """`codes` for the inputs that look up what was indexed; the same unless a family says otherwise."""
         return self.codes(rows)
+
+    def codes_into(self, rows, out):
+        """`codes` of dense rows (n, dim) to out, uint32 (n, L) of any strides: some rows at a time, or at once
+        where nothing is copied."""
+        if not self._has_own_codes():
+            self.codes(rows, out=out)
+            return
+        for first in range(0, len(rows), OWN_ROWS):
+            part = slice(first, first + OWN_ROWS)
+            out[part] = self._own_codes(rows[part])
+
+    def codes_taken(self, rows, ids, out=None):
+        """The codes of rows[ids]: dense rows (n, dim), ids int32 (m,). Built-in families make no copy of the rows.
+
+        out: as for `codes`. Raises ValueError as `codes`, and where ids are not integers in 0..n-1.
+        """
+        rows, ids = self.dense(rows), np.ascontiguousarray(ids)
+        if ids.ndim != 1 or (len(ids) and (ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= len(rows))):
+            raise ValueError(f"ids: found {ids}, expected integers from 0 to {len(rows) - 1}")
+        codes = self._check_out(out, len(ids))
+        if self._has_own_codes():
+            for first in range(0, len(ids), OWN_ROWS):
+                part = slice(first, first + OWN_ROWS)
+                codes[part] = self._own_codes(rows[ids[part]])
+        elif len(ids):
+            self._codes_taken(rows, ids.astype(np.int32, copy=False), codes, self._threads_for(len(ids)))
+        return codes
 
     def fit(self, rows):
         """Takes note of all rows (n, dim) about to be indexed, before they are hashed; nothing by default."""
@@ -213,6 +249,29 @@ class HashFamily:
             rows.sum_duplicates()
         return rows.astype(np.float32, copy=False)
 
+    def _has_own_codes(self):
+        """Whether a subclass has a `codes` of its own, which need not know of `out`."""
+        return type(self).codes is not HashFamily.codes
+
+    def _own_codes(self, rows):
+        codes = np.asarray(self.codes(rows))
+        if codes.shape != (len(rows), self.L) or codes.dtype.kind not in "iu":
+            name = type(self).__name__
+            raise ValueError(
+                f"{name}.codes: found {codes.dtype} {codes.shape}, expected uint32 {(len(rows), self.L)}"
+            )
+        return codes
+
+    def _check_out(self, out, n):
+        if out is None:
+            return np.empty((n, self.L), np.uint32)
+        if out.shape != (n, self.L) or out.dtype != np.uint32 or not out.flags.writeable:
+            raise ValueError(f"out: found {out.dtype} {out.shape}, expected writable uint32 {(n, self.L)}")
+        return out
+
+    def _threads_for(self, n):
+        return min(check_threads(self.threads), -(-n // LANES))
+
     def _random(self, stream, index, n):
         """(len(index), n) random uint64, a row a function of (family, seed, stream, index)."""
         tag = int.from_bytes(self.name.encode()[:6], "little") << 8 | stream
@@ -226,7 +285,11 @@ class HashFamily:
             yield first, np.argsort(self._random(0, index, self.dim), axis=1, kind="stable")
 
     def _codes_dense(self, rows, codes, threads):
+        """Fills codes, which may have any strides."""
         run_hasher(self._checked_hasher(), rows, codes, threads)
+
+    def _codes_taken(self, rows, ids, codes, threads):
+        self._codes_dense(rows[ids], codes, threads)
 
     def _codes_sparse(self, indptr, ids, values, codes, threads):
         run_hasher_csr(self._checked_hasher(), indptr, ids, values, codes, threads)

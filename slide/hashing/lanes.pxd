@@ -2,4 +2,4 @@
 cdef extern from "hashing_lanes.h" nogil:
     enum:
         LANES
-    void fill_block(const float *rows, Py_ssize_t live, Py_ssize_t dim, Py_ssize_t step, float *block)
+    void fill_block(const float *rows, Py_ssize_t n, Py_ssize_t dim, Py_ssize_t step, float *block)
