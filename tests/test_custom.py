@@ -189,6 +189,44 @@ def test_queries_and_weights_may_be_hashed_differently():
     assert other.family.bound == family.bound
 
 
+class Flipped(SimHash):
+    """A built-in family with a `codes` of its own."""
+
+    def codes(self, rows):
+        return super().codes(rows) ^ 1
+
+
+@pytest.mark.parametrize("cls", [Pairs, Flipped, SimHash, CrossPolytope, MIPS])
+@pytest.mark.parametrize("at_once", [7, 1 << 15])
+def test_codes_where_the_index_wants_them(cls, at_once, monkeypatch):
+    monkeypatch.setattr("slide.hashing.base.OWN_ROWS", at_once)
+    rng = np.random.default_rng(0)
+    weights, changed = rng.standard_normal((2, 50, 12)).astype(np.float32)
+    ids = rng.permutation(50)[:19].astype(np.int32)
+    index = LSHIndex(lambda seed: cls(12, 3, 4, seed), 50, RehashSchedule(), 1, 16, "fifo", 2)
+    index.build(weights)
+    expected = index.family.codes(weights)
+    np.testing.assert_array_equal(index.tables.located, index.tables.locate(expected))
+    for out in (np.zeros((4, 50), np.uint32).T, np.zeros((100, 12), np.uint32)[::2, ::3]):
+        index.family.codes_into(weights, out)
+        np.testing.assert_array_equal(out, expected)
+        assert index.family.codes_taken(weights, ids, out=out[:19]).base is out.base
+        np.testing.assert_array_equal(out[:19], expected[ids])
+    expected[ids] = index.family.codes(changed)[ids]
+    index.reinsert(ids, changed)
+    np.testing.assert_array_equal(index.tables.located, index.tables.locate(expected))
+    assert index.family.codes_taken(weights, ids[:0]).shape == (0, 4)
+
+
+def test_codes_of_a_wrong_form_are_refused(monkeypatch):
+    for codes in (np.zeros((50, 1), np.uint32), np.zeros((50, 4)), np.zeros((1, 4), np.uint32)):
+        monkeypatch.setattr(Flipped, "codes", lambda self, rows, codes=codes: codes)
+        with pytest.raises(ValueError, match=r"Flipped.codes: found .* expected uint32 \(50, 4\)"):
+            LSHIndex(lambda seed: Flipped(12, 3, 4, seed), 50, RehashSchedule(), 1, 16, "fifo", 1).build(
+                np.ones((50, 12), np.float32)
+            )
+
+
 def test_mips_prefers_long_weights():
     """Of two neurons at one angle to the input, the one of the larger inner product is found more often."""
     rng = np.random.default_rng(3)

@@ -67,7 +67,8 @@ class HashFamily:
     that calls this one, and either
 
     * `codes(rows)`, in Python: begin with `rows = self.dense(rows)`, or with `self.as_rows(rows)` where
-      sparse rows are to stay sparse, and end with `return self.pack(hashes)`; or
+      sparse rows are to stay sparse, and end with `return self.pack(hashes)` (no `out` is needed: the index
+      calls it for some rows at a time, and copies); or
     * `hasher`, set by the constructor to a compiled `slide.hashing.RowHasher`, which does the same in Cython
       without the GIL, rows shared among threads.
 
@@ -176,14 +177,11 @@ class HashFamily:
         return self.codes(rows)
 
     def codes_into(self, rows, out):
-        """`codes` of dense rows (n, dim) to out, uint32 (n, L) of any strides: some rows at a time, or at once
-        where nothing is copied."""
-        if not self._has_own_codes():
+        """`codes` of dense rows (n, dim), written to out, uint32 (n, L) of any strides: as the index asks for them."""
+        if self._has_own_codes():
+            self._fill_by_own(lambda part: rows[part], out)
+        else:
             self.codes(rows, out=out)
-            return
-        for first in range(0, len(rows), OWN_ROWS):
-            part = slice(first, first + OWN_ROWS)
-            out[part] = self._own_codes(rows[part])
 
     def codes_taken(self, rows, ids, out=None):
         """The codes of rows[ids]: dense rows (n, dim), ids int32 (m,). Built-in families make no copy of the rows.
@@ -195,9 +193,7 @@ class HashFamily:
             raise ValueError(f"ids: found {ids}, expected integers from 0 to {len(rows) - 1}")
         codes = self._check_out(out, len(ids))
         if self._has_own_codes():
-            for first in range(0, len(ids), OWN_ROWS):
-                part = slice(first, first + OWN_ROWS)
-                codes[part] = self._own_codes(rows[ids[part]])
+            self._fill_by_own(lambda part: rows[ids[part]], codes)
         elif len(ids):
             self._codes_taken(rows, ids.astype(np.int32, copy=False), codes, self._threads_for(len(ids)))
         return codes
@@ -253,14 +249,15 @@ class HashFamily:
         """Whether a subclass has a `codes` of its own, which need not know of `out`."""
         return type(self).codes is not HashFamily.codes
 
-    def _own_codes(self, rows):
-        codes = np.asarray(self.codes(rows))
-        if codes.shape != (len(rows), self.L) or codes.dtype.kind not in "iu":
-            name = type(self).__name__
-            raise ValueError(
-                f"{name}.codes: found {codes.dtype} {codes.shape}, expected uint32 {(len(rows), self.L)}"
-            )
-        return codes
+    def _fill_by_own(self, take, out):
+        """out (n, L) by that `codes`, some rows at a time: take(part) are the rows of a slice of 0..n-1."""
+        for first in range(0, len(out), OWN_ROWS):
+            part = slice(first, first + OWN_ROWS)
+            codes, expected = np.asarray(self.codes(take(part))), out[part].shape
+            if codes.shape != expected or codes.dtype.kind not in "iu":
+                name = type(self).__name__
+                raise ValueError(f"{name}.codes: found {codes.dtype} {codes.shape}, expected uint32 {expected}")
+            out[part] = codes
 
     def _check_out(self, out, n):
         if out is None:
