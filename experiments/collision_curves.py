@@ -35,8 +35,8 @@ def run(scale, records, threads, seed):
 
     dim, n_hashes = SETTINGS[scale]["dim"], SETTINGS[scale]["n_hashes"]
     gaps = []
-    for name, build in FAMILIES.items():
-        family = build(dim, 1, n_hashes, seed=seed)
+    for name in TITLES:
+        family = FAMILIES[name](dim, 1, n_hashes, seed=seed)
         rng = np.random.default_rng(seed)
         for rows in blends(rng, dim, density=0.15 if name == "dwta" else 1.0):
             codes = family.codes(rows)

@@ -8,10 +8,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # ruff: noqa: E402
 from slide.index import RehashSchedule
-from slide.info import build_info
+from slide.info import build_info, get_include
 from slide.layers import Dense, Sampled
 from slide.network import Evaluation, Network
 from slide.optim import SGD, Adam, Schedule
 
 __version__ = "0.1.0"
-__all__ = ["SGD", "Adam", "Dense", "Evaluation", "Network", "RehashSchedule", "Sampled", "Schedule", "build_info"]
+__all__ = [
+    "SGD", "Adam", "Dense", "Evaluation", "Network", "RehashSchedule", "Sampled", "Schedule", "build_info",
+    "get_include",
+]  # fmt: skip

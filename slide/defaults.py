@@ -2,7 +2,8 @@
 
 import math
 
-from slide.hashing import FAMILIES
+from slide.custom import find_class
+from slide.hashing import FAMILIES, HashFamily
 from slide.index import RehashSchedule
 from slide.layers import Dense, Sampled
 from slide.network import Network
@@ -18,7 +19,7 @@ def recommended(n_rows: int, n_labels: int, given=None) -> dict:
     `given` holds the settings that are fixed already, of which others depend: K depends on the hash family.
     """
     small = n_rows < SMALL
-    family = FAMILIES[(given or {}).get("hash", "dwta")]
+    family = find_class("hash", (given or {}).get("hash", "dwta"), FAMILIES, HashFamily)
     return {
         "hidden": [128],
         "sampler": "vanilla" if n_labels > FEW else "full",

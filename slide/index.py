@@ -37,7 +37,8 @@ class RehashSchedule:
 class LSHIndex:
     """Finds, for an input, the neurons whose weights fall into the same buckets.
 
-    make_family(seed) makes the hash family; n_neurons rows of weights are indexed under their row number.
+    make_family(seed) makes the hash family; n_neurons rows of weights are indexed under their row number. They are
+    hashed by the family's `codes`, and the inputs that look them up by its `query_codes`.
     """
 
     def __init__(self, make_family, n_neurons, schedule, seed, bucket_size, policy, threads, huge_pages=True):
@@ -49,22 +50,25 @@ class LSHIndex:
         self.next_rehash = schedule.interval(0)
         self.family = None
         self._renew(0)
-        bits = self.family.K * self.family.bits_per_hash
         self.tables = HashTables(
-            n_neurons, self.family.L, bits, bucket_size, policy, seed=seed, threads=threads, huge_pages=huge_pages
-        )
+            n_neurons, self.family.L, self.family.code_bits, bucket_size, policy, seed=seed, threads=threads,
+            huge_pages=huge_pages,
+        )  # fmt: skip
         self._scratch = Scratch()
 
     def _renew(self, generation: int) -> None:
-        self.family = self._make_family((self._seed + 7919 * generation) % 2**63)
+        self.family = self._make_family((self._seed + 7919 * generation) % 2**64)
         self.family.threads = self.threads
 
     def build(self, weights: np.ndarray) -> None:
-        self.tables.build(self.family.codes(weights, out=self.tables.code_buffer()))
+        self.family.fit(weights)
+        codes = self.tables.code_buffer()
+        self.family.codes_into(weights, codes)
+        self.tables.build(codes)
 
     def codes(self, rows) -> np.ndarray:
         """uint32 (n, L): the buckets of inputs, from a dense array or CSR rows."""
-        return self.family.codes(rows)
+        return self.family.query_codes(rows)
 
     def maintain(self, step: int, weights: np.ndarray) -> bool:
         """Rehashes all neurons if it is time after batch number `step` (1-based); says whether it did."""
@@ -87,10 +91,13 @@ class LSHIndex:
 
     def state(self) -> dict[str, np.ndarray]:
         counters = np.array([self.rehashes, self.next_rehash], dtype=np.int64)
-        return {"counters": counters, **{f"tables.{k}": v for k, v in self.tables.state().items()}}
+        parts = {"tables": self.tables.state(), "family": self.family.state()}
+        return {"counters": counters, **{f"{part}.{k}": v for part, state in parts.items() for k, v in state.items()}}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         self.rehashes, self.next_rehash = (int(x) for x in state["counters"])
         renew = self.schedule.renew_every
         self._renew(self.rehashes // renew if renew else 0)
-        self.tables.load_state({k.removeprefix("tables."): v for k, v in state.items() if k.startswith("tables.")})
+        for part, into in (("family", self.family), ("tables", self.tables)):
+            prefix = f"{part}."
+            into.load_state({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})

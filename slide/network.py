@@ -232,6 +232,14 @@ class Network:
         storage.save(self, path)
 
     @classmethod
-    def load(cls, path, threads: int | None = None) -> "Network":
-        """The network that `save` wrote; training goes on bit for bit as if it had not been interrupted."""
-        return storage.load(cls, path, threads)
+    def load(cls, path, threads: int | None = None, hash=None, sampler=None) -> "Network":
+        """The network that `save` wrote; training goes on bit for bit as if it had not been interrupted.
+
+        hash, sampler   the class of a hash family or sampler that is not slide's own, or {path: class} where the
+                        layers' differ. The file holds its import path and settings. Importing a module runs it, so
+                        loading never does: without these the class is looked up among the modules that the program
+                        has imported already. The class is then constructed with the settings in the file.
+
+        Raises ValueError where the file is no network, or names a class that is not found.
+        """
+        return storage.load(cls, path, threads, hash, sampler)

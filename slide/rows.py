@@ -22,6 +22,13 @@ class ActiveSet:
     indptr: np.ndarray
     ids: np.ndarray
 
+    @classmethod
+    def of(cls, groups) -> "ActiveSet":
+        """From the ids of each group, an iterable of sequences."""
+        groups = [np.asarray(ids, dtype=np.int32) for ids in groups]
+        ids = np.concatenate(groups) if groups else np.zeros(0, np.int32)
+        return cls(offsets([len(group) for group in groups]), ids)
+
     def __len__(self) -> int:
         return len(self.indptr) - 1
 

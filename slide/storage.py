@@ -4,19 +4,23 @@ import json
 import os
 import secrets
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
 
 from slide.checks import check_integer
+from slide.custom import NotImported, describe, restore
+from slide.hashing import FAMILIES, HashFamily
 from slide.index import RehashSchedule
 from slide.layers.specs import Dense, Sampled
 from slide.optim import OPTIMIZERS, Schedule
+from slide.sampling import SAMPLERS, Sampler
 from slide.threads import check_threads
 
 FORMAT = 1
 SPECS = {"dense": Dense, "sampled": Sampled}
+CLASSES = {"hash": (FAMILIES, HashFamily), "sampler": (SAMPLERS, Sampler)}
 SETTINGS = (
     "n_features", "batch_size", "group_size", "update", "dropout", "label_smoothing", "normalize", "seed", "threads",
     "huge_pages",
@@ -28,14 +32,45 @@ def settings(network) -> dict:
     names = {cls: name for name, cls in SPECS.items()}
     return {
         **{name: getattr(network, name) for name in SETTINGS},
-        "layers": [{"kind": names[type(spec)], **asdict(spec)} for spec in network.specs],
+        "layers": [{"kind": names[type(spec)], **_spec_settings(spec)} for spec in network.specs],
         "optimizer": {"name": network.optimizer.name, **asdict(network.optimizer)},
         "schedule": asdict(network.schedule),
     }
 
 
+def _spec_settings(spec) -> dict:
+    given = {f.name: getattr(spec, f.name) for f in fields(spec)}
+    for name, (known, _) in CLASSES.items():
+        if name in given:
+            given[name] = describe(given[name], known)
+            _check_json(name, given[name])
+    return given | ({"rehash": asdict(spec.rehash)} if "rehash" in given else {})
+
+
+def _check_json(name, described):
+    try:
+        json.dumps(described, default=int)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: found {described!r}, expected settings of plain JSON values ({error})") from error
+
+
+def restore_classes(config: dict, given: dict) -> dict:
+    """The settings with their hash families and samplers; `given` has classes that no file may import (see `load`)."""
+    used = {name: False for name, value in given.items() if value is not None}
+    layers = [dict(spec) for spec in config["layers"]]
+    for name, (known, base) in CLASSES.items():
+        for spec in layers:
+            if name in spec:
+                spec[name], took = restore(name, spec[name], known, base, given.get(name))
+                used[name] = used.get(name, False) or took
+    for name, value in given.items():
+        if value is not None and not used[name]:
+            raise NotImported(f"{name}: found {value!r}, expected None: the file names no {name} but slide's own")
+    return {**config, "layers": layers}
+
+
 def from_settings(cls, config: dict):
-    """A new network from what `settings` gave."""
+    """A new network from what `settings` gave, classes restored."""
     layers = []
     for spec in config["layers"]:
         spec = dict(spec)
@@ -69,7 +104,7 @@ def save(network, path) -> None:
         raise
 
 
-def load(cls, path, threads=None):
+def load(cls, path, threads=None, hash=None, sampler=None):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
@@ -81,7 +116,7 @@ def load(cls, path, threads=None):
             header = json.loads(bytes(archive["header"]))
             if header["format"] != FORMAT:
                 raise ValueError(f"found format {header['format']!r}, expected {FORMAT}")
-            config = header["settings"]
+            config = restore_classes(header["settings"], {"hash": hash, "sampler": sampler})
             config["threads"] = threads
             network = from_settings(cls, config)
             network.step = check_integer("step", header["step"], 0)
@@ -89,6 +124,8 @@ def load(cls, path, threads=None):
             for i, layer in enumerate(network.layers):
                 prefix = f"layers.{i}."
                 layer.load_state({n.removeprefix(prefix): archive[n] for n in archive.files if n.startswith(prefix)})
+    except NotImported as error:
+        raise NotImported(f"{path}: {error}") from None
     except Exception as error:  # what is not a model may fail anywhere: zlib, JSON, memory, a missing name
         raise ValueError(f"{path}: found {error}, expected a model that slide saved") from error
     return network

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from slide.hashing import DWTA, FAMILIES, WTA, MinHash, SimHash
+from tests.test_hashing import COMPILED
 
 N_HASHES = 20_000
 
@@ -30,7 +31,7 @@ def close(measured, p, n=N_HASHES, slack=0.0):
     return abs(measured - p) <= 4 * np.sqrt(max(p * (1 - p), 1 / n) / n) + slack
 
 
-@pytest.mark.parametrize("name", sorted(FAMILIES))
+@pytest.mark.parametrize("name", COMPILED)
 @pytest.mark.parametrize("blend", [-0.5, 0.0, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize("relu", [False, True])
 def test_dense_pairs(name, blend, relu):
@@ -56,7 +57,7 @@ def test_sparse_pairs(family, density, blend):
 
 
 @pytest.mark.parametrize("K, L", [(2, 5), (4, 3)])
-@pytest.mark.parametrize("name", sorted(FAMILIES))
+@pytest.mark.parametrize("name", COMPILED)
 def test_buckets_and_retrieval(name, K, L):
     rows = pair(128, 0.9)
     n_families = 1500
@@ -82,7 +83,7 @@ def test_wta_similarity_counts_ordered_bins(family):
         assert family.similarity(x, y) == pytest.approx(share)
 
 
-@pytest.mark.parametrize("name", sorted(FAMILIES))
+@pytest.mark.parametrize("name", COMPILED)
 def test_similarity_at_its_ends(name):
     family = FAMILIES[name](64, 1, 1)
     x, zero = pair(64, 0.0)[0], np.zeros(64)

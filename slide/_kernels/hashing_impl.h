@@ -5,18 +5,6 @@
 #include <string.h>
 #include "hashing_ops.h"
 
-/* Four floats, for the transpose into a block: any set can do that. */
-typedef float quad __attribute__((vector_size(16)));
-typedef float quad_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
-#define load4(p) (*(const quad_unaligned *)(p))
-#define store4(p, value) (*(quad_unaligned *)(p) = (value))
-#if defined(__clang__) || __GNUC__ >= 12
-#define shuffle(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
-#else
-typedef int32_t quad_places __attribute__((vector_size(16)));
-#define shuffle(a, b, i, j, k, l) __builtin_shuffle(a, b, (quad_places){i, j, k, l})
-#endif
-
 /* Width 4: SSE2 on x86-64, NEON on arm64. */
 #define NAME(f) f##_plain
 #define TARGET

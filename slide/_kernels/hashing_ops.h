@@ -6,10 +6,8 @@
  */
 #ifndef SLIDE_HASHING_OPS_H
 #define SLIDE_HASHING_OPS_H
-#include <stddef.h>
-#include <stdint.h>
+#include "hashing_lanes.h"
 
-#define LANES 16
 #define SUMS 8 /* projections whose terms lie interleaved */
 
 typedef struct {

@@ -16,21 +16,7 @@ typedef uint32_t VU __attribute__((vector_size(4 * WIDTH), may_alias));
 
 TARGET static void NAME(fill)(const float *const *rows, ptrdiff_t dim, ptrdiff_t step, float *block)
 {
-    ptrdiff_t j = 0;
-    for (; j + 4 <= dim; j += 4)
-        for (int q = 0; q < LANES; q += 4) {
-            quad a = load4(rows[q] + j), b = load4(rows[q + 1] + j);
-            quad c = load4(rows[q + 2] + j), d = load4(rows[q + 3] + j);
-            quad ab = shuffle(a, b, 0, 4, 1, 5), cd = shuffle(c, d, 0, 4, 1, 5);
-            float *to = block + j * step * LANES + q;
-            store4(to, shuffle(ab, cd, 0, 1, 4, 5));
-            store4(to + step * LANES, shuffle(ab, cd, 2, 3, 6, 7));
-            ab = shuffle(a, b, 2, 6, 3, 7), cd = shuffle(c, d, 2, 6, 3, 7);
-            store4(to + 2 * step * LANES, shuffle(ab, cd, 0, 1, 4, 5));
-            store4(to + 3 * step * LANES, shuffle(ab, cd, 2, 3, 6, 7));
-        }
-    for (; j < dim; j++)
-        for (int lane = 0; lane < LANES; lane++) block[j * step * LANES + lane] = rows[lane][j];
+    slide_transpose(rows, dim, step, block);
 }
 
 TARGET static void NAME(negate)(ptrdiff_t dim, float *block)

@@ -10,7 +10,17 @@ from pathlib import Path
 from tqdm import tqdm
 
 from slide import metrics
-from slide.cli.arguments import count, positive_float, positive_int, rate, share
+from slide.cli.arguments import (
+    CLASS,
+    count,
+    given_classes,
+    hash_name,
+    positive_float,
+    positive_int,
+    rate,
+    sampler_name,
+    share,
+)
 from slide.data import load_xmc
 from slide.defaults import make_network, recommended
 from slide.hashing import FAMILIES
@@ -33,8 +43,10 @@ def add_arguments(parser):
     files.add_argument("--log", metavar="RUN.jsonl", help="JSON lines: settings, evaluations, result")
     network = parser.add_argument_group("network (what is not given is chosen by the size of the data)")
     network.add_argument("--hidden", type=positive_int, nargs="+", metavar="N", help="widths of hidden layers (128)")
-    network.add_argument("--sampler", choices=SAMPLERS, help="how active neurons are chosen (vanilla)")
-    network.add_argument("--hash", choices=FAMILIES, help="hash family (dwta)")
+    network.add_argument("--sampler", type=sampler_name, metavar="NAME",
+                         help=f"how active neurons are chosen: {', '.join(SAMPLERS)} or {CLASS} (vanilla)")  # fmt: skip
+    network.add_argument("--hash", type=hash_name, metavar="NAME",
+                         help=f"hash family: {', '.join(FAMILIES)} or {CLASS} (dwta)")  # fmt: skip
     network.add_argument("--K", type=positive_int, help="hash functions a table")
     network.add_argument("--L", type=positive_int, help="hash tables (50)")
     network.add_argument("--active", type=positive_int, metavar="N", help="target number of active neurons of a group")
@@ -98,7 +110,7 @@ def _network(options, shape, n_labels):
     per_epoch = -(-shape[0] // chosen["batch_size"])
     steps = options.steps or chosen["epochs"] * per_epoch
     if options.resume:
-        network = Network.load(options.resume, threads=options.threads)
+        network = Network.load(options.resume, threads=options.threads, **given_classes(options))
         if (network.n_features, network.n_labels) != (shape[1], n_labels):
             raise ValueError(
                 f"{options.resume}: found a network {network.n_features} -> {network.n_labels}, "

@@ -1,11 +1,16 @@
 """Hash families: rows in, codes out. All follow the contract of `HashFamily`."""
 
+from slide._kernels.hasher import RowHasher
 from slide.hashing.base import HashFamily
+from slide.hashing.cross_polytope import CrossPolytope
 from slide.hashing.dwta import DWTA
 from slide.hashing.minhash import MinHash
+from slide.hashing.mips import MIPS
 from slide.hashing.simhash import SimHash
 from slide.hashing.wta import WTA
 
-FAMILIES = {family.name: family for family in (SimHash, WTA, DWTA, MinHash)}
+FAMILIES = {family.name: family for family in (SimHash, WTA, DWTA, MinHash, CrossPolytope, MIPS)}
 
-__all__ = ["FAMILIES", "DWTA", "HashFamily", "MinHash", "SimHash", "WTA"]
+__all__ = [
+    "FAMILIES", "DWTA", "CrossPolytope", "HashFamily", "MIPS", "MinHash", "RowHasher", "SimHash", "WTA",
+]  # fmt: skip

@@ -4,12 +4,14 @@ import numpy as np
 import scipy.sparse
 
 from slide import reference
+from slide._kernels.hasher import BLOCK, RowHasher, hash_csr_rows, hash_rows
 from slide.checks import check_integer
 from slide.threads import check_threads
 
 LANES = 16
 MAX_CODE_BITS = 31
 MAX_DIM = 2**30
+OWN_ROWS = 1 << 15  # hashed at once by a `codes` of one's own: in NumPy it holds some copies of so many rows
 
 
 def aligned(threads, length, dtype):
@@ -18,6 +20,23 @@ def aligned(threads, length, dtype):
     raw = np.empty(threads * length + LANES, dtype)
     start = -raw.ctypes.data % 64 // raw.itemsize
     return raw[start : start + threads * length].reshape(threads, length)
+
+
+def run_hasher(hasher, rows, codes, threads):
+    """codes (n, L), of any strides, of dense float32 rows (n, dim) by a RowHasher."""
+    hash_rows(hasher, rows, codes, *_scratch(hasher, threads), threads)
+
+
+def run_hasher_csr(hasher, indptr, ids, values, codes, threads):
+    """The same of CSR rows, which become dense a block at a time."""
+    blocks = np.zeros((threads, BLOCK * hasher.dim), np.float32)
+    hash_csr_rows(hasher, indptr, ids, values, codes, blocks, *_scratch(hasher, threads), threads)
+
+
+def _scratch(hasher, threads):
+    """Codes of a block, and bytes to work in, each thread's on cache lines of its own."""
+    codes = aligned(threads, BLOCK * hasher.L, np.uint32)
+    return codes, aligned(threads, max(1, -(-hasher.scratch // 4)), np.uint32).view(np.uint8)
 
 
 def check_csr(rows):
@@ -40,12 +59,33 @@ class HashFamily:
         0..2**64-1. Everything random follows from it: two families of equal `config()` give equal codes.
 
     `bits_per_hash` bits hold one hash, so a code is below 2**(K * bits_per_hash), and the first of its K
-    hashes is in the highest bits. Raises ValueError where K * bits_per_hash is above 31.
+    hashes is in the highest bits (see `pack`). Raises ValueError where K * bits_per_hash is above 31.
 
     `threads` (None: every CPU) is how many threads `codes` may use; the codes do not depend on it.
 
-    A family implements `_codes_dense`, `_codes_sparse`, `codes_reference`, `similarity` and
-    `collision_probability`, and names its own options in `options`. Pickling keeps `config()` alone.
+    **A family of your own** is a subclass with `bits_per_hash`, a constructor (dim, K, L, seed=0, options)
+    that calls this one, and either
+
+    * `codes(rows)`, in Python: begin with `rows = self.dense(rows)`, or with `self.as_rows(rows)` where
+      sparse rows are to stay sparse, and end with `return self.pack(hashes)` (no `out` is needed: the index
+      calls it for some rows at a time, and copies); or
+    * `hasher`, set by the constructor to a compiled `slide.hashing.RowHasher`, which does the same in Cython
+      without the GIL, rows shared among threads.
+
+    The code of a row depends on that row and on `config()` alone: not on the rows beside it, the number of
+    threads, or whether the row came dense or sparse. Options besides dim, K, L and seed are named in
+    `options`, kept as attributes of these names, and are plain JSON values: saved networks and pickles hold
+    `config()` and build the family again from it. `slide.testing.check_hash_family` says what is broken.
+
+    What may be added, each with a default that does nothing:
+
+    * `query_codes(rows)`, where inputs are hashed unlike the weights that are indexed: `codes` is for the
+      indexed rows, `query_codes` for the inputs that look them up. By default both are the same.
+    * `fit(rows)`, called with all rows about to be indexed before they are hashed; `state()` and
+      `load_state(state)` keep what it learnt. `codes` then depends on that, too.
+    * `codes_reference(rows)`, the same codes from plain NumPy, which tests compare.
+    * `similarity(x, y)` and `collision_probability(similarity)`, the theory, which tests compare; where
+      there is a `query_codes`, x is an indexed row and y a query.
     """
 
     name = ""
@@ -53,6 +93,7 @@ class HashFamily:
     options = ()
     # CSR rows at least this full are hashed as dense ones: the same codes, and sixteen rows at a time.
     dense_from = 1 / 32
+    hasher = None
 
     def __init__(self, dim, K, L, seed=0):
         self.dim = check_integer("dim", dim, 1, MAX_DIM)
@@ -70,11 +111,26 @@ class HashFamily:
         """The constructor's keywords that make this family again."""
         return {name: getattr(self, name) for name in ("dim", "K", "L", "seed", *self.options)}
 
+    def reseeded(self, seed):
+        """A new family of the same settings, but of this seed, that nothing was fitted to."""
+        return type(self)(**(self.config() | {"seed": seed}))
+
     def __getstate__(self):
-        return self.config()
+        fitted = self.state()
+        return self.config() | ({"_fitted": fitted} if fitted else {})
 
     def __setstate__(self, state):
+        state = dict(state)
+        fitted = state.pop("_fitted", {})
         self.__init__(**state)
+        self.load_state(fitted)
+
+    def __eq__(self, other):
+        """Whether both are of one class and give equal codes until something is fitted."""
+        return type(self) is type(other) and self.config() == other.config()
+
+    def __hash__(self):
+        return hash(repr(self))
 
     def __repr__(self):
         options = ", ".join(f"{key}={value!r}" for key, value in self.config().items())
@@ -93,7 +149,7 @@ class HashFamily:
         NaN gives some defined code. Raises ValueError where rows are not two-dimensional or not `dim` wide, and
         where out is not a writable uint32 array (n, L).
         """
-        rows = self._check_rows(rows)
+        rows = self.as_rows(rows)
         codes = self._check_out(out, rows.shape[0])
         if not len(codes):
             return codes
@@ -116,26 +172,67 @@ class HashFamily:
                 self._codes_dense(rows[part].toarray(), codes[part], threads)
         return codes
 
+    def query_codes(self, rows):
+        """`codes` for the inputs that look up what was indexed; the same unless a family says otherwise."""
+        return self.codes(rows)
+
+    def codes_into(self, rows, out):
+        """`codes` of dense rows (n, dim), written to out, uint32 (n, L) of any strides: as the index asks for them."""
+        if self._has_own_codes():
+            self._fill_by_own(lambda part: rows[part], out)
+        else:
+            self.codes(rows, out=out)
+
     def codes_taken(self, rows, ids, out=None):
         """The codes of rows[ids]: dense rows (n, dim), ids int32 (m,). Built-in families make no copy of the rows.
 
         out: as for `codes`. Raises ValueError as `codes`, and where ids are not integers in 0..n-1.
         """
-        rows, ids = self._check_rows(rows), np.ascontiguousarray(ids)
+        rows, ids = self.dense(rows), np.ascontiguousarray(ids)
         if ids.ndim != 1 or (len(ids) and (ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= len(rows))):
             raise ValueError(f"ids: found {ids}, expected integers from 0 to {len(rows) - 1}")
         codes = self._check_out(out, len(ids))
-        if len(ids):
+        if self._has_own_codes():
+            self._fill_by_own(lambda part: rows[ids[part]], codes)
+        elif len(ids):
             self._codes_taken(rows, ids.astype(np.int32, copy=False), codes, self._threads_for(len(ids)))
         return codes
 
+    def fit(self, rows):
+        """Takes note of all rows (n, dim) about to be indexed, before they are hashed; nothing by default."""
+
+    def state(self):
+        """{name: array} of what `fit` learnt; empty by default."""
+        return {}
+
+    def load_state(self, state):
+        """Takes over a `state`; the arrays may be kept."""
+
     def codes_reference(self, rows):
         """What `codes` returns, computed by `slide.reference`: plain NumPy, slow, the tests' oracle."""
-        rows = self._check_rows(rows)
-        return self._codes_reference(rows.toarray() if scipy.sparse.issparse(rows) else rows)
+        return self._codes_reference(self.dense(rows))
 
-    def _check_rows(self, rows):
-        """rows as C-contiguous float32, or as CSR in canonical form with float32 values."""
+    def pack(self, hashes):
+        """uint32 (n, L) codes of integer hashes (n, L * K), each of `bits_per_hash` bits.
+
+        Table t's hashes are those from t * K on. Higher bits of a hash are dropped.
+        """
+        hashes = np.asarray(hashes).astype(np.int64, copy=False) & (2**self.bits_per_hash - 1)
+        return reference.pack(hashes, self.K, self.bits_per_hash)
+
+    def dense(self, rows):
+        """rows (n, dim), dense or SciPy sparse, as a C-contiguous float32 array.
+
+        Raises ValueError as `codes`.
+        """
+        rows = self.as_rows(rows)
+        return rows.toarray() if scipy.sparse.issparse(rows) else rows
+
+    def as_rows(self, rows):
+        """rows as C-contiguous float32, or as SciPy CSR in canonical form with float32 values.
+
+        Raises ValueError as `codes`.
+        """
         sparse = scipy.sparse.issparse(rows)
         rows = rows.tocsr() if sparse else np.asarray(rows)
         if rows.ndim != 2 or rows.shape[1] != self.dim:
@@ -147,6 +244,20 @@ class HashFamily:
             rows = rows.copy()
             rows.sum_duplicates()
         return rows.astype(np.float32, copy=False)
+
+    def _has_own_codes(self):
+        """Whether a subclass has a `codes` of its own, which need not know of `out`."""
+        return type(self).codes is not HashFamily.codes
+
+    def _fill_by_own(self, take, out):
+        """out (n, L) by that `codes`, some rows at a time: take(part) are the rows of a slice of 0..n-1."""
+        for first in range(0, len(out), OWN_ROWS):
+            part = slice(first, first + OWN_ROWS)
+            codes, expected = np.asarray(self.codes(take(part))), out[part].shape
+            if codes.shape != expected or codes.dtype.kind not in "iu":
+                name = type(self).__name__
+                raise ValueError(f"{name}.codes: found {codes.dtype} {codes.shape}, expected uint32 {expected}")
+            out[part] = codes
 
     def _check_out(self, out, n):
         if out is None:
@@ -172,24 +283,33 @@ class HashFamily:
 
     def _codes_dense(self, rows, codes, threads):
         """Fills codes, which may have any strides."""
-        raise NotImplementedError
+        run_hasher(self._checked_hasher(), rows, codes, threads)
 
     def _codes_taken(self, rows, ids, codes, threads):
         self._codes_dense(rows[ids], codes, threads)
 
     def _codes_sparse(self, indptr, ids, values, codes, threads):
-        raise NotImplementedError
+        run_hasher_csr(self._checked_hasher(), indptr, ids, values, codes, threads)
 
     def _codes_reference(self, rows):
         raise NotImplementedError
 
+    def _checked_hasher(self):
+        """`hasher`, which must be made for rows and codes of this family: it reads and writes unchecked."""
+        hasher = self.hasher
+        if hasher is None:
+            raise NotImplementedError(f"{type(self).__name__}: found neither codes() nor a hasher")
+        if not isinstance(hasher, RowHasher) or (hasher.dim, hasher.L) != (self.dim, self.L):
+            raise ValueError(f"hasher: found {hasher!r}, expected a RowHasher(dim={self.dim}, L={self.L})")
+        return hasher
+
     def similarity(self, x, y):
         """The similarity, 0..1 or -1..1, of two vectors (dim,) that this family's codes follow."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__}: found no similarity()")
 
     def collision_probability(self, similarity):
         """The probability that one hash (K=1) agrees on two rows of that similarity; elementwise."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__}: found no collision_probability()")
 
     def bucket_probability(self, similarity):
         """p**K: the probability that two rows share a bucket in one table."""

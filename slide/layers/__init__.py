@@ -4,7 +4,6 @@ from slide.layers.dense import DenseLayer, FullSoftmax
 from slide.layers.first import FirstLayer
 from slide.layers.sampled import SampledLayer
 from slide.layers.specs import Dense, Sampled, default_std
-from slide.sampling import SAMPLERS
 
 __all__ = ["Dense", "Sampled", "build_layers"]
 
@@ -16,7 +15,7 @@ def build_layers(n_features, specs, run, rng):
     """
     layers, width = [], n_features
     for i, spec in enumerate(specs):
-        dense = isinstance(spec, Dense) or SAMPLERS[spec.sampler].dense
+        dense = isinstance(spec, Dense) or spec.make_sampler().dense
         last = i == len(specs) - 1
         if dense and i == 0 and not last:
             kind = FirstLayer

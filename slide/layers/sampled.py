@@ -5,7 +5,6 @@ import numpy as np
 from slide._kernels import forward as _forward
 from slide._kernels import topk as _topk
 from slide.blocks import LaneBlock, lanes_of
-from slide.hashing import FAMILIES
 from slide.index import LSHIndex
 from slide.layers.base import Layer, as_dense
 from slide.rows import SparseRows
@@ -19,18 +18,16 @@ class SampledLayer(Layer):
         self.spec = spec
         self.rows = Weights(spec.n_neurons, n_inputs, run.optimizer, std, rng, True, run.huge_pages)
         self.sampler = spec.make_sampler()
-        self.minimum = spec.active if spec.min_active is None else spec.min_active
+        active = getattr(self.sampler, "active", None) or spec.active
+        self.minimum = active if spec.min_active is None else spec.min_active
         self.seed = int(rng.integers(2**62))
         self.index = None
         if self.sampler.needs_tables:
             self.index = LSHIndex(
-                self._make_family, spec.n_neurons, spec.rehash, self.seed, spec.bucket_size, spec.policy, run.threads,
-                run.huge_pages,
+                lambda seed: spec.make_family(n_inputs, seed), spec.n_neurons, spec.rehash,
+                getattr(spec.hash, "seed", self.seed), spec.bucket_size, spec.policy, run.threads, run.huge_pages,
             )  # fmt: skip
             self.index.build(self.rows.w)
-
-    def _make_family(self, seed):
-        return FAMILIES[self.spec.hash](self.n_inputs, self.spec.K, self.spec.L, seed=seed)
 
     def _as_block(self, x, group_size) -> LaneBlock:
         if isinstance(x, LaneBlock):

@@ -5,14 +5,10 @@ import math
 from dataclasses import dataclass, field
 
 from slide.checks import check_integer, check_number
-from slide.hashing import FAMILIES
+from slide.custom import find_class
+from slide.hashing import FAMILIES, HashFamily
 from slide.index import RehashSchedule
-from slide.sampling import SAMPLERS
-
-
-def _one_of(name, value, known):
-    if value not in known:
-        raise ValueError(f"{name}: found {value!r}, expected one of {', '.join(map(repr, known))}")
+from slide.sampling import SAMPLERS, Sampler
 
 
 def _check_std(init_std):
@@ -41,12 +37,14 @@ class Sampled:
     """A layer that computes the neurons that its hash tables retrieve for the input (MLSys 2020, section 3.1).
 
     n_neurons    its width
-    sampler      "vanilla", "topk", "threshold"; the baselines "uniform" (sampled softmax) and "full"
+    sampler      "vanilla", "topk", "threshold"; the baselines "uniform" (sampled softmax) and "full"; or one's own: a
+                 Sampler, a subclass, or its "package.module:Class". A Sampler brings its own `active` and `m`.
     active       target number of retrieved neurons of a group of samples (the paper's beta)
     min_active   a group that has fewer active neurons, labels included, is filled up to so many with neurons drawn
                  uniformly; None: as many as `active`. Differs from the paper, which does not fill.
     m            collisions that the "threshold" sampler asks for
-    hash         "simhash", "wta", "dwta" or "minhash"
+    hash         "simhash", "wta", "dwta", "minhash", "cross-polytope" or "mips"; or one's own: a HashFamily, a
+                 subclass, or its "package.module:Class". A HashFamily brings its own K, L and seed.
     K, L         hash functions a table, and tables
     bucket_size, policy   entries a bucket keeps, and which: "fifo" the newest, "reservoir" a uniform sample
     rehash       when the tables are rebuilt: a RehashSchedule
@@ -56,11 +54,11 @@ class Sampled:
     """
 
     n_neurons: int
-    sampler: str = "vanilla"
+    sampler: str | type[Sampler] | Sampler = "vanilla"
     active: int = 1000
     min_active: int | None = None
     m: int = 2
-    hash: str = "simhash"
+    hash: str | type[HashFamily] | HashFamily = "simhash"
     K: int = 9
     L: int = 50
     bucket_size: int = 128
@@ -77,16 +75,31 @@ class Sampled:
             check_integer("min_active", self.min_active, 0)
         if not isinstance(self.rehash, RehashSchedule):
             raise ValueError(f"rehash: found {self.rehash!r}, expected a RehashSchedule")
-        _one_of("sampler", self.sampler, list(SAMPLERS))
-        _one_of("hash", self.hash, list(FAMILIES))
-        _one_of("policy", self.policy, ["fifo", "reservoir"])
+        if self.policy not in ("fifo", "reservoir"):
+            raise ValueError(f"policy: found {self.policy!r}, expected one of 'fifo', 'reservoir'")
+        for name, known, base in (("sampler", SAMPLERS, Sampler), ("hash", FAMILIES, HashFamily)):
+            given = getattr(self, name)
+            if not isinstance(given, base):
+                found = find_class(name, given, known, base)
+                object.__setattr__(self, name, given if given in known else found)
         _check_std(self.init_std)
 
-    def make_sampler(self):
-        """The sampler with those of these settings that its constructor takes."""
-        cls = SAMPLERS[self.sampler]
+    def make_sampler(self) -> Sampler:
+        """The sampler; of a class, with those of these settings that its constructor takes."""
+        if isinstance(self.sampler, Sampler):
+            return self.sampler
+        cls = SAMPLERS.get(self.sampler, self.sampler)
         taken = inspect.signature(cls).parameters
         return cls(**{name: getattr(self, name) for name in ("active", "m") if name in taken})
+
+    def make_family(self, n_inputs: int, seed: int) -> HashFamily:
+        """The hash family for rows of n_inputs columns; raises ValueError where `hash` is one for another width."""
+        given = self.hash
+        if not isinstance(given, HashFamily):
+            return FAMILIES.get(given, given)(n_inputs, self.K, self.L, seed=seed)
+        if given.dim != n_inputs:
+            raise ValueError(f"hash: found {given!r}, expected dim={n_inputs}, the inputs of the layer")
+        return given.reseeded(seed)
 
 
 def default_std(n_inputs: int, n_neurons: int, first: bool, last: bool) -> float:

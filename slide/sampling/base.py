@@ -18,7 +18,11 @@ class Sampler:
     active : the number of neurons a group (beta in the paper), an int of at least 1; None is no limit.
 
     A sampler's attributes are its constructor's settings and nothing else: `type(s)(**vars(s))` is the same
-    sampler. Subclasses implement `sample`.
+    sampler. `active`, where it has one, is also what a layer fills small sets up to.
+
+    **A sampler of your own** is a subclass that implements `sample`; `ActiveSet.of` makes the result from a
+    list of arrays, and `group_rng` the random numbers of a group. Settings are plain JSON values, since saved
+    networks hold them. `slide.testing.check_sampler` says what is broken. `probability` may be added.
 
     Raises ValueError where active is out of range.
     """
@@ -46,8 +50,42 @@ class Sampler:
         """
         raise NotImplementedError
 
+    def probability(self, p, L=None, n_neurons=None, observed=None):
+        """The probability, elementwise in p, that a neuron is in the active set of a single sample (group_size=1).
+
+        p : the probability that the neuron is in the sample's bucket of one table, p**K in the papers'
+            notation: `HashFamily.bucket_probability` of the similarity of its weights and the input.
+        L : the number of tables; n_neurons : how many neurons there are. Each where the sampler needs it.
+        observed : what `observe` found for the sample; None: as if `active` had been no limit.
+
+        The probability is over the draw of the hash functions, as if those of different tables were
+        independent (nearly so: WTA's, DWTA's and MinHash's bins may come from one permutation) and no bucket
+        overflowed. Its inverse is the weight that makes a sum over the retrieved neurons unbiased for the sum
+        over all of them. Labels and the fill of `complete` are not counted.
+
+        Raises NotImplementedError where a sampler has no formula.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: found no probability()")
+
+    def observe(self, tables, codes, n_neurons, seed, step):
+        """What `probability` needs to know of each row, int64 (n,); None where it needs nothing.
+
+        Arguments as in `sample`, with group_size=1. In Python and slow, for analysis.
+        """
+        return None
+
+    def config(self) -> dict:
+        """The constructor's keywords that make this sampler again."""
+        return dict(vars(self))
+
+    def __eq__(self, other) -> bool:
+        return type(self) is type(other) and self.config() == other.config()
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
         return f"{type(self).__name__}({settings})"
 
 
@@ -164,6 +202,11 @@ def seen_scratch(threads, n_neurons):
 
 def group_count(n_rows, group_size):
     return -(-n_rows // group_size)
+
+
+def group_rng(seed, step, group) -> np.random.Generator:
+    """Random numbers of a group, for samplers in Python; at step 0, prediction, all groups have the same."""
+    return np.random.default_rng((seed, step, group if step else 0))
 
 
 def _check_ids(name, ids, n):

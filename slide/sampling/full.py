@@ -16,6 +16,10 @@ class Full(Sampler):
     def __init__(self):
         """There is nothing to set."""
 
+    def probability(self, p, L=None, n_neurons=None, observed=None):
+        """1."""
+        return np.ones(np.shape(p))[()]
+
     def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
         n_groups = group_count(n_rows, check_integer("group_size", group_size))
         ids = np.tile(np.arange(n_neurons, dtype=np.int32), n_groups)

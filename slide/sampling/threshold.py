@@ -1,6 +1,7 @@
 """Hard thresholding: the neurons found in at least m tables (paper, appendix B)."""
 
 import numpy as np
+from scipy.stats import binom
 
 from slide._kernels.sampling import frequent_rows
 from slide.checks import check_integer
@@ -18,7 +19,7 @@ class Threshold(Sampler):
         Counts end at 65,535.
 
     A neuron that collides in one table with probability p^K passes with probability
-    sum over i = m..L of C(L, i) (p^K)^i (1 - p^K)^(L - i).
+    sum over i = m..L of C(L, i) (p^K)^i (1 - p^K)^(L - i), where no more than `active` do: `probability`.
 
     Raises ValueError where m is out of range.
     """
@@ -27,8 +28,39 @@ class Threshold(Sampler):
         super().__init__(active)
         self.m = check_integer("m", m)
 
+    def probability(self, p, L=None, n_neurons=None, observed=None):
+        """The binomial tail: that at least `observed` of L tables find the neuron; at least m where it is None.
+
+        Exact, given the counts of the other neurons, where ties at that count did not decide who is left out.
+        """
+        return reach(p, L, self.m if observed is None else observed)
+
+    def observe(self, tables, codes, n_neurons, seed, step):
+        """The count that a neuron needs, given the others: m, or more where more than `active` reach it."""
+        return needed_counts(tables, codes, self.m, self.active)
+
     def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
         return sample_frequent(tables, codes, n_rows, group_size, n_neurons, self.m, self.active, threads)
+
+
+def reach(p, L, count):
+    """The probability that a neuron is found in at least `count` of L tables."""
+    return binom.sf(np.asarray(count) - 1, check_integer("L", L), p)
+
+
+def needed_counts(tables, codes, m, active):
+    """int64 (n,): the lowest count that would have joined each row's `active` highest (None: any number) of at least m.
+
+    Above the highest count that was left out; that count itself where a neuron of it was taken, being found first.
+    """
+    held, needed = tables.query(codes), np.full(len(codes), m, np.int64)
+    for row in range(len(codes)):
+        first, last = held.indptr[row * tables.L], held.indptr[(row + 1) * tables.L]
+        counts = np.unique(held.ids[first:last], return_counts=True)[1]
+        counts = np.sort(counts[counts >= m])[::-1]
+        if active is not None and len(counts) > active:
+            needed[row] = counts[active] + (counts[active - 1] > counts[active])
+    return needed
 
 
 def sample_frequent(tables, codes, n_rows, group_size, n_neurons, m, active, threads) -> ActiveSet:

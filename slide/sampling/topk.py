@@ -2,7 +2,7 @@
 
 from slide.rows import ActiveSet
 from slide.sampling.base import Sampler
-from slide.sampling.threshold import sample_frequent
+from slide.sampling.threshold import needed_counts, reach, sample_frequent
 
 
 class TopK(Sampler):
@@ -14,6 +14,18 @@ class TopK(Sampler):
 
     Differs from the paper: the cut is found in a histogram of the counts, in linear time, and not by sorting.
     """
+
+    def probability(self, p, L=None, n_neurons=None, observed=None):
+        """The binomial tail: that the neuron's count reaches `observed` in L tables; 1 where it is None.
+
+        Exact, given the counts of the other neurons, where ties at that count did not decide who is left out:
+        the unconditional probability has no form in p alone, since it depends on every other neuron's.
+        """
+        return reach(p, L, 1 if observed is None else observed)
+
+    def observe(self, tables, codes, n_neurons, seed, step):
+        """The count that a neuron needs, given the others: 1, or more where more than `active` were found."""
+        return needed_counts(tables, codes, 1, self.active)
 
     def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
         return sample_frequent(tables, codes, n_rows, group_size, n_neurons, 1, self.active, threads)

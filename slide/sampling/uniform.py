@@ -17,6 +17,11 @@ class Uniform(Sampler):
     def __init__(self, active: int):
         self.active = check_integer("active", active)
 
+    def probability(self, p, L=None, n_neurons=None, observed=None):
+        """min(active, n_neurons) / n_neurons, over the uniform draw; p has no part in it."""
+        n_neurons = check_integer("n_neurons", n_neurons)
+        return np.full(np.shape(p), min(self.active, n_neurons) / n_neurons)[()]
+
     def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
         threads = check_threads(threads)
         n_groups = group_count(n_rows, check_integer("group_size", group_size))

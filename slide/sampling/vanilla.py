@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from slide import reference
 from slide._kernels.sampling import vanilla_rows
 from slide.checks import check_integer
 from slide.rows import ActiveSet, offsets
@@ -18,8 +19,31 @@ class Vanilla(Sampler):
 
     The paper gives (p^K)^tau (1 - p^K)^(L - tau) for the probability that a neuron is chosen after tau
     tables; that is the probability to be in exactly tau given tables. To be found in at least one of tau
-    tables it is 1 - (1 - p^K)^tau.
+    tables it is 1 - (1 - p^K)^tau: see `probability`.
     """
+
+    def probability(self, p, L=None, n_neurons=None, observed=None):
+        """1 - (1 - p)**tau, of the tau = `observed` tables that were visited; all L where it is None.
+
+        Exact for a neuron whose own presence does not decide where the visit ends, and that is not beyond the
+        end in the last bucket: between the value for tau - 1 and the one for tau otherwise.
+        """
+        tables = check_integer("L", L) if observed is None else np.asarray(observed)
+        return 1 - (1 - np.asarray(p, np.float64)) ** tables
+
+    def observe(self, tables, codes, n_neurons, seed, step):
+        """The number of tables visited, the last one included even if only in part."""
+        L, active = tables.L, self.active or n_neurons
+        held, visited = tables.query(codes), np.empty(len(codes), np.int64)
+        for row in range(len(codes)):
+            stream = reference.draw(reference.group_key(seed, step, row), reference.ORDER)
+            ids, visited[row] = set(), 0
+            for table in reference.shuffle_row(L, stream):
+                if len(ids) >= active and active < n_neurons:  # all neurons are no limit
+                    break
+                ids.update(held[row * L + table].tolist())
+                visited[row] += 1
+        return visited
 
     def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
         threads = check_threads(threads)

@@ -1,0 +1,2 @@
+# For hash functions of one's own, compiled: `from slide.hashing cimport RowHasher`.
+from slide._kernels.hasher cimport BLOCK_ROWS, RowHasher

@@ -1,0 +1,118 @@
+"""Cross-polytope hashing: the nearest of +-e_i after a random rotation; follows the cosine, sharper than SimHash."""
+
+from functools import lru_cache
+
+import numpy as np
+from scipy.special import ndtr
+
+from slide._kernels.hashing_cross_polytope import CrossPolytopeHasher
+from slide.checks import check_integer
+from slide.hashing.base import HashFamily
+from slide.hashing.simhash import SimHash
+
+
+class CrossPolytope(HashFamily):
+    """One hash: which of `width` coordinates of the rotated row is the largest in magnitude, and its sign.
+
+    Andoni, Indyk, Laarhoven, Razenshteyn & Schmidt, "Practical and optimal LSH for angular distance" (NIPS 2015),
+    with their pseudo-random rotations: three rounds of random signs and a Walsh-Hadamard transform, of rows padded
+    with zeros to a power of two.
+
+    width : int
+        A power of two, 2 to 2**15; a hash takes log2(2 width) bits. The paper's is the width of the row; fewer
+        coordinates of the rotation make shorter hashes ("lower-dimensional" ones in its section 5).
+
+    Differs from the paper: as with WTA's permutations, a rotation is cut in pieces of `width` coordinates, a hash
+    each, so that K L hashes take K L width / dim rotations.
+
+    Sums are in float32, in an order of their own for each coordinate; a row of zeros codes as 0, and NaN as 0 in all
+    hashes.
+    """
+
+    name = "cross-polytope"
+    bits_per_hash = 4
+    options = ("width",)
+
+    def __init__(self, dim, K, L, seed=0, width=8):
+        self.width = check_integer("width", width, 2, 2**15)
+        if width & (width - 1):
+            raise ValueError(f"width: found {width}, expected a power of two")
+        self.bits_per_hash = width.bit_length()
+        super().__init__(dim, K, L, seed)
+        self._size = max(width, 1 << (self.dim - 1).bit_length())
+        n_rotations = -(-self.K * self.L * width // self._size)
+        draws = np.random.default_rng(self.seed).integers(0, 2, (n_rotations, 3, self._size), dtype=np.int8)
+        self._signs = (2 * draws - 1).astype(np.float32)
+        self.hasher = CrossPolytopeHasher(self.dim, K, L, width, self.bits_per_hash, self._signs)
+
+    def _codes_reference(self, rows):
+        return self.pack(self._hashes(rows).T)
+
+    def _hashes(self, rows):
+        """(K L, n) hashes of dense rows (n, dim)."""
+        n = len(rows)
+        hashes = np.empty((len(self._signs), self._size // self.width, n), np.int32)
+        padded = np.zeros((self._size, n), np.float32)
+        padded[: self.dim] = rows.T
+        with np.errstate(invalid="ignore", over="ignore"):
+            for signs, found in zip(self._signs, hashes, strict=True):
+                rotated = padded
+                for each in signs:
+                    rotated = hadamard(rotated * each[:, None])
+                nearest(rotated.reshape(-1, self.width, n), found)
+        return hashes.reshape(-1, n)[: self.K * self.L]
+
+    similarity = SimHash.similarity
+
+    def collision_probability(self, similarity):
+        """Of Gaussian projections, which the rotations stand for; by numerical integration, to about 0.001."""
+        grid, values = collision_curve(self.width)
+        return np.interp(np.clip(similarity, -1, 1), grid, values)
+
+
+def hadamard(x):
+    """The Walsh-Hadamard transform, not normalised, along the first axis (a power of two) of x, overwriting it."""
+    size, n = x.shape
+    other, half = np.empty_like(x), 1
+    while half < size:
+        a, b = (v.reshape(-1, 2, half, n) for v in (x, other))
+        np.add(a[:, 0], a[:, 1], out=b[:, 0])
+        np.subtract(a[:, 0], a[:, 1], out=b[:, 1])
+        x, other, half = other, x, 2 * half
+    return x
+
+
+def nearest(x, out):
+    """out (pieces, n): 2 * the place of the largest magnitude along the middle axis, + 1 where it is negative."""
+    best = np.zeros((x.shape[0], x.shape[2]), np.float32)
+    out[...] = 0
+    for place in range(x.shape[1]):
+        value = x[:, place]
+        size = np.abs(value)
+        better = size > best
+        np.copyto(best, size, where=better)
+        np.copyto(out, 2 * place + (value < 0), where=better)
+
+
+@lru_cache
+def collision_curve(width):
+    """(cosines, probabilities) that two rows have the same hash.
+
+    With u and v the magnitudes of their largest projections, the probability is 2 * width times the integral over
+    u, v > 0 of phi(u, v) G(u, v)**(width - 1), where phi is the density of two normals of that correlation and
+    G(u, v) the probability that they stay within [-u, u] and [-v, v].
+    """
+    cosines = np.concatenate([np.linspace(-1, 0.9, 39), np.linspace(0.91, 0.99, 9), [0.995, 1.0]])
+    inner = [collision_integral(width, cosine) for cosine in cosines[1:-1]]
+    return cosines, np.array([0.0, *inner, 1.0])
+
+
+def collision_integral(width, cosine, n=400, end=5.5):
+    u = (np.arange(n) + 0.5) * end / n
+    spread = np.sqrt(1 - cosine**2)
+    density = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi) * end / n
+    # Of u given, the mass of v within [-v, v], for u and for -u: summed over u it is G.
+    within = ndtr((u - cosine * u[:, None]) / spread) - ndtr((-u - cosine * u[:, None]) / spread)
+    both = 2 * np.cumsum(density[:, None] * within, axis=0) - density[:, None] * within
+    joint = np.exp(-((u - cosine * u[:, None]) ** 2) / (2 * spread**2)) / (np.sqrt(2 * np.pi) * spread) * end / n
+    return float(2 * width * (density[:, None] * joint * both ** (width - 1)).sum())
