@@ -86,7 +86,7 @@ def finding(records) -> str:
 
 
 def plot(records):
-    figure, (axis,) = draw.panels(1, "Core utilization in training", width=7)
+    figure, (axis,) = draw.panels(1, "Core utilization in training", width=8)
     for system in SYSTEMS:
         found = used(records, system)
         if found:
@@ -97,5 +97,5 @@ def plot(records):
     axis.set_xscale("log", base=2)
     axis.set_xticks(THREADS, [str(n) for n in THREADS])
     axis.set(xlabel="threads (log scale)", ylabel="CPU time / (wall time x threads), percent", ylim=(0, 108))
-    axis.legend(fontsize=8, loc="lower left")
+    draw.legend(figure, axis)
     return figure

@@ -65,10 +65,9 @@ def accuracy(axis, xlabel: str) -> None:
     axis.set(xlabel=xlabel, ylabel="P@1 on the test set (fraction)", ylim=(-0.03 * top, 1.08 * top))
 
 
-def legend(figure, axis, columns: int = 3) -> None:
-    """One legend above all panels, where it hides no curve."""
-    names = axis.get_legend_handles_labels()
-    figure.legend(*names, loc="outside upper center", ncols=columns, fontsize=9, frameon=False)
+def legend(figure, axis) -> None:
+    """One legend to the right of all panels, where it hides no curve."""
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", fontsize=9, frameon=False)
 
 
 def threads(lines) -> str:

@@ -102,11 +102,11 @@ def plot(records):
     left = dict.fromkeys(by, 0.0)
     for number, name in enumerate(names):
         values = [by[n].get(name, 0.0) for n in by]
-        axes[0].barh([f"{n} threads" for n in by], values, left=list(left.values()), color=draw.SERIES[number % 9],
+        axes[0].barh([f"threads: {n}" for n in by], values, left=list(left.values()), color=draw.SERIES[number % 9],
                      label=STAGES.get(name, name))  # fmt: skip
         left = {n: left[n] + value for n, value in zip(by, values, strict=True)}
     axes[0].set(xlabel="time of a training step (percent)", xlim=(0, 100))
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    draw.legend(figure, axes[0])
     if counted:
         keys = sorted({key for line in counted for key in ratios(line["counts"])})
         for number, line in enumerate(counted):
