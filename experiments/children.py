@@ -13,6 +13,9 @@ import sys
 from collections import deque
 from pathlib import Path
 
+# NumPy asks for huge pages by itself: a child that is to have none needs this in its environment.
+NO_HUGE_PAGES = {"NUMPY_MADVISE_HUGEPAGE": "0"}
+
 
 def command(module: str, function: str, **arguments) -> list[str]:
     return [sys.executable, "-m", "experiments.children", module, function, json.dumps(arguments)]

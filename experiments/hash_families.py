@@ -113,12 +113,13 @@ def finding(records) -> str:
         f"{name_of(x)} finds {x['recall']:.0%} of the top {TOP} in {x['retrieved']:,.0f} neurons "
         f"({x['retrieved'] / n:.1%}), P@1 {p1:.3f}" for x, p1, _, _ in rows if x["part"] in ("base", "family")
     )  # fmt: skip
-    others = [(p1 - base, name_of(x), seconds / base_seconds) for x, p1, _, seconds in rest if x["part"] != "family"]
+    ablations = [row for row in rest if row[0]["part"] != "family"]
+    others = [(p1 - base, name_of(x), seconds / base_seconds) for x, p1, _, seconds in ablations]
     worst, top = min(others), max(others)
     return (
         f"The paper has nothing to compare with. {families}. Of the ablations {worst[1]} costs most ({worst[0]:+.3f} "
-        f"P@1, {worst[2]:.1f} times the time) and {top[1]} does best ({top[0]:+.3f}, {top[2]:.1f} times); one seed, so that "
-        "differences below 0.01 are noise."
+        f"P@1, {worst[2]:.1f} times the time) and {top[1]} does best ({top[0]:+.3f}, {top[2]:.1f} times); one seed, so "
+        "that differences below 0.01 are noise."
     )
 
 
@@ -136,8 +137,8 @@ def plot(records):
             left.annotate(name_of(x), at, (4, 3), textcoords="offset points", fontsize=7)
     share = np.geomspace(1e-3, 1, 50)
     left.plot(share, share, ":", color="#888888", label="neurons drawn uniformly")
-    left.set(xscale="log", xlabel="share of the neurons that a sample's buckets hold (log scale)",
-             ylabel=f"recall of the true top {TOP} neurons", ylim=(-0.03, 1.05), title="after training, tables rebuilt")  # fmt: skip
+    left.set(xscale="log", xlabel="share of the neurons that a sample's buckets hold (log scale)", ylim=(-0.03, 1.05),
+             ylabel=f"recall of the true top {TOP} neurons", title="after training, tables rebuilt")  # fmt: skip
     left.legend(fontsize=8, loc="upper left")
     names = [f"{name_of(x)} ({seconds:.1f} s, hash {1e3 * x['hashing']:.0f} ms)" for x, _, _, seconds in rows]
     colours = [draw.SERIES[parts.index(x["part"]) % 9] for x, *_ in rows]

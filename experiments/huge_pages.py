@@ -40,11 +40,12 @@ def run(scale, records, threads, seed):
     records.add("counters", allowed=events, missing=[e for e in EVENTS if e not in events], why=reason(events))
     for setting in records.pending(grid):
         arguments = {"scale": scale, "threads": threads, "seed": seed, "huge": setting["huge"]}
-        [line] = children.lines("huge_pages", "measure", **arguments)
+        env = {} if setting["huge"] else children.NO_HUGE_PAGES
+        [line] = children.lines("huge_pages", "measure", env=env, **arguments)
         records.add("use", **line, **setting)
         hardware = [event for event in events if event != "page-faults"]
         if hardware:
-            counted = counts(children.command("huge_pages", "measure", **arguments), hardware)
+            counted = counts(children.command("huge_pages", "measure", **arguments), hardware, env)
             records.add("counted", counts=counted, **setting)
 
 
@@ -98,13 +99,13 @@ def reason(events) -> str | None:
     return None if set(events) == set(EVENTS) else "this processor has other names for some events"
 
 
-def counts(command, events) -> dict:
-    """{event: count} of a command under perf stat; events that cannot be counted are left out."""
+def counts(command, events, env=None) -> dict:
+    """{event: count} of a command under perf stat, `env` added; events that cannot be counted are left out."""
     if shutil.which("perf") is None:
         return {}
     under = ["perf", "stat", "-x", ";", "-e", ",".join(events), *command]
     done = subprocess.run(under, cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-                          capture_output=True, text=True)  # fmt: skip
+                          capture_output=True, text=True, env={**os.environ, **(env or {})})  # fmt: skip
     found = re.findall(r"^(\d+);[^;]*;([\w.-]+?)(?::u)?;", done.stderr, re.MULTILINE)
     return {event: int(count) for count, event in found}
 

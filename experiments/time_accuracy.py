@@ -36,7 +36,7 @@ def run(scale, records, threads, seed):
         systems = SYSTEMS[:-1]
         records.add("note", text="PyTorch is not installed: pip install 'slide[baselines]'")
     for setting in records.pending([{"data": name, "system": s} for name in chosen["data"] for s in systems]):
-        plain = {"SLIDE_SIMD": "plain"} if setting["system"] == "slide-plain" else {}
+        plain = {"SLIDE_SIMD": "plain", **children.NO_HUGE_PAGES} if setting["system"] == "slide-plain" else {}
         arguments = {"scale": scale, "threads": threads, "seed": seed, **setting}
         for line in children.lines("time_accuracy", "measure", env=plain, **arguments):
             records.add(line.pop("record"), **{**line, **setting})
