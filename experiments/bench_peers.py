@@ -1,55 +1,195 @@
-"""A training step of slide beside PyTorch's full and sampled softmax: same data, network, batch, optimizer, threads.
+"""A training step of slide beside its peers: same data, network, batch, optimizer, threads; all in.
 
-Each system has a process of its own; rounds of all systems alternate, and medians over the rounds are compared.
-PyTorch comes with the extra `baselines`; without it its systems are left out, and the record says so.
+Peers are PyTorch's full softmax (as one writes it, and in chunks with one buffer), PyTorch's sampled softmax with
+log-uniform candidates shared by the batch, and the released C++ SLIDE. PyTorch comes with the extra `baselines`; the
+released SLIDE is a binary that you build from its own repository and name in the environment variable SLIDE_RELEASED
+(see experiments/released.py). What is missing is left out, and the record, the printout and the figure say so.
+
+Each system has a process of its own; rounds of all systems alternate, and medians over the rounds are compared; the
+released SLIDE, slower by far, runs once. Batches are sliced and converted inside of the time.
+
+SLIDE rebuilds its tables less and less often. Steps without a rebuild and one rebuild are timed apart; its time, and
+every ratio, is that of the first epoch of Amazon-670K under the default schedule, rebuilds and all. The record also
+holds the time without rebuilds and that at the schedule's interval after the epoch.
 """
 
 import argparse
-import importlib.util
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
-from experiments import draw
+from experiments import draw, released
 
-QUESTION = "How long does a training step take beside PyTorch's full and sampled softmax?"
+QUESTION = "How long does a training step take beside PyTorch and the released C++ SLIDE?"
 PAPER = "10 times faster than TensorFlow's full softmax on the same CPU (abstract)"
 TIME = {"smoke": "20 s", "small": "10 min"}
 
 SETTINGS = {
-    "smoke": dict(scale=0.01, n_train=1500, rounds=1, active=200, K=3),
-    "small": dict(scale=1.0, n_train=40_000, rounds=2, active=3000, K=5),
-}
-STEPS = {"slide": 60, "uniform": 60, "full": 4, "torch": 2, "torch-buffer": 3, "torch-sampled": 30}
-LABELS = {
-    "slide": "SLIDE", "uniform": "slide, sampled softmax, groups of 16", "full": "slide, full softmax",
-    "torch": "PyTorch, full softmax, plain", "torch-buffer": "PyTorch, full softmax, one buffer",
-    "torch-sampled": "PyTorch, sampled softmax, shared by the batch",
+    "smoke": dict(
+        scale=0.01, n_train=13_000, rounds=1, active=200, K=3, group=16, warm_up=2,
+        steps={"slide": 60, "uniform": 10, "full": 3, "torch": 2, "torch-full": 2, "torch-sampled": 10},
+    ),
+    "small": dict(
+        scale=1.0, n_train=40_000, rounds=3, active=3000, K=5, group=16, warm_up=20,
+        steps={"slide": 130, "uniform": 130, "full": 4, "torch": 2, "torch-full": 4, "torch-sampled": 130},
+    ),
 }  # fmt: skip
+LABELS = {
+    "slide": "SLIDE", "uniform": "slide, uniform candidates", "full": "slide, full softmax",
+    "torch": "PyTorch, full softmax as one writes it", "torch-full": "PyTorch, full softmax in chunks, one buffer",
+    "torch-sampled": "PyTorch, sampled softmax (log-uniform)", "released": "released C++ SLIDE",
+}  # fmt: skip
+COLOURS = {"torch": "#000000", "torch-full": "#444444", "torch-sampled": "#888888", "released": "#CC79A7"}
 BATCH, HIDDEN, LR = 256, 128, 2e-3
-ROW = "{:46} {:>10} {:>10} {:>9} {:>8}"
+EPOCH = 490_449  # training samples of Amazon-670K
+ROW = "{:46} {:>10} {:>9} {:>9} {:>8}"
 
 
 def run(scale, records, threads, seed):
-    settings, lines = SETTINGS[scale], []
-    systems = [name for name in STEPS if not name.startswith("torch") or importlib.util.find_spec("torch")]
-    if len(systems) < len(STEPS):
-        records.add("note", text="PyTorch is not installed: pip install 'slide[baselines]'")
-        print("PyTorch is not installed: its systems are left out (pip install 'slide[baselines]')")
-    for number in range(settings["rounds"]):
-        for system in systems:
-            command = [sys.executable, "-m", "experiments.bench_peers", scale, system, str(threads), str(seed)]
-            done = subprocess.run(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, check=True)
-            lines.append(records.add("round", round=number, **json.loads(done.stdout.splitlines()[-1])))
+    from slide.data import make_xmc
+
+    settings = SETTINGS[scale]
+    systems, missing = present(settings)
+    for text in missing:
+        records.add("note", text=text)
+        print(text)
+    (X, Y), _ = make_xmc("amazon-670k", settings["n_train"], 1, scale=settings["scale"], seed=seed)
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        save(folder, X, Y)
+        for number in range(settings["rounds"]):
+            for system in systems:
+                if number == 0 or system != "released":
+                    lines.append(records.add("round", round=number, **child(scale, system, threads, seed, folder)))
     print(ROW.format("system", "ms/sample", "x SLIDE", "active", "GB peak"))
     for line in summarise(lines):
-        print(ROW.format(LABELS[line["system"]], f"{line['ms']:.4f}", f"{line['ratio']:.1f}", f"{line['active']:,.0f}",
+        print(ROW.format(title(line), f"{line['ms']:.4f}", f"{line['ratio']:.2f}", f"{line['active']:,.0f}",
                          f"{line['peak_gb']:.2f}"))  # fmt: skip
+    print(rebuilds(lines))
+
+
+def present(settings) -> tuple[list, list]:
+    """(systems that can be measured here, a sentence for each kind that cannot)."""
+    import importlib.util
+
+    systems, missing = list(settings["steps"]), []
+    if not importlib.util.find_spec("torch"):
+        systems = [name for name in systems if not name.startswith("torch")]
+        missing.append("PyTorch is left out: not installed (pip install 'slide[baselines]')")
+    if released.binary():
+        systems.append("released")
+    else:
+        missing.append(f"The released C++ SLIDE is left out: {released.VARIABLE} names no binary of it")
+    return systems, missing
+
+
+def save(folder, X, Y):
+    for name, matrix in (("X", X), ("Y", Y)):
+        for part in ("data", "indices", "indptr"):
+            np.save(Path(folder, f"{name}.{part}.npy"), getattr(matrix, part))
+        Path(folder, f"{name}.json").write_text(json.dumps(matrix.shape))
+
+
+def load(folder):
+    from scipy.sparse import csr_matrix
+
+    return [
+        csr_matrix(
+            tuple(np.load(Path(folder, f"{name}.{part}.npy")) for part in ("data", "indices", "indptr")),
+            shape=json.loads(Path(folder, f"{name}.json").read_text()),
+        )
+        for name in ("X", "Y")
+    ]
+
+
+def child(scale, system, threads, seed, folder) -> dict:
+    """What `measure` found in a process of its own. PyTorch's threads spin while they wait: it is faster that way."""
+    waits = {"OMP_WAIT_POLICY": "active"} if system.startswith("torch") else {}
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.bench_peers", scale, system, str(threads), str(seed), folder],
+        cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, check=True, env={**os.environ, **waits},
+    )  # fmt: skip
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(settings, system, threads, seed, folder) -> dict:
+    """ms a sample after a warm-up, active neurons, peak memory."""
+    import resource
+
+    X, Y = load(folder)
+    if system == "released":
+        return released.measure(released.binary(), X, Y, HIDDEN, threads, folder)
+    timed = time_torch if system.startswith("torch") else time_slide
+    found = timed(system, X, Y, settings, threads, seed)
+    return {**found, "batch": BATCH, "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+
+
+def time_slide(system, X, Y, settings, threads, seed) -> dict:
+    from slide import Adam, Dense, Network, Sampled
+
+    sampler = {"slide": "vanilla"}.get(system, system)
+    layer = Sampled(Y.shape[1], sampler=sampler, hash="dwta", K=settings["K"], active=settings["active"])
+    network = Network(
+        X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(LR), batch_size=BATCH, group_size=settings["group"],
+        seed=seed, threads=threads,
+    )  # fmt: skip
+    index, steps, active = getattr(network.layers[-1], "index", None), settings["steps"][system], []
+    network.fit(X, Y, steps=min(settings["warm_up"], steps))
+    network.run.clock.reset()
+    rebuilt = index.rehashes if index else 0
+    start = time.perf_counter()
+    network.fit(X, Y, steps=steps, callback=lambda network, loss: active.append(network.active))
+    total, samples = time.perf_counter() - start, steps * BATCH
+    stages = {name: 1e3 * value / samples for name, value in network.run.clock.seconds.items()}
+    found = dict(active=float(np.mean(active)), steps=steps, stages=stages, ms=1e3 * total / samples)
+    return {**found, **spread(found, network.run.clock.seconds["rehash"], index, rebuilt)} if index else found
+
+
+def spread(found, seconds, index, before) -> dict:
+    """The time a sample of a whole epoch with its rebuilds, that of a step without, and that after the epoch.
+
+    seconds: of the rebuilds that were measured; before: how many there had been when measuring began.
+    """
+    one = 1e3 * seconds / (index.rehashes - before)
+    step = found["ms"] - found["stages"]["rehash"]
+    count = end = 0
+    while (end := end + index.schedule.interval(count)) <= EPOCH / BATCH:
+        count += 1
+    return dict(
+        ms=step + one * count / EPOCH, step_ms=step, rebuild_ms=one, rebuilds=count,
+        late_ms=step + one / (BATCH * index.schedule.interval(count)), measured_ms=found["ms"],
+    )  # fmt: skip
+
+
+def time_torch(system, X, Y, settings, threads, seed) -> dict:
+    from experiments import torch_peers
+
+    n_labels, steps = Y.shape[1], settings["steps"][system]
+    if system == "torch":
+        output = torch_peers.Plain(n_labels, HIDDEN, seed)
+    elif system == "torch-full":
+        output = torch_peers.Full(n_labels, HIDDEN, BATCH, seed)
+    else:
+        by_frequency = np.argsort(-np.bincount(Y.indices, minlength=n_labels), kind="stable")
+        output = torch_peers.Candidates(by_frequency, HIDDEN, settings["active"], seed)
+    network = torch_peers.TorchNetwork(X.shape[1], HIDDEN, output, lr=LR, seed=seed, threads=threads)
+    order = np.random.default_rng(seed).permutation(X.shape[0] // BATCH * BATCH).reshape(-1, BATCH)
+    active, warm_up = [], min(settings["warm_up"], steps)
+    for number in range(warm_up + steps):
+        if number == warm_up:
+            start = time.perf_counter()
+        rows = order[number % len(order)]
+        network.partial_fit(X[rows], Y[rows])
+        active.append(network.active)
+    ms = 1e3 * (time.perf_counter() - start) / (steps * BATCH)
+    return dict(ms=ms, active=float(np.mean(active)), steps=steps)
 
 
 def summarise(lines) -> list[dict]:
@@ -61,157 +201,53 @@ def summarise(lines) -> list[dict]:
         out.append({
             "system": system, "ms": statistics.median(line["ms"] for line in mine), "active": mine[0]["active"],
             "ratio": statistics.median(line["ms"] / slide[line["round"]] for line in mine),
-            "peak_gb": max(line["peak_gb"] for line in mine),
+            "peak_gb": max(line["peak_gb"] for line in mine), "batch": mine[0]["batch"],
         })  # fmt: skip
     return out
 
 
-def measure(settings, system, threads, seed):
-    """Prints one line: ms a sample, all in, after a warm-up."""
-    import resource
-
-    from slide.data import make_xmc
-
-    (X, Y), _ = make_xmc("amazon-670k", settings["n_train"], 1, scale=settings["scale"], seed=seed)
-    step = (torch_step if system.startswith("torch") else slide_step)(system, X, Y, settings, threads, seed)
-    order = np.random.default_rng(seed).permutation(X.shape[0] // BATCH * BATCH).reshape(-1, BATCH)
-    n, active = STEPS[system], []
-    step(order[0])
-    start = time.perf_counter()
-    for i in range(n):
-        active.append(step(order[(i + 1) % len(order)]))
-    ms = 1e3 * (time.perf_counter() - start) / (n * BATCH)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps(dict(system=system, ms=ms, active=float(np.mean(active)), peak_gb=peak, steps=n)))
+def title(line) -> str:
+    return LABELS[line["system"]] + ("" if line["batch"] == BATCH else f", batch {line['batch']}")
 
 
-def slide_step(system, X, Y, settings, threads, seed):
-    from slide import Adam, Dense, Network, Sampled
-
-    sampler = {"slide": "vanilla"}.get(system, system)
-    layer = Sampled(Y.shape[1], sampler=sampler, hash="dwta", K=settings["K"], active=settings["active"])
-    network = Network(X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(LR), batch_size=BATCH, seed=seed,
-                      threads=threads)  # fmt: skip
-
-    def step(rows):
-        network.partial_fit(X[rows], Y[rows])
-        return network.active
-
-    return step
-
-
-def torch_step(system, X, Y, settings, threads, seed):
-    import torch
-
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    d, n_labels = X.shape[1], Y.shape[1]
-    first = torch.nn.EmbeddingBag(d, HIDDEN, mode="sum", sparse=True)
-    torch.nn.init.normal_(first.weight, std=0.1)
-    sampled = system == "torch-sampled"
-    last = torch.nn.Embedding(n_labels, HIDDEN + 1, sparse=True) if sampled else torch.nn.Linear(HIDDEN, n_labels)
-    rows_optimizer = torch.optim.SparseAdam([*first.parameters(), *(last.parameters() if sampled else [])], lr=LR)
-    optimizers = [rows_optimizer] + ([] if sampled else [torch.optim.Adam(last.parameters(), lr=LR, fused=True)])
-    losses = {"torch": plain_loss, "torch-buffer": one_buffer_loss}
-
-    def step(rows):
-        x, y = X[rows], Y[rows]
-        hidden = first(
-            torch.from_numpy(x.indices.astype(np.int64)), torch.from_numpy(x.indptr[:-1].astype(np.int64)),
-            per_sample_weights=torch.from_numpy(x.data),
-        ).relu()  # fmt: skip
-        if sampled:
-            loss, active = sampled_loss(hidden, last, y, settings["active"], n_labels)
-        else:
-            loss, active = losses[system](hidden, last, y), n_labels
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-        return active
-
-    return step
-
-
-def targets(y):
-    """(row, label, weight) of every label entry, the weight 1 / (number of labels)."""
-    import torch
-
-    count = np.diff(y.indptr)
-    row = np.repeat(np.arange(y.shape[0]), count)
-    weight = (1.0 / count[row]).astype(np.float32)
-    return torch.from_numpy(row), torch.from_numpy(y.indices.astype(np.int64)), torch.from_numpy(weight)
-
-
-def plain_loss(hidden, last, y):
-    import torch
-
-    row, label, weight = targets(y)
-    log_p = torch.log_softmax(last(hidden), dim=1)
-    return -(log_p[row, label] * weight).sum() / y.shape[0]
-
-
-def one_buffer_loss(hidden, last, y):
-    """The logits, their softmax and their gradient share one buffer."""
-    import torch
-
-    class Loss(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, hidden, w, bias):
-            row, label, weight = targets(y)
-            z = torch.addmm(bias, hidden, w.t())
-            picked = z[row, label]
-            norm = torch.logsumexp(z, dim=1)
-            z.sub_(norm[:, None]).exp_()
-            z.index_put_((row, label), -weight, accumulate=True)
-            ctx.save_for_backward(z.div_(y.shape[0]), hidden, w)
-            return ((norm[row] - picked) * weight).sum() / y.shape[0]
-
-        @staticmethod
-        def backward(ctx, _):
-            delta, hidden, w = ctx.saved_tensors
-            return delta @ w, delta.t() @ hidden, delta.sum(0)
-
-    return Loss.apply(hidden, last.weight, last.bias)
-
-
-def sampled_loss(hidden, last, y, n_candidates, n_labels):
-    """Candidates are the batch's labels, then distinct log-uniform draws, shared by the batch; logits as they are."""
-    import torch
-
-    row, label, weight = targets(y)
-    # Small ids are drawn again and again: eight draws leave more than one distinct id.
-    drawn = torch.unique((torch.rand(8 * n_candidates) * np.log(n_labels)).exp().long().clamp_(max=n_labels - 1))
-    wanted = torch.unique(label)
-    negatives = drawn[torch.randperm(len(drawn))][: max(n_candidates - len(wanted), 0)]
-    ids = torch.unique(torch.cat([wanted, negatives]))
-    w = last(ids)
-    z = torch.addmm(w[:, HIDDEN], hidden, w[:, :HIDDEN].t())
-    log_p = torch.log_softmax(z, dim=1)
-    return -(log_p[row, torch.searchsorted(ids, label)] * weight).sum() / y.shape[0], len(ids)
+def rebuilds(lines) -> str:
+    """What of SLIDE's time is the rebuilding of its tables, in a sentence."""
+    slide = [line for line in lines if line["system"] == "slide"]
+    ms, step, one, late, now = (
+        statistics.median(line[name] for line in slide)
+        for name in ("ms", "step_ms", "rebuild_ms", "late_ms", "measured_ms")
+    )
+    return (
+        f"SLIDE: {ms:.4f} ms a sample over the first epoch of Amazon-670K, which rebuilds {slide[0]['rebuilds']} times "
+        f"in {one:,.0f} ms ({1 - step / ms:.1%} of the time); {step:.4f} without, {late:.4f} as often as after the "
+        f"epoch, {now:.4f} in the {slide[0]['steps']} batches measured"
+    )
 
 
 def plot(records):
     figure, (axis,) = draw.panels(1, "A training step at the shape of Amazon-670K, all in")
+    figure.set_size_inches(10.5, 4.8)
     lines = summarise([line for line in records if line["record"] == "round"])
-    colours = {"torch-buffer": "torch", "torch-sampled": "slide-paper"}
-    names = [f"{LABELS[line['system']]}\n{line['active']:,.0f} active" for line in lines]
-    colour = [draw.COLOURS[colours.get(line["system"], line["system"])] for line in lines]
-    bars = axis.barh(names, [line["ms"] for line in lines], color=colour)
-    axis.bar_label(bars, [f" {line['ms']:.3f} ms, {line['ratio']:.1f} x" for line in lines])
-    axis.set(xlabel="milliseconds a sample (log scale)", xscale="log")
-    axis.set_xlim(right=8 * max(line["ms"] for line in lines))
+    names = [f"{title(line)}\n{line['active']:,.0f} active" for line in lines]
+    colours = {**draw.COLOURS, **COLOURS}
+    bars = axis.barh(names, [line["ms"] for line in lines], color=[colours[line["system"]] for line in lines])
+    axis.bar_label(bars, [f" {line['ms']:.3g} ms, {line['ratio']:.3g} x, {line['peak_gb']:.1f} GB" for line in lines])
+    axis.set(xlabel="milliseconds a sample (log scale); times SLIDE's; peak memory", xscale="log")
+    axis.set_xlim(right=12 * max(line["ms"] for line in lines))
     axis.invert_yaxis()
-    figure.set_size_inches(9, 4.6)
+    notes = [line["text"] for line in records if line["record"] == "note"]
+    if notes:
+        axis.set_title("\n".join(notes), fontsize=8.5, loc="left", color="#555555")
     return figure
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("scale", choices=SETTINGS)
-    parser.add_argument("system", choices=STEPS)
+    parser.add_argument("system", choices=LABELS)
     parser.add_argument("threads", type=int)
     parser.add_argument("seed", type=int)
+    parser.add_argument("folder")
     args = parser.parse_args()
-    measure(SETTINGS[args.scale], args.system, args.threads, args.seed)
+    line = measure(SETTINGS[args.scale], args.system, args.threads, args.seed, args.folder)
+    print(json.dumps({"system": args.system, **line}))

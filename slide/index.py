@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slide.checks import check_integer, check_number
+from slide.memory import Scratch
 from slide.tables import HashTables
 
 
@@ -39,7 +40,7 @@ class LSHIndex:
     make_family(seed) makes the hash family; n_neurons rows of weights are indexed under their row number.
     """
 
-    def __init__(self, make_family, n_neurons, schedule, seed, bucket_size, policy, threads):
+    def __init__(self, make_family, n_neurons, schedule, seed, bucket_size, policy, threads, huge_pages=True):
         self._make_family = make_family
         self._seed = seed
         self.schedule = schedule
@@ -49,14 +50,17 @@ class LSHIndex:
         self.family = None
         self._renew(0)
         bits = self.family.K * self.family.bits_per_hash
-        self.tables = HashTables(n_neurons, self.family.L, bits, bucket_size, policy, seed=seed, threads=threads)
+        self.tables = HashTables(
+            n_neurons, self.family.L, bits, bucket_size, policy, seed=seed, threads=threads, huge_pages=huge_pages
+        )
+        self._scratch = Scratch()
 
     def _renew(self, generation: int) -> None:
         self.family = self._make_family((self._seed + 7919 * generation) % 2**63)
         self.family.threads = self.threads
 
     def build(self, weights: np.ndarray) -> None:
-        self.tables.build(self.family.codes(weights))
+        self.tables.build(self.family.codes(weights, out=self.tables.code_buffer()))
 
     def codes(self, rows) -> np.ndarray:
         """uint32 (n, L): the buckets of inputs, from a dense array or CSR rows."""
@@ -78,7 +82,8 @@ class LSHIndex:
         """Hashes only the given neurons again and moves them to their new buckets."""
         if len(ids):
             ids = np.sort(ids)
-            self.tables.update(ids, self.family.codes(weights[ids]))
+            codes = self._scratch.get("codes", (self.family.L, len(ids)), np.uint32).T
+            self.tables.update(ids, self.family.codes_taken(weights, ids, out=codes))
 
     def state(self) -> dict[str, np.ndarray]:
         counters = np.array([self.rehashes, self.next_rehash], dtype=np.int64)

@@ -526,3 +526,15 @@ def format_rows(label_ptr, labels, feature_ptr, features, values, first, last, t
     found = np.frombuffer("".join(lines).encode(), np.uint8)
     text[: len(found)] = found
     return len(found)
+
+
+# ---- Bandwidth of a machine (slide/_kernels/bandwidth.pyx) -------------------------------------------------
+
+
+def sum_rows(W, ids, ones, out):
+    out += W[ids].reshape(len(out), len(ones), -1).sum(axis=1)
+
+
+def scale_rows(w, m, v, ids, factor):
+    for matrix in (w, m, v):
+        matrix[ids] *= np.float32(factor)

@@ -4,12 +4,14 @@ import math
 
 import numpy as np
 
+from slide import memory
 from slide._kernels.tables import build_rows, locate_rows, reinsert_rows
 from slide.checks import check_integer
 from slide.rows import ActiveSet, gather_slices
 from slide.threads import check_threads
 
 POLICIES = ("fifo", "reservoir")
+IDENTITY = np.array([1, 0], dtype=np.uint64)  # the fold that changes nothing
 
 
 def default_range_bits(n_items: int, code_bits: int) -> int:
@@ -32,6 +34,7 @@ class HashTables:
         which merges the buckets of two different codes with probability 2**-range_bits.
     seed : 0 to 2**64 - 1; decides the folds and the reservoir's draws.
     threads : a positive int, or None for every CPU. The tables are the same for any number.
+    huge_pages : whether the arrays ask for huge pages (see `slide.memory.zeros`).
 
     A bucket's slots are laid out when the tables are built: min(bucket_size, count + count // 4 + 1) for
     `count` items that hash there. Between builds this capacity takes the place of bucket_size: `update` lets
@@ -44,8 +47,9 @@ class HashTables:
     """
 
     def __init__(
-        self, n_items, L, code_bits, bucket_size=128, policy="fifo", range_bits=None, seed=0, threads=None
-    ):
+        self, n_items, L, code_bits, bucket_size=128, policy="fifo", range_bits=None, seed=0, threads=None,
+        huge_pages=True,
+    ):  # fmt: skip
         self.n_items = check_integer("n_items", n_items, 1, 2**31 - 1)
         self.L = check_integer("L", L, 1, 2**20)
         self.code_bits = check_integer("code_bits", code_bits, 1, 32)
@@ -60,18 +64,20 @@ class HashTables:
         self.threads = check_threads(threads)
         self.step = 0
         self._built = False
-        self._allocate()
+        self._scratch = memory.Scratch()
+        self._allocate(huge_pages)
 
-    def _allocate(self):
+    def _allocate(self, huge_pages):
         n, n_buckets = self.n_items, 2**self.range_bits
         slots = min(n_buckets * self.bucket_size, n + n // 4 + n_buckets)
-        self.located = np.zeros((self.L, n), dtype=np.uint32)
-        self.buckets = np.zeros((self.L, n_buckets + 1, 2), dtype=np.uint32)
-        self.items = np.zeros((self.L, slots), dtype=np.int32)
-        self._arrivals = np.zeros((self.L, n_buckets if self.policy == "reservoir" else 0), dtype=np.uint32)
+        arrivals = n_buckets if self.policy == "reservoir" else 0
+        self.located = memory.zeros((self.L, n), np.uint32, huge_pages)
+        self.buckets = memory.zeros((self.L, n_buckets + 1, 2), np.uint32, huge_pages)
+        self.items = memory.zeros((self.L, slots), np.int32, huge_pages)
+        self._arrivals = memory.zeros((self.L, arrivals), np.uint32, huge_pages)
         self._mask = n_buckets - 1
         if self.range_bits == self.code_bits:
-            self._shift, self._folds = 0, np.tile(np.array([1, 0], dtype=np.uint64), (self.L, 1))
+            self._shift, self._folds = 0, np.tile(IDENTITY, (self.L, 1))
         else:
             self._shift = 64 - self.range_bits
             self._folds = np.random.default_rng(self.seed).integers(0, 2**64, (self.L, 2), dtype=np.uint64)
@@ -82,27 +88,42 @@ class HashTables:
         arrays = self.located, self.buckets, self.items, self._arrivals, self._folds
         return sum(array.nbytes for array in arrays)
 
-    def locate(self, codes, threads: int | None = None) -> np.ndarray:
+    def locate(self, codes, threads: int | None = None, out: np.ndarray | None = None) -> np.ndarray:
         """uint32 (L, n): the bucket of each table for `codes` (n, L). threads: None is the tables' own
-        number.
+        number. out: the array to write to, None for a new one.
 
         Raises ValueError where codes is not an array of integers (n, L).
         """
         codes = self._check_codes(codes)
-        located = np.empty((self.L, len(codes)), dtype=np.uint32)
+        located = np.empty((self.L, len(codes)), dtype=np.uint32) if out is None else out
         locate_rows(codes, self._folds, self._shift, self._mask, located, threads or self.threads)
         return located
+
+    def code_buffer(self) -> np.ndarray:
+        """uint32 (n_items, L), for the codes of the next `build`: where the tables keep them, so without a copy.
+
+        Writing to it leaves the tables unfit for use until they are built.
+        """
+        return self.located.T
 
     def build(self, codes) -> None:
         """Empties the tables and inserts items 0..n_items-1, in this order, by their `codes` uint32 (n_items,
         L).
 
+        Soonest with codes in `code_buffer()`, or otherwise in the order of memory of a transposed (L, n_items).
+
         Raises ValueError where codes has another shape or is not an array of integers.
         """
         codes = self._check_codes(codes, self.n_items)
         self.step += 1
-        locate_rows(codes, self._folds, self._shift, self._mask, self.located, self.threads)
+        by_table, folds, shift = codes.T, self._folds, self._shift
+        if not by_table.flags.c_contiguous:
+            by_table, folds, shift = self.locate(codes, out=self.located), np.tile(IDENTITY, (self.L, 1)), 0
         build_rows(
+            by_table,
+            folds,
+            shift,
+            self._mask,
             self.located,
             self.buckets,
             self.items,
@@ -128,7 +149,8 @@ class HashTables:
         if not self._built:
             raise ValueError("update: found tables that were never built, expected a call of build before")
         ids = self._check_ids(ids)
-        moved = self.locate(self._check_codes(codes, len(ids)))
+        codes = self._check_codes(codes, len(ids))
+        moved = self.locate(codes, out=self._scratch.get("moved", (self.L, len(ids)), np.uint32))
         self.step += 1
         reinsert_rows(
             ids,
@@ -140,6 +162,7 @@ class HashTables:
             self.policy == "reservoir",
             self.seed,
             self.step,
+            self._scratch.get("movers", (self.threads, len(ids)), np.int32),
             self.threads,
         )
 
@@ -201,15 +224,15 @@ class HashTables:
         for name, own in mine.items():
             if name not in state:
                 raise ValueError(f"state: found no {name!r}, expected {', '.join(mine)}")
-            taken[name] = np.array(state[name], dtype=own.dtype, order="C")
+            taken[name] = np.asarray(state[name], dtype=own.dtype)
             if taken[name].shape != own.shape:
                 raise ValueError(f"state[{name!r}]: found shape {taken[name].shape}, expected {own.shape}")
         if not np.array_equal(taken["settings"], mine["settings"]):
             raise ValueError(f"state['settings']: found {taken['settings']}, expected {mine['settings']}")
         self._check_layout(**taken)
         self.step, self._built = int(taken["progress"][0]), bool(taken["progress"][1])
-        self.located, self.buckets, self.items = taken["located"], taken["buckets"], taken["items"]
-        self._arrivals = taken["arrivals"]
+        for name in ("located", "buckets", "items", "arrivals"):
+            mine[name][...] = taken[name]
 
     def _check_layout(self, located, buckets, items, progress, **_):
         """Raises ValueError where following the arrays would lead outside of them."""
@@ -237,7 +260,7 @@ class HashTables:
             )
         if codes.dtype.kind not in "iu":
             raise ValueError(f"codes: found dtype {codes.dtype}, expected uint32")
-        return np.ascontiguousarray(codes, dtype=np.uint32)
+        return codes.astype(np.uint32, copy=False)
 
     def _check_ids(self, ids):
         ids = np.asarray(ids)

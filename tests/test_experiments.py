@@ -145,3 +145,53 @@ def test_every_experiment_runs_and_draws_at_smoke_scale(name, tmp_path):
     picture, measured = runner.run(name, "smoke", threads=2, folder=tmp_path)
     assert measured and picture.stat().st_size > 10_000
     assert len(records.load(picture.with_suffix(".jsonl"))) > 1
+
+
+def test_the_released_binary_is_driven_and_its_clock_read(tmp_path, monkeypatch):
+    from experiments import released
+    from slide.data import make_xmc
+
+    script = tmp_path / "runme"
+    script.write_text(
+        "#!/bin/sh\n. /dev/null\nfolder=$(dirname $1)\ngrep -q '^Batchsize=256$' $1 || exit 1\n"
+        "echo 'Avg sample size = 0 30'; echo 'Avg sample size = 0 50'\n"
+        "printf 'Epoch 0\\n0 0 0\\n25 70 0.1\\n50 134 0.2\\n' > $folder/log.txt\nsleep 60\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("SLIDE_RELEASED", str(script))
+    (X, Y), _ = make_xmc("amazon-670k", 12_800, 1, scale=0.004)
+    found = released.measure(released.binary(), X, Y, 16, 1, tmp_path)
+    assert found["ms"] == pytest.approx(1e3 * 64 / 6400) and found["active"] == 40 and found["batch"] == 256
+    monkeypatch.setenv("SLIDE_RELEASED", str(tmp_path / "nothing"))
+    with pytest.raises(ValueError, match="SLIDE_RELEASED: found"):
+        released.binary()
+
+
+def test_pytorch_peers_take_the_steps_of_the_full_softmax():
+    pytest.importorskip("torch")
+    from experiments import time_to_accuracy, torch_peers
+    from slide.data import make_xmc
+
+    (X, Y), _ = make_xmc("amazon-670k", 500, 1, scale=0.004)
+    ours = time_to_accuracy.full_network(X.shape[1], Y.shape[1], 2, 0)
+    n_labels, hidden = Y.shape[1], time_to_accuracy.HIDDEN
+    peers = [
+        torch_peers.TorchNetwork(X.shape[1], hidden, output, lr=1e-3, threads=2)
+        for output in (torch_peers.Plain(n_labels, hidden), torch_peers.Full(n_labels, hidden, 256))
+    ]
+    for peer in peers:
+        peer.copy_from(ours)
+    for rows in (slice(0, 256), slice(256, 500), slice(0, 256)):
+        loss = ours.partial_fit(X[rows], Y[rows])
+        assert [peer.partial_fit(X[rows], Y[rows]) for peer in peers] == pytest.approx([loss, loss], rel=1e-4)
+
+
+def test_pytorch_candidates_are_distinct_and_hold_every_label():
+    torch = pytest.importorskip("torch")
+    from experiments.torch_peers import Candidates
+
+    softmax = Candidates(torch.randperm(1000), 8, 200)
+    label = torch.tensor([5, 900, 5, 17])
+    ids, slot = softmax.draw(label)
+    assert len(set(ids.tolist())) == len(ids) <= 200 and len(ids) > 100
+    assert torch.equal(ids[slot], label)

@@ -84,6 +84,74 @@ def test_threads_do_not_change_codes(name):
 
 
 @ALL
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_instruction_set_gives_the_bits_of_numpy(name, kind, simd):
+    for n, dim, K, L in [(1, 1, 1, 1), (15, 7, 3, 2), (16, 8, 2, 5), (33, 30, 7, 3), (50, 128, 5, 9), (3, 515, 4, 4)]:
+        family = FAMILIES[name](dim, K, L, seed=n)
+        for density in (0.2, 1.0):
+            rows = make_rows(n, dim, density, kind, dim)
+            expected = family.codes_reference(rows)
+            np.testing.assert_array_equal(family.codes(rows), expected)
+            for family.dense_from in (0, 2):
+                np.testing.assert_array_equal(family.codes(make_csr(rows)), expected)
+
+
+@ALL
+@pytest.mark.parametrize("n", [0, 1, 16, 45])
+def test_codes_go_to_any_array(name, n):
+    family = FAMILIES[name](40, 4, 7)
+    rows = make_rows(n, 40, 0.3, "normal")
+    expected = family.codes(rows)
+    spaced = np.zeros((2 * n, 21), np.uint32)[::2, ::3]
+    for out in (np.empty((n, 7), np.uint32), np.empty((7, n), np.uint32).T, spaced):
+        for form in (rows, make_csr(rows)):
+            for family.dense_from in (0, 2):
+                out[...] = 2**32 - 1
+                assert family.codes(form, out=out) is out
+                np.testing.assert_array_equal(out, expected)
+
+
+@ALL
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_codes_of_some_rows_are_those_rows_codes(name, threads):
+    family = FAMILIES[name](40, 4, 7)
+    family.threads = threads
+    rows = make_rows(60, 40, 0.5, "normal")
+    rows.setflags(write=False)
+    expected = family.codes(rows)
+    for ids in ([], [59], np.arange(60)[::-1], [3, 3, 0] * 30):
+        ids = np.array(ids, np.int64)
+        np.testing.assert_array_equal(family.codes_taken(rows, ids), expected[ids])
+        np.testing.assert_array_equal(HashFamily.codes_taken(Copying(family), rows, ids), expected[ids])
+        out = np.empty((7, len(ids)), np.uint32).T
+        assert family.codes_taken(rows, ids, out=out) is out
+        np.testing.assert_array_equal(out, expected[ids])
+
+
+class Copying(HashFamily):
+    """An outsider's family, which knows dense rows alone."""
+
+    def __init__(self, family):
+        super().__init__(family.dim, family.K, family.L)
+        self.family = family
+
+    def _codes_dense(self, rows, codes, threads):
+        codes[...] = self.family.codes(rows)
+
+
+def test_bad_places_for_codes_and_bad_ids():
+    family, rows = SimHash(8, 2, 3), np.zeros((4, 8), np.float32)
+    frozen = np.zeros((4, 3), np.uint32)
+    frozen.setflags(write=False)
+    for out in (np.zeros((4, 2), np.uint32), np.zeros((3, 3), np.uint32), np.zeros((4, 3), np.int32), frozen):
+        with pytest.raises(ValueError, match="out: found"):
+            family.codes(rows, out=out)
+    for ids in ([4], [-1], [0.5], [[0]]):
+        with pytest.raises(ValueError, match="ids: found"):
+            family.codes_taken(rows, ids)
+
+
+@ALL
 def test_layouts_and_dtypes(name):
     family = FAMILIES[name](30, 3, 6)
     rows = make_rows(20, 30, 0.7, "normal")

@@ -62,6 +62,24 @@ def test_build_and_update_are_those_of_lists(n, L, bits, fold, bucket_size, poli
             np.testing.assert_array_equal(tables.located, located)
 
 
+@pytest.mark.parametrize("policy", ["fifo", "reservoir"])
+@pytest.mark.parametrize("range_bits", [3, 9])
+def test_codes_in_any_order_of_memory_give_the_same_tables(policy, range_bits):
+    rng = np.random.default_rng(0)
+    codes, moved = codes_of(rng, 3000, 4, 9), codes_of(rng, 700, 4, 9)
+    ids = rng.permutation(3000)[:700]
+    rows, columns, own, small = (
+        HashTables(3000, 4, 9, 5, policy, range_bits, threads=2, huge_pages=i < 3) for i in range(4)
+    )
+    own.code_buffer()[...] = codes
+    column_wise = np.asfortranarray(codes)
+    for tables, form in ((rows, codes), (columns, column_wise), (own, own.code_buffer()), (small, codes)):
+        tables.build(form)
+        tables.update(ids, np.asfortranarray(moved) if tables is columns else moved)
+        for name, array in tables.state().items():
+            np.testing.assert_array_equal(array, rows.state()[name])
+
+
 def test_fifo_keeps_the_most_recent():
     tables = HashTables(10, 1, 1, bucket_size=4, threads=1)
     tables.build(np.zeros((10, 1), dtype=np.uint32))

@@ -3,7 +3,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from slide._kernels.hashing cimport densify_row
+from slide._kernels.hashing cimport Codes, Rows, codes_of, densify_row, row_at, rows_of
 
 
 cdef inline uint64_t rank(float value, uint32_t coordinate) noexcept nogil:
@@ -59,7 +59,7 @@ cdef Py_ssize_t top_row(
 cdef void minhash_row(
     const uint64_t *members, Py_ssize_t n_members, const int64_t *slots, Py_ssize_t n_permutations,
     int slot_bits, const uint8_t *labels, Py_ssize_t width, Py_ssize_t K, Py_ssize_t L, int bits,
-    uint64_t a, uint64_t b, int32_t *positions, uint32_t *codes
+    uint64_t a, uint64_t b, int32_t *positions, const Codes *codes, Py_ssize_t at
 ) noexcept nogil:
     """members: ranks; slots as for `dwta_csr_row`; labels: (K L, width), the hash of each place."""
     cdef Py_ssize_t i, p, bin_
@@ -82,23 +82,25 @@ cdef void minhash_row(
     for i in range(K * L):
         if positions[i] >= 0:
             positions[i] = labels[i * width + positions[i]]
-    densify_row(positions, 1, K, L, bits, a, b, codes)
+    densify_row(positions, K, L, bits, a, b, codes, at)
 
 
 def minhash_rows(
-    const float[:, ::1] rows, const int64_t[:, ::1] slots, int slot_bits, const uint8_t[:, ::1] labels,
-    Py_ssize_t K, int bits, uint64_t a, uint64_t b, uint32_t[:, ::1] codes, uint64_t[:, ::1] heaps,
-    int32_t[:, ::1] positions, int threads
+    const float[:, ::1] rows, const int32_t[::1] ids, const int64_t[:, ::1] slots, int slot_bits,
+    const uint8_t[:, ::1] labels, Py_ssize_t K, int bits, uint64_t a, uint64_t b, uint32_t[:, :] codes,
+    uint64_t[:, ::1] heaps, int32_t[:, ::1] positions, int threads
 ):
-    """heaps: (threads, top_k); positions: (threads, K L)."""
+    """Codes of the rows `ids`, None for all. heaps: (threads, top_k); positions: (threads, K L)."""
+    cdef Rows source = rows_of(rows, ids)
+    cdef Codes out = codes_of(codes)
     cdef Py_ssize_t row, n_members
     cdef int me
-    for row in prange(rows.shape[0], nogil=True, schedule="static", num_threads=threads):
+    for row in prange(source.n, nogil=True, schedule="static", num_threads=threads):
         me = threadid()
-        n_members = top_row(NULL, &rows[row, 0], rows.shape[1], heaps.shape[1], &heaps[me, 0])
+        n_members = top_row(NULL, row_at(&source, row), source.dim, heaps.shape[1], &heaps[me, 0])
         minhash_row(
             &heaps[me, 0], n_members, &slots[0, 0], slots.shape[1], slot_bits, &labels[0, 0], labels.shape[1],
-            K, codes.shape[1], bits, a, b, &positions[me, 0], &codes[row, 0]
+            K, codes.shape[1], bits, a, b, &positions[me, 0], &out, row
         )
 
 
@@ -108,6 +110,7 @@ def minhash_csr_rows(
     uint32_t[:, ::1] codes, uint64_t[:, ::1] heaps, int32_t[:, ::1] positions, int threads
 ):
     """Scratch as for `minhash_rows`."""
+    cdef Codes out = codes_of(codes)
     cdef Py_ssize_t row, n_members
     cdef int me
     for row in prange(indptr.shape[0] - 1, nogil=True, schedule="static", num_threads=threads):
@@ -118,5 +121,5 @@ def minhash_csr_rows(
         )
         minhash_row(
             &heaps[me, 0], n_members, &slots[0, 0], slots.shape[1], slot_bits, &labels[0, 0], labels.shape[1],
-            K, codes.shape[1], bits, a, b, &positions[me, 0], &codes[row, 0]
+            K, codes.shape[1], bits, a, b, &positions[me, 0], &out, row
         )

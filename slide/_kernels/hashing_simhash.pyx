@@ -1,26 +1,40 @@
-"""SimHash codes: the signs of sparse signed sums, over sixteen dense rows at a time or a row's non-zeros."""
+"""SimHash codes: the signs of sparse signed sums, over a block of dense rows at a time or a row's non-zeros."""
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
-from slide._kernels.hashing cimport LANES, fill_block, negate_block, simhash_lanes, store_codes
+from slide._kernels.hashing cimport (
+    LANES, SUMS, Codes, HashOps, Rows, codes_of, fill_block, rows_of, slide_find_hash_ops, store_codes
+)
+from slide._kernels.vec cimport ops as live_set
+
+INTERLEAVED = SUMS
 
 
 def simhash_rows(
-    const float[:, ::1] rows, const int32_t[:, :, ::1] terms, Py_ssize_t K, uint32_t[:, ::1] codes,
-    float[:, ::1] blocks, uint32_t[:, ::1] lanes, int threads
+    const float[:, ::1] rows, const int32_t[::1] ids, const int32_t[:, :, ::1] terms, Py_ssize_t K,
+    uint32_t[:, :] codes, float[:, ::1] blocks, uint32_t[:, ::1] lanes, int threads
 ):
-    """blocks: (threads, 32 dim) and lanes: (threads, 16 L), rows aligned to 64 bytes."""
-    cdef Py_ssize_t n = rows.shape[0], dim = rows.shape[1], L = codes.shape[1]
-    cdef Py_ssize_t block, first, live
-    cdef int me
-    for block in prange((n + LANES - 1) // LANES, nogil=True, schedule="static", num_threads=threads):
-        me = threadid()
-        first = block * LANES
-        live = min(<Py_ssize_t>LANES, n - first)
-        fill_block(&rows[first, 0], live, dim, 2, &blocks[me, 0])
-        negate_block(dim, &blocks[me, 0])
-        simhash_lanes(&blocks[me, 0], &terms[0, 0, 0], terms.shape[1], K, L, &lanes[me, 0])
-        store_codes(&lanes[me, 0], live, L, &codes[first, 0])
+    """Codes of the rows `ids`, None for all. terms: (ceil(K L / 8), n_terms, 8), entries 2 j + (sign < 0).
+
+    blocks: (threads, 32 dim) and lanes: (threads, 16 L), rows aligned to 64 bytes.
+    """
+    cdef const HashOps *ops = slide_find_hash_ops(live_set.name)
+    cdef Rows source = rows_of(rows, ids)
+    cdef Codes out = codes_of(codes)
+    cdef Py_ssize_t L = codes.shape[1], block
+    for block in prange((source.n + LANES - 1) // LANES, nogil=True, schedule="guided", num_threads=threads):
+        simhash_block(ops, &source, block * LANES, &terms[0, 0, 0], terms.shape[1], K, L, &out,
+                      &blocks[threadid(), 0], &lanes[threadid(), 0])
+
+
+cdef void simhash_block(
+    const HashOps *ops, const Rows *rows, Py_ssize_t first, const int32_t *terms, Py_ssize_t n_terms,
+    Py_ssize_t K, Py_ssize_t L, const Codes *codes, float *block, uint32_t *lanes
+) noexcept nogil:
+    cdef Py_ssize_t live = fill_block(ops, rows, first, 2, block)
+    ops.negate(rows.dim, block)
+    ops.simhash(block, terms, n_terms, K, L, lanes)
+    store_codes(lanes, live, L, codes, first)
 
 
 cdef void simhash_csr_row(

@@ -3,7 +3,68 @@ from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from slide._kernels.hashing cimport LANES, densify_row, fill_block, hide_zeros, store_codes, wta_lanes
+from slide._kernels.hashing cimport (
+    LANES, Codes, HashOps, Rows, codes_of, densify_lanes, densify_row, fill_block, rows_of, slide_find_hash_ops,
+    store_codes
+)
+from slide._kernels.vec cimport ops as live_set
+
+
+cdef struct Bins:
+    # (K L, width) coordinates; a code holds K positions of `bits` bits.
+    const int32_t *values
+    Py_ssize_t width
+    Py_ssize_t K
+    Py_ssize_t L
+    int bits
+
+
+cdef Bins bins_of(const int32_t[:, ::1] values, Py_ssize_t K, Py_ssize_t L, int bits) noexcept:
+    cdef Bins bins
+    bins.values, bins.width, bins.K, bins.L, bins.bits = &values[0, 0], values.shape[1], K, L, bits
+    return bins
+
+
+def wta_rows(
+    const float[:, ::1] rows, const int32_t[::1] ids, const int32_t[:, ::1] bins, Py_ssize_t K, int bits,
+    uint32_t[:, :] codes, float[:, ::1] blocks, uint32_t[:, ::1] lanes, int threads
+):
+    """Codes of the rows `ids`, None for all. blocks: (threads, 16 dim), lanes: (threads, 16 L), 64-byte aligned."""
+    cdef const HashOps *ops = slide_find_hash_ops(live_set.name)
+    cdef Rows source = rows_of(rows, ids)
+    cdef Codes out = codes_of(codes)
+    cdef Bins cut = bins_of(bins, K, codes.shape[1], bits)
+    cdef Py_ssize_t block
+    for block in prange((source.n + LANES - 1) // LANES, nogil=True, schedule="guided", num_threads=threads):
+        wta_block(ops, &source, block * LANES, &cut, &out, &blocks[threadid(), 0], &lanes[threadid(), 0])
+
+
+cdef void wta_block(
+    const HashOps *ops, const Rows *rows, Py_ssize_t first, const Bins *bins, const Codes *codes, float *block,
+    uint32_t *lanes
+) noexcept nogil:
+    cdef Py_ssize_t live = fill_block(ops, rows, first, 1, block)
+    ops.wta(block, bins.values, bins.width, bins.K, bins.L, bins.bits, 0, NULL, lanes)
+    store_codes(lanes, live, bins.L, codes, first)
+
+
+def wta_csr_rows(
+    const int64_t[::1] indptr, const int32_t[::1] ids, const float[::1] values, Py_ssize_t dim,
+    const int32_t[:, ::1] bins, Py_ssize_t K, int bits, uint32_t[:, ::1] codes, float[:, ::1] blocks,
+    uint32_t[:, ::1] lanes, int threads
+):
+    """Scratch as for `wta_rows`."""
+    cdef const HashOps *ops = slide_find_hash_ops(live_set.name)
+    cdef Codes out = codes_of(codes)
+    cdef Bins cut = bins_of(bins, K, codes.shape[1], bits)
+    cdef Py_ssize_t n = indptr.shape[0] - 1, block, live
+    cdef int me
+    for block in prange((n + LANES - 1) // LANES, nogil=True, schedule="static", num_threads=threads):
+        me = threadid()
+        live = min(<Py_ssize_t>LANES, n - block * LANES)
+        fill_csr_block(&indptr[block * LANES], &ids[0], &values[0], live, dim, &blocks[me, 0])
+        ops.wta(&blocks[me, 0], cut.values, cut.width, K, cut.L, bits, 0, NULL, &lanes[me, 0])
+        store_codes(&lanes[me, 0], live, cut.L, &out, block * LANES)
 
 
 cdef void fill_csr_block(
@@ -18,73 +79,40 @@ cdef void fill_csr_block(
             block[ids[i] * <Py_ssize_t>LANES + lane] = values[i]
 
 
-def wta_rows(
-    const float[:, ::1] rows, const int32_t[:, ::1] bins, Py_ssize_t K, int bits, uint32_t[:, ::1] codes,
-    float[:, ::1] blocks, int32_t[:, ::1] positions, uint32_t[:, ::1] lanes, int threads
-):
-    """blocks: (threads, 16 dim), positions: (threads, 16 K L), lanes: (threads, 16 L), 64-byte aligned."""
-    cdef Py_ssize_t n = rows.shape[0], dim = rows.shape[1], L = codes.shape[1]
-    cdef Py_ssize_t block, first, live
-    cdef int me
-    for block in prange((n + LANES - 1) // LANES, nogil=True, schedule="static", num_threads=threads):
-        me = threadid()
-        first = block * LANES
-        live = min(<Py_ssize_t>LANES, n - first)
-        fill_block(&rows[first, 0], live, dim, 1, &blocks[me, 0])
-        wta_lanes(
-            &blocks[me, 0], &bins[0, 0], bins.shape[1], K, L, bits, 0, &positions[me, 0], &lanes[me, 0]
-        )
-        store_codes(&lanes[me, 0], live, L, &codes[first, 0])
-
-
-def wta_csr_rows(
-    const int64_t[::1] indptr, const int32_t[::1] ids, const float[::1] values, Py_ssize_t dim,
-    const int32_t[:, ::1] bins, Py_ssize_t K, int bits, uint32_t[:, ::1] codes,
-    float[:, ::1] blocks, int32_t[:, ::1] positions, uint32_t[:, ::1] lanes, int threads
-):
-    """Scratch as for `wta_rows`."""
-    cdef Py_ssize_t n = indptr.shape[0] - 1, L = codes.shape[1]
-    cdef Py_ssize_t block, first, live
-    cdef int me
-    for block in prange((n + LANES - 1) // LANES, nogil=True, schedule="static", num_threads=threads):
-        me = threadid()
-        first = block * LANES
-        live = min(<Py_ssize_t>LANES, n - first)
-        fill_csr_block(&indptr[first], &ids[0], &values[0], live, dim, &blocks[me, 0])
-        wta_lanes(
-            &blocks[me, 0], &bins[0, 0], bins.shape[1], K, L, bits, 0, &positions[me, 0], &lanes[me, 0]
-        )
-        store_codes(&lanes[me, 0], live, L, &codes[first, 0])
-
-
 def dwta_rows(
-    const float[:, ::1] rows, const int32_t[:, ::1] bins, Py_ssize_t K, int bits, uint64_t a, uint64_t b,
-    uint32_t[:, ::1] codes, float[:, ::1] blocks, int32_t[:, ::1] positions, uint32_t[:, ::1] lanes,
-    int threads
+    const float[:, ::1] rows, const int32_t[::1] ids, const int32_t[:, ::1] bins, Py_ssize_t K, int bits,
+    uint64_t a, uint64_t b, uint32_t[:, :] codes, float[:, ::1] blocks, uint32_t[:, ::1] lanes,
+    int32_t[:, ::1] positions, int threads
 ):
-    """Scratch as for `wta_rows`."""
-    cdef Py_ssize_t n = rows.shape[0], dim = rows.shape[1], L = codes.shape[1]
-    cdef Py_ssize_t block, first, live, lane
+    """Arguments as for `wta_rows`; positions: (threads, 16 K L), 64-byte aligned."""
+    cdef const HashOps *ops = slide_find_hash_ops(live_set.name)
+    cdef Rows source = rows_of(rows, ids)
+    cdef Codes out = codes_of(codes)
+    cdef Bins cut = bins_of(bins, K, codes.shape[1], bits)
+    cdef Py_ssize_t block
     cdef int me
-    for block in prange((n + LANES - 1) // LANES, nogil=True, schedule="static", num_threads=threads):
+    for block in prange((source.n + LANES - 1) // LANES, nogil=True, schedule="guided", num_threads=threads):
         me = threadid()
-        first = block * LANES
-        live = min(<Py_ssize_t>LANES, n - first)
-        fill_block(&rows[first, 0], live, dim, 1, &blocks[me, 0])
-        hide_zeros(dim, &blocks[me, 0])
-        if wta_lanes(
-            &blocks[me, 0], &bins[0, 0], bins.shape[1], K, L, bits, -1, &positions[me, 0], &lanes[me, 0]
-        ):
-            for lane in range(live):
-                densify_row(&positions[me, lane], LANES, K, L, bits, a, b, &codes[first + lane, 0])
-        else:
-            store_codes(&lanes[me, 0], live, L, &codes[first, 0])
+        dwta_block(ops, &source, block * LANES, &cut, a, b, &out, &blocks[me, 0], &lanes[me, 0], &positions[me, 0])
+
+
+cdef void dwta_block(
+    const HashOps *ops, const Rows *rows, Py_ssize_t first, const Bins *bins, uint64_t a, uint64_t b,
+    const Codes *codes, float *block, uint32_t *lanes, int32_t *positions
+) noexcept nogil:
+    cdef Py_ssize_t live = fill_block(ops, rows, first, 1, block)
+    # Only where a coordinate is absent can a bin be empty: rows of weights seldom need their positions.
+    cdef bint sparse = ops.hide_zeros(rows.dim, block)
+    ops.wta(block, bins.values, bins.width, bins.K, bins.L, bins.bits, -1, positions if sparse else NULL, lanes)
+    if sparse:
+        densify_lanes(positions, live, bins.K, bins.L, bins.bits, a, b, lanes)
+    store_codes(lanes, live, bins.L, codes, first)
 
 
 cdef void dwta_csr_row(
     const int32_t *ids, const float *values, Py_ssize_t nnz, const int64_t *slots,
     Py_ssize_t n_permutations, int slot_bits, Py_ssize_t K, Py_ssize_t L, int bits, uint64_t a, uint64_t b,
-    float *best, int32_t *positions, uint32_t *codes
+    float *best, int32_t *positions, const Codes *codes, Py_ssize_t row
 ) noexcept nogil:
     """slots: (dim, permutations), entries bin << slot_bits | position, or -1 outside every bin."""
     cdef Py_ssize_t i, p, bin_
@@ -107,7 +135,7 @@ cdef void dwta_csr_row(
             if value > best[bin_] or (value == best[bin_] and position < positions[bin_]):
                 best[bin_] = value
                 positions[bin_] = position
-    densify_row(positions, 1, K, L, bits, a, b, codes)
+    densify_row(positions, K, L, bits, a, b, codes, row)
 
 
 def dwta_csr_rows(
@@ -116,6 +144,7 @@ def dwta_csr_rows(
     int32_t[:, ::1] positions, int threads
 ):
     """best and positions: (threads, K L)."""
+    cdef Codes out = codes_of(codes)
     cdef Py_ssize_t row
     cdef int me
     for row in prange(indptr.shape[0] - 1, nogil=True, schedule="static", num_threads=threads):
@@ -123,5 +152,5 @@ def dwta_csr_rows(
         dwta_csr_row(
             &ids[0] + indptr[row], &values[0] + indptr[row], indptr[row + 1] - indptr[row], &slots[0, 0],
             slots.shape[1], slot_bits, K, codes.shape[1], bits, a, b, &best[me, 0], &positions[me, 0],
-            &codes[row, 0]
+            &out, row
         )

@@ -66,6 +66,10 @@ cdef inline void prefetch_row(const Rows *rows, int64_t r, bint adam) noexcept n
         if adam:
             PREFETCH(rows.m + r * rows.width + j)
             PREFETCH(rows.v + r * rows.width + j)
+    if rows.bias != NULL:
+        PREFETCH(rows.bias + r)
+        PREFETCH(rows.bias_m + r)
+        PREFETCH(rows.bias_v + r)
 
 
 cdef inline void fill_rows(Rows *rows, float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, float[:, ::1] bias,

@@ -3,12 +3,7 @@
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t
 
-from scipy.linalg.cython_blas cimport sgemm
-
 from slide._kernels.vec cimport ops
-
-cdef enum:
-    STRIDE = 64
 
 
 cdef inline void insert_row(float z, int32_t id_, int64_t k, float *values, int32_t *ids) noexcept nogil:
@@ -25,49 +20,67 @@ cdef inline void insert_row(float z, int32_t id_, int64_t k, float *values, int3
     ids[place] = id_
 
 
-cdef inline void scan_row(const float *z, int64_t n, int32_t first, int64_t k, float *values,
-                          int32_t *ids) noexcept nogil:
-    cdef int64_t part, j, i, size
-    for part in range((n + STRIDE - 1) // STRIDE):
-        j = part * STRIDE
-        size = min(<int64_t>STRIDE, n - j)
-        if ids[k - 1] < 0 or ops.row_max(z + j, size) > values[k - 1]:
-            for i in range(j, j + size):
-                insert_row(z[i], first + <int32_t>i, k, values, ids)
-
-
-cdef inline void topk_chunk(const float *x, int n, int d, const float *w, const float *bias, int64_t n_neurons,
-                            int64_t block, int64_t k, float *z, float *values, int32_t *ids) noexcept nogil:
-    cdef float one = 1.0
-    cdef int64_t part, first, i
-    cdef int size
-    for part in range((n_neurons + block - 1) // block):
-        first = part * block
-        size = <int>min(block, n_neurons - first)
-        for i in range(n):
-            copy_row(bias + first, size, z + i * size)
-        sgemm(b"T", b"N", &size, &n, &d, &one, <float *>w + first * d, &d, <float *>x, &d, &one, z, &size)
-        for i in range(n):
-            scan_row(z + i * size, size, <int32_t>first, k, values + i * k, ids + i * k)
-
-
-cdef inline void copy_row(const float *source, int64_t n, float *out) noexcept nogil:
+cdef inline void scan_column(const float *z, int64_t ld, int64_t size, int32_t first, int64_t k, float *values,
+                             int32_t *ids) noexcept nogil:
     cdef int64_t j
-    for j in range(n):
-        out[j] = source[j]
+    for j in range(size):
+        if ids[k - 1] < 0 or z[j * ld] > values[k - 1]:
+            insert_row(z[j * ld], first + <int32_t>j, k, values, ids)
 
 
-def topk_rows(const float[:, ::1] x, const float[:, ::1] W, const float[::1] bias, int64_t chunk, int64_t block,
-              float[:, ::1] scratch, float[:, ::1] values, int32_t[:, ::1] ids, int threads):
-    """The k neurons of largest x . W + bias for each row; ids must come in as -1. Ties go to the smaller id.
+cdef inline void topk_panel(const float *panel, int64_t n, int64_t d, const float *w, const float *bias,
+                            int64_t size, int32_t first, int64_t k, float *z, float *values,
+                            int32_t *ids) noexcept nogil:
+    """One panel of n samples and one block of neurons; z: their logits, and the largest of each sample before them.
 
-    scratch is threads x (chunk * block).
+    Ids come in rising order: later ones must be larger than what the list has to enter it.
     """
-    cdef int64_t n = x.shape[0], n_chunks = (n + chunk - 1) // chunk, c, low
-    for c in prange(n_chunks, nogil=True, num_threads=threads, schedule="dynamic"):
-        low = c * chunk
-        topk_chunk(&x[low, 0], <int>min(chunk, n - low), <int>x.shape[1], &W[0, 0], &bias[0], W.shape[0], block,
-                   values.shape[1], &scratch[threadid(), 0], &values[low, 0], &ids[low, 0])
+    cdef int64_t i, width = ops.panel
+    cdef float *top = z
+    for i in range(width):
+        top[i] = <float>-3e38
+    z = z + width
+    ops.panel_product(w, d, size, panel, d, bias, z, width, top)
+    for i in range(n):
+        if ids[i * k + k - 1] < 0 or top[i] > values[i * k + k - 1]:
+            scan_column(z + i, width, size, first, k, values + i * k, ids + i * k)
+
+
+cdef inline void topk_part(const float *panels, int64_t n_panels, int64_t n, int64_t d, const float *w,
+                           const float *bias, int64_t first, int64_t last, int64_t block, int64_t k, float *z,
+                           float *values, int32_t *ids) noexcept nogil:
+    """n samples of some panels among the neurons first:last, block by block while its weights are in the cache."""
+    cdef int64_t b, p, low, width = ops.panel
+    for b in range((last - first + block - 1) // block):
+        low = first + b * block
+        for p in range(n_panels):
+            topk_panel(panels + p * d * width, min(width, n - p * width), d, w + low * d, bias + low,
+                       min(block, last - low), <int32_t>low, k, z, values + p * width * k, ids + p * width * k)
+
+
+def topk_rows(const float[:, :, ::1] panels, const float[:, ::1] W, const float[::1] bias, int64_t chunk,
+              int64_t block, float[:, ::1] scratch, float[:, :, ::1] values, int32_t[:, :, ::1] ids, int threads):
+    """The k neurons of largest x . W + bias for each row: in values[0], ids[0]; ties go to the smaller id.
+
+    panels (panels x d x width): the samples, a column each, `chunk` panels a task. values, ids (parts x n x k): one
+    list for each part of the neurons, values as they come, ids -1. scratch is threads x ((block + 1) * width).
+    """
+    cdef int64_t n_parts = values.shape[0], n = values.shape[1], k = values.shape[2], width = ops.panel
+    cdef int64_t n_chunks = (panels.shape[0] + chunk - 1) // chunk, task, c, part, low, i, j
+    cdef int64_t n_blocks = (W.shape[0] + block - 1) // block
+    for task in prange(n_chunks * n_parts, nogil=True, num_threads=threads, schedule="dynamic"):
+        c = task // n_parts
+        part = task % n_parts
+        low = c * chunk * width
+        topk_part(&panels[c * chunk, 0, 0], min(chunk, panels.shape[0] - c * chunk), n - low, W.shape[1], &W[0, 0],
+                  &bias[0], part * n_blocks // n_parts * block,
+                  min(W.shape[0], (part + 1) * n_blocks // n_parts * block), block, k, &scratch[threadid(), 0],
+                  &values[part, low, 0], &ids[part, low, 0])
+    for i in prange(n, nogil=True, num_threads=threads, schedule="static"):
+        for part in range(1, n_parts):
+            for j in range(k):
+                if ids[part, i, j] >= 0:
+                    insert_row(values[part, i, j], ids[part, i, j], k, &values[0, i, 0], &ids[0, i, 0])
 
 
 def topk_active(const int64_t[::1] indptr, const int32_t[::1] active, const float[:, ::1] z, float[:, ::1] values,

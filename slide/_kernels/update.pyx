@@ -8,7 +8,7 @@ parts by their id alone, and pairs keep their order, so every sum has one order 
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t
 
-from slide._kernels.optimizer cimport Rows, apply_row, decay_moments, fill_rows, prefetch_row, step_entry, sum_coef
+from slide._kernels.optimizer cimport PREFETCH, Rows, apply_row, decay_moments, fill_rows, prefetch_row, step_entry, sum_coef
 from slide._kernels.vec cimport AdamStep, ops
 
 cdef enum:
@@ -145,6 +145,7 @@ def update_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const
         for k in range(low, high):
             if k + AHEAD < high:
                 prefetch_row(&rows, touched[0, k + AHEAD], adam)
+                PREFETCH(&coef[pairs[0, touched[1, k + AHEAD]], 0])
             bias_g = gradient_row(&pairs[0, touched[1, k]], &pairs[1, touched[1, k]], touched[2, k], &coef[0, 0],
                                   lanes, &x_indptr[0], &x[0], width, &scratch[thread, 0])
             apply_row(&rows, touched[0, k], &scratch[thread, 0], bias_g, adam, step, &p)

@@ -13,6 +13,7 @@ cdef extern from "vec_ops.h" nogil:
 
     ctypedef struct VecOps "slide_vec_ops":
         const char *name
+        int panel
         void (*lane_logits)(const float *, int64_t, const float *, const int32_t *, int64_t, const int32_t *,
                             int64_t, const float *, float *, int64_t) noexcept nogil
         void (*lane_input_gradient)(const float *, int64_t, const int32_t *, int64_t, const int32_t *, int64_t,
@@ -29,6 +30,12 @@ cdef extern from "vec_ops.h" nogil:
         void (*adam)(float *, float *, float *, const float *, int64_t, const AdamStep *) noexcept nogil
         void (*sgd)(float *, const float *, int64_t, float, float) noexcept nogil
         void (*scale)(float *, int64_t, float) noexcept nogil
+        void (*panel_product)(const float *, int64_t, int64_t, const float *, int64_t, const float *, float *,
+                              int64_t, float *) noexcept nogil
+        void (*panel_add_transposed)(const float *, int64_t, int64_t, const float *, int64_t, int64_t, float *,
+                                     int64_t) noexcept nogil
+        void (*panel_exp)(float *, int64_t, int64_t, const float *, float *) noexcept nogil
+        void (*panel_deltas)(float *, int64_t, int64_t, int64_t, const float *, const float *, float *) noexcept nogil
 
 
 # The live table: chosen when the package is imported, forced by `use`.

@@ -50,3 +50,8 @@ _wanted = os.environ.get("SLIDE_SIMD", "")
 if not use(_wanted or available()[0]):
     use(available()[0])
     raise ImportError(f"SLIDE_SIMD: found {_wanted!r}, expected one of {available()}")
+
+
+def panel():
+    """Columns of a panel of the live set's matrix products."""
+    return ops.panel

@@ -6,7 +6,7 @@
 #include "vec_ops.h"
 
 #define AHEAD 16 /* rows of the next blocks to prefetch: far enough for memory, near enough for the L2 cache */
-#define NEAR 8   /* rows to prefetch from the second-level cache into the first */
+#define STAY 32  /* rows of lane_input_gradient that stay in the first-level cache together */
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
 
@@ -16,6 +16,7 @@
 #define WIDTH 4
 #define ROWS 2
 #define COLS 2
+#define TILE 6
 #include "vec_template.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -26,6 +27,7 @@
 #define WIDTH 8
 #define ROWS 4
 #define COLS 4
+#define TILE 6
 #include "vec_template.h"
 
 #define SET avx512
@@ -34,6 +36,7 @@
 #define WIDTH 16
 #define ROWS 8
 #define COLS 16
+#define TILE 12
 #include "vec_template.h"
 #endif
 

@@ -1,7 +1,8 @@
 /* The operations of vec_ops.h for one instruction set. The includer defines
  *   NAME(f)  the name of function f in this set,    TARGET  its target attribute,
  *   WIDTH    floats in a register,
- *   ROWS     weight rows in flight in lane_logits,  COLS    columns in flight in lane_input_gradient.
+ *   ROWS     weight rows in flight in lane_logits,  COLS    columns in flight in lane_input_gradient,
+ *   TILE     rows of a tile of products_template.h: 2 * TILE sums, two of the panel and one more fill the registers.
  * Vectors are GCC vector extensions of one register each, so the same source serves every set.
  */
 #define V NAME(floats)
@@ -77,16 +78,15 @@ TARGET static void NAME(lane_logits)(const float *W, int64_t stride, const float
     }
 }
 
-/* dx of COUNT columns from j on, whose weights are at w[COLUMN(i)] of every active row. */
+/* dx of COUNT columns from j on, whose weights are at row[a][COLUMN(i)] of the m rows of a tile. */
 #define ADD_ROWS(COUNT, COLUMN)                                                               \
     do {                                                                                      \
         V sum[COUNT][PARTS];                                                                  \
         for (int i = 0; i < COUNT; i++)                                                       \
             for (int q = 0; q < PARTS; q++) sum[i][q] = load(dx + (j + i) * ld + q * WIDTH);  \
-        for (int64_t a = 0; a < n; a++) {                                                     \
-            const float *w = W + ids[a] * stride;                                             \
+        for (int64_t a = 0; a < m; a++) {                                                     \
+            const float *w = row[a];                                                          \
             V part[PARTS];                                                                    \
-            __builtin_prefetch(W + ids[a + NEAR < n ? a + NEAR : n - 1] * stride + j, 0, 3);  \
             for (int q = 0; q < PARTS; q++) part[q] = load(delta + a * ld + q * WIDTH);       \
             for (int i = 0; i < COUNT; i++)                                                   \
                 for (int q = 0; q < PARTS; q++) sum[i][q] += w[COLUMN(i)] * part[q];          \
@@ -97,16 +97,29 @@ TARGET static void NAME(lane_logits)(const float *W, int64_t stride, const float
 #define IN_ORDER(i) (j + i)
 #define BY_COLUMN(i) cols[j + i]
 
+/* Rows come in tiles that stay in the L1 cache while all columns pass; those of the next tile are prefetched. */
 TARGET static void NAME(lane_input_gradient)(const float *W, int64_t stride, const int32_t *ids, int64_t n,
                                              const int32_t *cols, int64_t d, const float *delta, float *dx,
                                              int64_t ld)
 {
-    int64_t j = 0;
-    if (cols) {
-        for (; j + COLS <= d; j += COLS) ADD_ROWS(COLS, BY_COLUMN);
-        for (; j < d; j++) ADD_ROWS(1, BY_COLUMN);
-    } else {
-        for (; j + COLS <= d; j += COLS) ADD_ROWS(COLS, IN_ORDER);
+    const float *row[STAY], *next[STAY];
+    int64_t share = (STAY * COLS + d - 1) / d; /* rows to prefetch for each block of columns */
+    for (int64_t k = 0; k < STAY && k < n; k++) next[k] = W + ids[k] * stride;
+    for (int64_t low = 0; low < n; low += STAY, delta += STAY * ld) {
+        int64_t m = n - low < STAY ? n - low : STAY, rest = n - low - m < STAY ? n - low - m : STAY;
+        int64_t j = 0, fetched = 0;
+        for (int64_t k = 0; k < m; k++) row[k] = next[k];
+        for (int64_t k = 0; k < rest; k++) next[k] = W + ids[low + STAY + k] * stride;
+        if (cols) {
+            for (; j + COLS <= d; j += COLS) ADD_ROWS(COLS, BY_COLUMN);
+            for (; j < d; j++) ADD_ROWS(1, BY_COLUMN);
+            continue;
+        }
+        for (; j + COLS <= d; j += COLS) {
+            for (int64_t end = fetched + share; fetched < end && fetched < rest; fetched++)
+                for (int64_t i = 0; i < d; i += 16) __builtin_prefetch(next[fetched] + i, 0, 2);
+            ADD_ROWS(COLS, IN_ORDER);
+        }
         for (; j < d; j++) ADD_ROWS(1, IN_ORDER);
     }
 }
@@ -272,15 +285,19 @@ TARGET static void NAME(scale)(float *x, int64_t n, float c)
     for (int64_t j = 0; j < n; j++) x[j] *= c;
 }
 
+#include "products_template.h"
+
 static const slide_vec_ops NAME(ops) = {
     STRING(SET), NAME(lane_logits), NAME(lane_input_gradient), NAME(lane_exp), NAME(row_logits),
     NAME(row_input_gradient), NAME(row_max), NAME(row_exp), NAME(row_gradient), NAME(row_lookup), NAME(adam), NAME(sgd), NAME(scale),
+    NAME(panel_product), NAME(panel_add_transposed), NAME(panel_exp), NAME(panel_deltas), 2 * WIDTH,
 };
 
 #undef NAME
 #undef TARGET
 #undef ROWS
 #undef COLS
+#undef TILE
 #undef SET
 #undef V
 #undef VI

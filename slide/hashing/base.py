@@ -85,28 +85,48 @@ class HashFamily:
         """Bits of a code: a table has 2**code_bits buckets."""
         return self.K * self.bits_per_hash
 
-    def codes(self, rows):
+    def codes(self, rows, out=None):
         """(n, L) uint32 codes of rows (n, dim): a dense array or SciPy CSR, read as float32.
 
-        NaN gives some defined code. Raises ValueError where rows are not two-dimensional or not `dim` wide.
+        out: the array to write them to and return, of any strides; None for a new one.
+
+        NaN gives some defined code. Raises ValueError where rows are not two-dimensional or not `dim` wide, and
+        where out is not a writable uint32 array (n, L).
         """
         rows = self._check_rows(rows)
-        codes = np.empty((rows.shape[0], self.L), np.uint32)
+        codes = self._check_out(out, rows.shape[0])
         if not len(codes):
             return codes
-        threads = min(check_threads(self.threads), -(-len(codes) // LANES))
+        threads = self._threads_for(len(codes))
         if not scipy.sparse.issparse(rows):
             self._codes_dense(rows, codes, threads)
         elif not rows.nnz:
             codes[:] = self.codes(np.zeros((1, self.dim), np.float32))
         elif rows.nnz < self.dense_from * len(codes) * self.dim:
             ids = rows.indices.astype(np.int32, copy=False)
-            self._codes_sparse(rows.indptr.astype(np.int64), ids, rows.data, codes, threads)
+            packed = np.empty(codes.shape, np.uint32)
+            self._codes_sparse(rows.indptr.astype(np.int64), ids, rows.data, packed, threads)
+            if out is None:
+                return packed
+            codes[...] = packed
         else:
             step = max(LANES, 2**22 // self.dim)
             for first in range(0, len(codes), step):
                 part = slice(first, first + step)
                 self._codes_dense(rows[part].toarray(), codes[part], threads)
+        return codes
+
+    def codes_taken(self, rows, ids, out=None):
+        """The codes of rows[ids]: dense rows (n, dim), ids int32 (m,). Built-in families make no copy of the rows.
+
+        out: as for `codes`. Raises ValueError as `codes`, and where ids are not integers in 0..n-1.
+        """
+        rows, ids = self._check_rows(rows), np.ascontiguousarray(ids)
+        if ids.ndim != 1 or (len(ids) and (ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= len(rows))):
+            raise ValueError(f"ids: found {ids}, expected integers from 0 to {len(rows) - 1}")
+        codes = self._check_out(out, len(ids))
+        if len(ids):
+            self._codes_taken(rows, ids.astype(np.int32, copy=False), codes, self._threads_for(len(ids)))
         return codes
 
     def codes_reference(self, rows):
@@ -128,6 +148,16 @@ class HashFamily:
             rows.sum_duplicates()
         return rows.astype(np.float32, copy=False)
 
+    def _check_out(self, out, n):
+        if out is None:
+            return np.empty((n, self.L), np.uint32)
+        if out.shape != (n, self.L) or out.dtype != np.uint32 or not out.flags.writeable:
+            raise ValueError(f"out: found {out.dtype} {out.shape}, expected writable uint32 {(n, self.L)}")
+        return out
+
+    def _threads_for(self, n):
+        return min(check_threads(self.threads), -(-n // LANES))
+
     def _random(self, stream, index, n):
         """(len(index), n) random uint64, a row a function of (family, seed, stream, index)."""
         tag = int.from_bytes(self.name.encode()[:6], "little") << 8 | stream
@@ -141,7 +171,11 @@ class HashFamily:
             yield first, np.argsort(self._random(0, index, self.dim), axis=1, kind="stable")
 
     def _codes_dense(self, rows, codes, threads):
+        """Fills codes, which may have any strides."""
         raise NotImplementedError
+
+    def _codes_taken(self, rows, ids, codes, threads):
+        self._codes_dense(rows[ids], codes, threads)
 
     def _codes_sparse(self, indptr, ids, values, codes, threads):
         raise NotImplementedError

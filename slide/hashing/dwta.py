@@ -34,10 +34,11 @@ class DWTA(WTA):
         self._a, self._b = (int(value) for value in self._random(1, [0], 2)[0])
         self._slots = None
 
-    def _codes_dense(self, rows, codes, threads):
+    def _codes_taken(self, rows, ids, codes, threads):
+        positions = aligned(threads, 16 * self.K * self.L, np.int32)
         kernel.dwta_rows(
-            rows, self._bins, self.K, self.bits_per_hash, self._a, self._b, codes,
-            *self._scratch(threads), threads,
+            rows, ids, self._bins, self.K, self.bits_per_hash, self._a, self._b, codes,
+            *self._scratch(threads), positions, threads,
         )  # fmt: skip
 
     def _codes_sparse(self, indptr, ids, values, codes, threads):

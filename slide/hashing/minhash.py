@@ -52,8 +52,11 @@ class MinHash(HashFamily):
         return (*self._slots, self._labels, self.K, self.bits, self._a, self._b), scratch
 
     def _codes_dense(self, rows, codes, threads):
+        self._codes_taken(rows, None, codes, threads)
+
+    def _codes_taken(self, rows, ids, codes, threads):
         settings, scratch = self._settings(threads)
-        kernel.minhash_rows(rows, *settings, codes, *scratch, threads)
+        kernel.minhash_rows(rows, ids, *settings, codes, *scratch, threads)
 
     def _codes_sparse(self, indptr, ids, values, codes, threads):
         settings, scratch = self._settings(threads)

@@ -36,10 +36,10 @@ class SimHash(HashFamily):
         return 2 * self._indices + (self._signs < 0)
 
     def _interleave(self):
-        """(ceil(K L / 4), taken, 4): the kernel sums four projections at a time."""
+        """(ceil(K L / 8), taken, 8): the kernel sums a few projections at a time."""
         entries = self._entries()
-        padded = np.pad(entries, ((0, -len(entries) % 4), (0, 0)))
-        grouped = padded.reshape(-1, 4, entries.shape[1]).transpose(0, 2, 1)
+        padded = np.pad(entries, ((0, -len(entries) % kernel.INTERLEAVED), (0, 0)))
+        grouped = padded.reshape(-1, kernel.INTERLEAVED, entries.shape[1]).transpose(0, 2, 1)
         return np.ascontiguousarray(grouped, np.int32)
 
     def _by_coordinate(self):
@@ -54,9 +54,12 @@ class SimHash(HashFamily):
         return self._columns
 
     def _codes_dense(self, rows, codes, threads):
+        self._codes_taken(rows, None, codes, threads)
+
+    def _codes_taken(self, rows, ids, codes, threads):
         blocks = aligned(threads, 32 * self.dim, np.float32)
         lanes = aligned(threads, 16 * self.L, np.uint32)
-        kernel.simhash_rows(rows, self._terms, self.K, codes, blocks, lanes, threads)
+        kernel.simhash_rows(rows, ids, self._terms, self.K, codes, blocks, lanes, threads)
 
     def _codes_sparse(self, indptr, ids, values, codes, threads):
         sums = aligned(threads, self.K * self.L, np.float32)

@@ -39,12 +39,16 @@ class WTA(HashFamily):
     def _scratch(self, threads):
         return (
             aligned(threads, 16 * self.dim, np.float32),
-            aligned(threads, 16 * self.K * self.L, np.int32),
             aligned(threads, 16 * self.L, np.uint32),
         )
 
     def _codes_dense(self, rows, codes, threads):
-        kernel.wta_rows(rows, self._bins, self.K, self.bits_per_hash, codes, *self._scratch(threads), threads)
+        self._codes_taken(rows, None, codes, threads)
+
+    def _codes_taken(self, rows, ids, codes, threads):
+        kernel.wta_rows(
+            rows, ids, self._bins, self.K, self.bits_per_hash, codes, *self._scratch(threads), threads
+        )
 
     def _codes_sparse(self, indptr, ids, values, codes, threads):
         kernel.wta_csr_rows(

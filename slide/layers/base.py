@@ -4,12 +4,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from slide import panels
 from slide._kernels import topk as _topk
 from slide.blocks import LaneBlock
 from slide.memory import Scratch
 from slide.timing import StageClock
 
-BLOCK = 1024  # neurons whose weights, gradients and moments stay in a second-level cache
+BLOCK = 192  # neurons whose weights, logits and moments stay in a second-level cache; whole tiles of every set
+CHUNK = 128  # samples that a block of weights serves while it is in the cache
+TASKS = 64  # pieces of a prediction: more than the threads, so that they balance
 
 
 @dataclass
@@ -93,12 +96,16 @@ def as_dense(x) -> np.ndarray:
     return x if isinstance(x, np.ndarray) else x.to_scipy().toarray()
 
 
-def exact_topk(x, w, bias, k, scratch, threads, chunk=128):
+def exact_topk(x, w, bias, k, scratch, threads):
     """(values, ids) of the k largest logits among all rows of weights."""
-    n = len(x)
-    values, ids = np.full((n, k), -np.inf, np.float32), np.full((n, k), -1, np.int32)
-    block = min(BLOCK, len(w))
-    if n:
-        work = scratch.get("topk", (threads, chunk * block))
-        _topk.topk_rows(np.ascontiguousarray(x), w, bias, chunk, block, work, values, ids, threads)
-    return values, ids
+    n, samples = len(x), panels.pack(x.T)
+    n_panels, _, width = samples.shape
+    if n == 0:
+        return np.empty((0, k), np.float32), np.empty((0, k), np.int32)
+    chunk = max(1, CHUNK // width)
+    tasks = max(1, TASKS * chunk // n_panels)
+    n_parts = min(tasks, max(1, len(w) // (BLOCK * max(k, 1))), -(-len(w) // BLOCK))
+    values, ids = np.full((n_parts, n, k), -np.inf, np.float32), np.full((n_parts, n, k), -1, np.int32)
+    work = scratch.get("topk", (threads, (BLOCK + 1) * width))
+    _topk.topk_rows(samples, w, bias, chunk, BLOCK, work, values, ids, threads)
+    return values[0], ids[0]

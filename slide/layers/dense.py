@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from slide import panels
 from slide._kernels import full as _full
 from slide.blocks import LaneBlock
 from slide.layers.base import BLOCK, Layer, as_dense
@@ -56,43 +57,57 @@ class FullSoftmax(DenseLayer):
     def _forward(self, x, labels):
         run, s = self.run, self.scratch
         self._input, self._x = x, np.ascontiguousarray(as_dense(x))
-        n, n_blocks = len(labels), -(-self.n_neurons // BLOCK)
-        z = s.get("logits", (n_blocks, n, min(BLOCK, self.n_neurons)))
-        top, total = s.get("top", (n_blocks, n)), s.get("total", (n_blocks, n))
-        most, loss = s.get("most", (n,)), s.get("loss", (n,))
+        n, block = len(labels), min(BLOCK, self.n_neurons)
+        n_blocks = -(-self.n_neurons // block)
         with run.clock("forward"):
-            _full.logits_rows(self._x, self.rows.w, self.bias, z, top, run.threads)
+            samples = panels.pack(self._x.T)
+            columns = samples.shape[0] * samples.shape[2]
+            z = s.get("logits", (n_blocks, block, panels.stride(columns)))
+            top, total = s.get("top", (n_blocks, columns)), s.get("total", (n_blocks, columns))
+            _full.exponentials_rows(samples, self.rows.w, self.bias, z, top, total, run.threads)
         with run.clock("softmax"):
-            _full.normalise_rows(
-                z, self.n_neurons, top, most, labels.indptr, labels.ids, total, loss, run.threads
+            mean = s.get("mean", (n,))
+            _full.logits_of_labels(
+                self._x, self.rows.w, self.bias, labels.indptr, labels.ids, mean, run.threads
             )
-        self._z, self._labels, self._total = z, labels, total.sum(axis=0)
-        labelled = np.diff(labels.indptr) > 0
-        return float(np.mean(np.where(labelled, loss + np.log(self._total), 0.0)))
+            most = top.max(axis=0)
+            self._shift = np.exp(top - most)
+            self._z, self._labels, self._total = z, labels, (self._shift * total).sum(axis=0)
+        loss = np.log(self._total[:n]) + most[:n] - mean
+        return float(np.mean(np.where(np.diff(labels.indptr) > 0, loss, 0.0)))
 
     def _backward(self, step, rate):
         """Gradients and optimizer in one pass over the blocks; the gradient of the input, None for that of data."""
-        run, s, labels = self.run, self.scratch, self._labels
+        run, s, labels, z = self.run, self.scratch, self._labels, self._z
         n, d = self._x.shape
-        count = np.diff(labels.indptr)
-        scale, smooth = np.where(count > 0, 1.0 / n, 0.0), run.label_smoothing
+        count, columns = np.diff(labels.indptr), self._shift.shape[1]
+        scale, smooth = np.where(count > 0, 1.0 / n, 0.0).astype(np.float32), run.label_smoothing
         order = np.argsort(labels.ids, kind="stable")
         label = np.ascontiguousarray(labels.ids[order])
         sample = np.repeat(np.arange(n, dtype=np.int32), count)[order]
-        block = self._z.shape[2]
-        block_ptr = np.searchsorted(label, np.arange(self._z.shape[0] + 1) * block).astype(np.int64)
+        block_ptr = np.searchsorted(label, np.arange(len(z) + 1) * z.shape[1]).astype(np.int64)
         is_data = isinstance(self._input, SparseRows)
-        dx = s.get("dx", (min(CHUNKS, self._z.shape[0]), 0 if is_data else n, d))
-        dx[...] = 0.0
-        factors = (scale / self._total, (1 - smooth) * scale / np.maximum(count, 1), smooth * scale / self.n_neurons)
+        dx = s.get("dx", (min(CHUNKS, len(z)), 0 if is_data else d, columns))
+        target = (1 - smooth) * scale / np.maximum(count, 1)
         rows = self.rows
         with run.clock("backward"):
+            dx[...] = 0.0
+            factor = self._shift * (fill(scale, columns) / self._total)
+            even = fill(smooth * scale / self.n_neurons, columns)
+            features = panels.pack(self._x)
             _full.backward_rows(
-                self._x, self._z, *(factor.astype(np.float32) for factor in factors), block_ptr, label, sample,
+                features, z, factor, even, target.astype(np.float32), block_ptr, label, sample,
                 rows.w, rows.m, rows.v, rows.bias, rows.adam, rows.optimizer.hyper(step, rate), dx,
-                s.get("grads", (run.threads, block * (d + 1))), run.threads,
+                s.get("grads", (run.threads, _full.scratch_size(z.shape[1], features.size // n))), run.threads,
             )  # fmt: skip
         if is_data:
             return None
-        dx = dx.sum(axis=0)
+        dx = np.ascontiguousarray(dx.sum(axis=0)[:, :n].T)
         return self._input.gather(dx) if isinstance(self._input, LaneBlock) else dx
+
+
+def fill(values, columns):
+    """float32 (columns,): values, then zeros."""
+    out = np.zeros(columns, dtype=np.float32)
+    out[: len(values)] = values
+    return out

@@ -24,8 +24,9 @@ class SampledLayer(Layer):
         self.index = None
         if self.sampler.needs_tables:
             self.index = LSHIndex(
-                self._make_family, spec.n_neurons, spec.rehash, self.seed, spec.bucket_size, spec.policy, run.threads
-            )
+                self._make_family, spec.n_neurons, spec.rehash, self.seed, spec.bucket_size, spec.policy, run.threads,
+                run.huge_pages,
+            )  # fmt: skip
             self.index.build(self.rows.w)
 
     def _make_family(self, seed):
@@ -41,18 +42,22 @@ class SampledLayer(Layer):
     def _select(self, x, group_size, labels, step, minimum):
         """(active set of each group, place of each label entry in it)."""
         run = self.run
+        retrieved = self._sample(x, group_size, step)
+        with run.clock("sample"):
+            label_ptr, label_ids = (labels.indptr, labels.ids) if labels is not None else (None, None)
+            return complete(
+                retrieved, label_ptr, label_ids, group_size, minimum, self.n_neurons, self.seed, step, run.threads
+            )
+
+    def _sample(self, x, group_size, step):
+        """What the sampler finds for each group, and nothing else: at step 0 the active sets of prediction."""
+        run = self.run
         with run.clock("hash"):
             codes = self.index.codes(_hashable(x)) if self.index else None
         with run.clock("sample"):
             tables = self.index.tables if self.index else None
             n = len(x) if not isinstance(x, LaneBlock) else x.n
-            retrieved = self.sampler.sample(
-                tables, codes, n, group_size, self.n_neurons, self.seed, step, run.threads
-            )
-            label_ptr, label_ids = (labels.indptr, labels.ids) if labels is not None else (None, None)
-            return complete(
-                retrieved, label_ptr, label_ids, group_size, minimum, self.n_neurons, self.seed, step, run.threads
-            )
+            return self.sampler.sample(tables, codes, n, group_size, self.n_neurons, self.seed, step, run.threads)
 
     def forward(self, x, step):
         run = self.run
@@ -132,12 +137,12 @@ class SampledLayer(Layer):
         return np.maximum(as_dense(x) @ self.rows.w.T + self.bias, 0.0)
 
     def retrieve(self, x):
-        active, _ = self._select(x, 1, None, 0, 0)
+        active = self._sample(x, 1, 0)
         block = self._as_block(x, 1)
         return LaneBlock(block.n, 1, self.n_neurons, active.indptr, active.ids, self._compute(block, active, True))
 
     def retrieve_topk(self, x, k):
-        active, _ = self._select(x, 1, None, 0, 0)
+        active = self._sample(x, 1, 0)
         block = self._as_block(x, 1)
         z = self._compute(block, active, False)
         values, ids = np.full((block.n, k), -np.inf, np.float32), np.full((block.n, k), -1, np.int32)

@@ -1,0 +1,226 @@
+"""What a training sample costs as the number of labels grows and the number of active neurons stays.
+
+Synthetic sets with the features and rows of Amazon-670K and ever more labels; SLIDE (the vanilla sampler, DWTA with
+the K that slide.defaults recommends for the number of labels, L = 50) and, beside it, as many neurons drawn uniformly:
+a sampled softmax without tables. Each setting has a process of its own; rounds over all of them alternate, medians.
+The time a sample is all in but for the rebuilding of the tables, which hashes every neuron and so grows with the
+labels, but comes less and less often: its share over the first epoch of Amazon-670K is added, and shown apart.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from experiments import draw
+
+QUESTION = "Does the cost of a sample grow with the active neurons, and not with the number of labels?"
+PAPER = "the cost is sub-linear in the width of the layer: only the retrieved neurons are touched (section 3)"
+TIME = {"smoke": "20 s", "small": "3 min"}
+
+SETTINGS = {
+    "smoke": dict(labels=[1000, 2000], active=[100], steps=12, warm_up=3, rounds=1, n_features=3000),
+    "small": dict(labels=[50_000, 200_000, 670_091, 2_000_000], active=[1000, 3000], steps=60, warm_up=20, rounds=2,
+                  n_features=135_909),
+}  # fmt: skip
+SYSTEMS = ("slide", "uniform")
+BATCH, HIDDEN, L = 256, 128, 50
+EPOCH = 490_449  # training samples of Amazon-670K
+MOMENTS = 3  # float32 arrays of labels x hidden that a layer holds
+ROW = "{:>9} {:>7} {:26} {:>10} {:>11} {:>9} {:>9} {:>8}"
+
+
+def run(scale, records, threads, seed):
+    settings, lines, left_out = SETTINGS[scale], [], set()
+    grid = [(n, active, system) for n in settings["labels"] for active in settings["active"] for system in SYSTEMS]
+    for number in range(settings["rounds"]):
+        for n, active, system in grid:
+            if needed(n) > available():
+                if n not in left_out:
+                    text = f"{n:,} labels are left out: they take {needed(n) / 2**30:.1f} GB, and less is free"
+                    print(records.add("note", text=text)["text"])
+                left_out.add(n)
+                continue
+            lines.append(records.add("round", round=number, **child(scale, n, active, system, threads, seed)))
+    print(ROW.format("labels", "target", "system", "ms/sample", "+ rebuilds", "active", "hash", "GB peak"))
+    for line in summarise(lines):
+        print(ROW.format(
+            f"{line['labels']:,}", line["target"], draw.LABELS[line["system"]], f"{line['step_ms']:.4f}",
+            f"{line['ms']:.4f}", f"{line['active']:,.0f}", f"K={line['K']}", f"{line['peak_gb']:.2f}",
+        ))  # fmt: skip
+    print(verdict(lines))
+
+
+def needed(n_labels) -> float:
+    """Bytes that a network of so many labels takes, tables and their making included."""
+    return n_labels * (4 * MOMENTS * (HIDDEN + 1) + 16 * L) + 2**30
+
+
+def available() -> float:
+    """Bytes of memory that are free for a new process; infinite where the machine does not say."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return float("inf")
+    return next(1024.0 * int(line.split()[1]) for line in text.splitlines() if line.startswith("MemAvailable"))
+
+
+def child(scale, n, active, system, threads, seed) -> dict:
+    """What `measure` found in a process of its own."""
+    arguments = [str(value) for value in (scale, n, active, system, threads, seed)]
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.label_scaling", *arguments], cwd=Path(__file__).parent.parent,
+        stdout=subprocess.PIPE, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(settings, n_labels, target, system, threads, seed) -> dict:
+    """ms a sample without rebuilds, by stage, one rebuild, active neurons and peak memory of one setting."""
+    import resource
+
+    from slide import Adam, Dense, Network, RehashSchedule, Sampled
+    from slide.defaults import default_K
+    from slide.hashing import FAMILIES
+
+    schedule, K = RehashSchedule(), default_K(n_labels, FAMILIES["dwta"].bits_per_hash)
+    X, Y = rows(settings, n_labels, seed)
+    layer = Sampled(
+        n_labels, sampler={"slide": "vanilla"}.get(system, system), hash="dwta", K=K, L=L, active=target,
+        rehash=RehashSchedule(N0=10**9),
+    )  # fmt: skip
+    network = Network(X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(2e-3), batch_size=BATCH, seed=seed,
+                      threads=threads)  # fmt: skip
+    network.fit(X, Y, steps=settings["warm_up"])
+    network.run.clock.reset()
+    steps, active = settings["steps"], []
+    start = time.perf_counter()
+    network.fit(X, Y, steps=steps, callback=lambda network, loss: active.append(network.active))
+    seconds = time.perf_counter() - start
+    stages = {name: 1e3 * value / (steps * BATCH) for name, value in network.run.clock.seconds.items()}
+    return dict(
+        labels=n_labels, target=target, system=system, K=K, step_ms=1e3 * seconds / (steps * BATCH), stages=stages,
+        active=float(np.mean(active)), rebuild_ms=rebuild(network.layers[-1]), rebuilds=rebuilds(schedule),
+        peak_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    )  # fmt: skip
+
+
+def rows(settings, n_labels, seed):
+    """Batches with the features of Amazon-670K and labels 1 to 7 a row, of n_labels by the same law of frequency."""
+    from scipy.sparse import csr_matrix
+
+    from slide.data import make_xmc
+
+    n = BATCH * settings["steps"]
+    (X, _), _ = make_xmc("amazon-670k", n, 1, scale=settings["n_features"] / 135_909, seed=seed)
+    random = np.random.default_rng(seed)
+    count = 1 + random.binomial(6, 4.45 / 6, n)
+    rank = np.exp(random.random(int(count.sum())) * np.log((n_labels + 80) / 80)) * 80 - 80
+    ids = random.permutation(n_labels)[np.minimum(rank.astype(np.int64), n_labels - 1)]
+    Y = csr_matrix((np.ones(len(ids), np.float32), ids, np.concatenate([[0], np.cumsum(count)])), (n, n_labels))
+    Y.sum_duplicates()
+    Y.data[:] = 1
+    return X, Y
+
+
+def rebuild(layer) -> float:
+    """Milliseconds of one rebuild of the layer's tables, the median of three; 0 where it has none."""
+    if layer.index is None:
+        return 0.0
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        layer.index.build(layer.weights)
+        seconds.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(seconds)
+
+
+def rebuilds(schedule) -> int:
+    """How many rebuilds the first epoch of Amazon-670K has."""
+    count = end = 0
+    while (end := end + schedule.interval(count)) <= EPOCH / BATCH:
+        count += 1
+    return count
+
+
+def summarise(lines) -> list[dict]:
+    """The medians over the rounds of each setting, with `ms` the time a sample with its share of rebuilds."""
+    out = []
+    for key in dict.fromkeys((line["labels"], line["target"], line["system"]) for line in lines):
+        mine = [line for line in lines if (line["labels"], line["target"], line["system"]) == key]
+        step, one = (statistics.median(line[name] for line in mine) for name in ("step_ms", "rebuild_ms"))
+        stages = {name: statistics.median(line["stages"][name] for line in mine) for name in mine[0]["stages"]}
+        peak = max(line["peak_gb"] for line in mine)
+        out.append({**mine[0], "step_ms": step, "rebuild_ms": one, "stages": stages, "peak_gb": peak,
+                    "ms": step + one * mine[0]["rebuilds"] / EPOCH})  # fmt: skip
+    return out
+
+
+def verdict(lines) -> str:
+    """How many times its cost at the fewest labels SLIDE has at the most, with the fewest active neurons."""
+    found = summarise(lines)
+    mine = [x for x in found if x["system"] == "slide" and x["target"] == min(y["target"] for y in found)]
+    first, last = mine[0], mine[-1]
+    return (
+        f"SLIDE with {first['target']:,} neurons asked for: {last['labels'] / first['labels']:.0f} times the labels "
+        f"cost {last['step_ms'] / first['step_ms']:.2f} times as much a sample, {last['ms'] / first['ms']:.2f} with "
+        f"rebuilds; neurons active {last['active'] / first['active']:.2f} times"
+    )
+
+
+def plot(records):
+    lines = summarise([line for line in records if line["record"] == "round"])
+    targets = sorted({line["target"] for line in lines})
+    figure, axes = draw.panels(1 + len(targets), "The cost of a sample against the number of labels")
+    for system in SYSTEMS:
+        for target, marker in zip(targets, "os^D", strict=False):
+            mine = [x for x in lines if x["system"] == system and x["target"] == target]
+            look = dict(color=draw.COLOURS[system], marker=marker, markersize=4.5)
+            x = [line["labels"] for line in mine]
+            name = f"{draw.LABELS[system]}, {mine[0]['active']:,.0f} active"
+            axes[0].plot(x, [line["step_ms"] for line in mine], label=name, **look)
+            if system == "slide":
+                axes[0].plot(x, [line["ms"] for line in mine], linestyle="--", label=f"{name}, with rebuilds", **look)
+    axes[0].set(xlabel="labels (log scale)", ylabel="milliseconds a sample, training", xscale="log")
+    axes[0].set_ylim(bottom=0)
+    axes[0].legend(fontsize=7.5)
+    for axis, target in zip(axes[1:], targets, strict=True):
+        bars(axis, [x for x in lines if x["system"] == "slide" and x["target"] == target])
+    return figure
+
+
+def bars(axis, lines):
+    """SLIDE's time by stage at each number of labels."""
+    names = [f"{line['labels']:,}\n{line['active']:,.0f} active\n{line['peak_gb']:.1f} GB" for line in lines]
+    below = np.zeros(len(lines))
+    stages = [name for name in lines[0]["stages"] if name != "rehash"]
+    parts = {name: np.array([line["stages"][name] for line in lines]) for name in stages}
+    parts["rebuilds"] = np.array([line["ms"] - line["step_ms"] for line in lines])
+    for (name, part), colour in zip(parts.items(), draw_colours(), strict=False):
+        axis.bar(names, part, bottom=below, label=name, color=colour, width=0.6)
+        below += part
+    axis.set(xlabel="labels", ylabel="milliseconds a sample, by stage")
+    axis.set_title(f"SLIDE, {lines[0]['target']:,} neurons asked for", fontsize=10)
+    axis.set_ylim(top=1.45 * below.max())
+    axis.legend(fontsize=7, ncols=3)
+
+
+def draw_colours():
+    return ("#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#000000", "#999999")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("scale", choices=SETTINGS)
+    parser.add_argument("labels", type=int)
+    parser.add_argument("active", type=int)
+    parser.add_argument("system", choices=SYSTEMS)
+    parser.add_argument("threads", type=int)
+    parser.add_argument("seed", type=int)
+    args = parser.parse_args()
+    print(json.dumps(measure(SETTINGS[args.scale], args.labels, args.active, args.system, args.threads, args.seed)))

@@ -1,0 +1,226 @@
+"""The network D -> hidden -> labels in PyTorch, for comparison: the same sums as slide's, written for speed.
+
+Gradients are written out, buffers are kept between batches, and only touched rows are updated where a batch touches
+few; `Plain` alone is the softmax as one writes it. Rows of X are taken as they are: unit norm is the caller's part.
+"""
+
+import math
+import warnings
+
+import numpy as np
+import torch
+
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+CHUNK = 1 << 15  # labels a matrix product: faster than all at once, and what follows finds them in the cache
+BLOCK = 4096  # rows an update
+
+
+class TorchNetwork:
+    """D -> hidden -> labels, ReLU, a softmax, Adam; `output` is Plain, Full or Candidates."""
+
+    def __init__(self, n_features, hidden, output, *, lr, seed=0, threads=1, dropout=0.0):
+        torch.set_num_threads(threads)
+        self.random = torch.Generator().manual_seed(seed)
+        self.first = Rows(0.1 * torch.randn(n_features, hidden, generator=self.random))
+        self.bias = Rows(torch.zeros(1, hidden))
+        self.output, self.lr, self.dropout, self.step, self.active = output, lr, dropout, 0, 0
+
+    def partial_fit(self, X, Y, rate=1.0) -> float:
+        """One step on CSR rows X and Y; the learning rate is lr * rate. Returns the mean loss."""
+        self.step += 1
+        starts, ids = torch.from_numpy(X.indptr[:-1]), torch.from_numpy(X.indices)
+        sums = torch.nn.functional.embedding_bag(
+            ids, self.first.w, starts, mode="sum", per_sample_weights=torch.from_numpy(X.data)
+        )
+        hidden = sums.add_(self.bias.w).relu_()
+        kept = hidden > 0
+        if self.dropout:
+            kept = kept.float().mul_(torch.rand(hidden.shape, generator=self.random) >= self.dropout)
+            kept.div_(1 - self.dropout)
+            hidden = hidden.mul_(kept)
+        loss, delta, self.active = self.output.learn(hidden, Targets(Y), self.step, self.lr * rate)
+        delta.mul_(kept)
+        touched, grad = _by_feature(X, delta)
+        self.first.update(touched, grad, self.step, self.lr * rate)
+        self.bias.update(torch.zeros(1, dtype=torch.long), delta.sum(0, keepdim=True), self.step, self.lr * rate)
+        return float(loss)
+
+    def fit(self, X, Y, steps, schedule, callback, batch_size=256, seed=0):
+        """Trains for `steps` batches, in a new order each epoch; callback(network, loss) after each."""
+        per_epoch = -(-X.shape[0] // batch_size)
+        for number in range(steps):
+            if number % per_epoch == 0:
+                order = np.random.default_rng((seed, number // per_epoch)).permutation(X.shape[0])
+            low = number % per_epoch * batch_size
+            rows = order[low : low + batch_size]
+            callback(self, self.partial_fit(X[rows], Y[rows], schedule.rate(self.step + 1)))
+
+    def copy_from(self, network):
+        """Takes the weights of a slide.Network of the same shape."""
+        first, last = network.layers
+        self.first.w.copy_(torch.from_numpy(np.ascontiguousarray(first.weights.T)))
+        self.bias.w.copy_(torch.from_numpy(first.bias.copy()))
+        self.output.weights.copy_(torch.from_numpy(last.weights))
+        self.output.bias.copy_(torch.from_numpy(last.bias.copy()))
+
+    def copy_to(self, network):
+        """Writes the weights into a slide.Network of the same shape, to be evaluated there."""
+        first, last = network.layers
+        first.weights[...] = self.first.w.numpy().T
+        first.bias[...] = self.bias.w[0].numpy()
+        last.weights[...] = self.output.weights.detach().numpy()
+        last.bias[...] = self.output.bias.detach().numpy()
+
+
+class Targets:
+    """(row, label, weight) of every label entry of CSR rows, the weight 1 / (number of labels)."""
+
+    def __init__(self, Y):
+        count = np.diff(Y.indptr)
+        row = np.repeat(np.arange(Y.shape[0]), count)
+        self.n = Y.shape[0]
+        self.row, self.label = torch.from_numpy(row), torch.from_numpy(Y.indices.astype(np.int64))
+        self.weight = torch.from_numpy((1.0 / count[row]).astype(np.float32))
+
+
+class Rows:
+    """Rows of weights with Adam's moments, of which a batch touches a few; the others stay as they are."""
+
+    def __init__(self, w):
+        self.w, self.m, self.v = w, torch.zeros_like(w), torch.zeros_like(w)
+
+    def update(self, ids, grad, step, lr):
+        """One step of Adam on the rows `ids` (distinct), in blocks that stay in the cache."""
+        for some, part in zip(ids.split(BLOCK), grad.split(BLOCK), strict=True):
+            self._update(some, part, step, lr)
+
+    def _update(self, ids, grad, step, lr):
+        m = self.m.index_select(0, ids).mul_(BETA1).add_(grad, alpha=1 - BETA1)
+        v = self.v.index_select(0, ids).mul_(BETA2).addcmul_(grad, grad, value=1 - BETA2)
+        self.m.index_copy_(0, ids, m)
+        self.v.index_copy_(0, ids, v)
+        root = math.sqrt(1 - BETA2**step)
+        m.div_(v.sqrt_().add_(EPS * root)).mul_(-lr * root / (1 - BETA1**step))
+        self.w.index_copy_(0, ids, m.add_(self.w.index_select(0, ids)))
+
+
+def _by_feature(X, delta):
+    """(features that the batch has, their gradients): the product of X, transposed to those rows, with delta."""
+    columns = X.tocsc()
+    touched = np.flatnonzero(np.diff(columns.indptr))
+    starts = np.append(columns.indptr[touched], columns.indptr[-1])
+    by_feature = torch.sparse_csr_tensor(
+        torch.from_numpy(starts), torch.from_numpy(columns.indices), torch.from_numpy(columns.data),
+        size=(len(touched), X.shape[0]), check_invariants=False,
+    )  # fmt: skip
+    return torch.from_numpy(touched), by_feature @ delta
+
+
+class Plain:
+    """The full softmax as one writes it: a linear layer, log_softmax, autograd, Adam."""
+
+    def __init__(self, n_labels, hidden, seed=0):
+        self.layer = torch.nn.Linear(hidden, n_labels)
+        with torch.no_grad():
+            self.layer.weight.copy_(_glorot(n_labels, hidden, seed))
+            self.layer.bias.zero_()
+        self.weights, self.bias = self.layer.weight.data, self.layer.bias.data
+        self.adam = torch.optim.Adam(self.layer.parameters(), betas=(BETA1, BETA2), eps=EPS, fused=True)
+
+    def learn(self, hidden, targets, step, lr):
+        self.adam.param_groups[0]["lr"] = lr
+        self.adam.zero_grad(set_to_none=True)
+        hidden = hidden.requires_grad_()
+        log_p = torch.log_softmax(self.layer(hidden), dim=1)
+        loss = -(log_p[targets.row, targets.label] * targets.weight).sum() / targets.n
+        loss.backward()
+        self.adam.step()
+        return loss.detach(), hidden.grad, len(self.bias)
+
+
+class Full:
+    """The full softmax in chunks of labels; logits, probabilities and gradients share one buffer that is kept."""
+
+    def __init__(self, n_labels, hidden, batch_size, seed=0):
+        self.weights, self.bias = _glorot(n_labels, hidden, seed), torch.zeros(n_labels)
+        parameters = [torch.nn.Parameter(tensor, requires_grad=False) for tensor in (self.weights, self.bias)]
+        for parameter in parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        self.adam = torch.optim.Adam(parameters, betas=(BETA1, BETA2), eps=EPS, fused=True)
+        self.grads = [parameter.grad for parameter in parameters]
+        self.buffer = torch.empty(n_labels, batch_size)
+        self.chunks = [slice(low, min(low + CHUNK, n_labels)) for low in range(0, n_labels, CHUNK)]
+
+    def learn(self, hidden, targets, step, lr):
+        n = targets.n
+        z = self.buffer if n == self.buffer.shape[1] else self.buffer.view(-1)[: n * len(self.bias)].view(-1, n)
+        turned, top, total, delta = hidden.t().contiguous(), torch.full((n,), -math.inf), torch.zeros(n), 0
+        for at in self.chunks:
+            torch.addmm(self.bias[at, None], self.weights[at], turned, out=z[at])
+            top = torch.maximum(top, z[at].amax(0))
+        picked = z[targets.label, targets.row]
+        for at in self.chunks:
+            total += z[at].sub_(top).exp_().sum(0)
+        loss = ((top + total.log())[targets.row] - picked) @ targets.weight / n
+        # One column of the gradient is p / n less the targets; the factor 1 / (n total) goes to the hidden side.
+        scale = 1 / (n * total)
+        z.index_put_((targets.label, targets.row), -targets.weight * total[targets.row], accumulate=True)
+        scaled = hidden * scale[:, None]
+        delta = torch.zeros_like(hidden)
+        for at in self.chunks:
+            torch.mm(z[at], scaled, out=self.grads[0][at])
+            torch.mv(z[at], scale, out=self.grads[1][at])
+            delta.addmm_(z[at].t(), self.weights[at])
+        self.adam.param_groups[0]["lr"] = lr
+        self.adam.step()
+        return loss, delta.mul_(scale[:, None]), len(self.bias)
+
+
+class Candidates:
+    """A sampled softmax: the batch's labels and distinct log-uniform draws by frequency, shared by the batch.
+
+    by_frequency: the labels, the most frequent first. n: how many candidates a batch has; smoothing: the share of
+    the target that is spread evenly over them. Logits are taken as they are.
+    """
+
+    def __init__(self, by_frequency, hidden, n, seed=0, smoothing=0.0):
+        n_labels = len(by_frequency)
+        self.rows, self.bias_rows = Rows(_glorot(n_labels, hidden, seed)), Rows(torch.zeros(n_labels))
+        self.weights, self.bias = self.rows.w, self.bias_rows.w
+        self.by_frequency, self.n, self.smoothing = torch.as_tensor(by_frequency), n, smoothing
+        self.place = torch.full((n_labels,), -1)
+        self.random = torch.Generator().manual_seed(seed)
+
+    def draw(self, label):
+        """(distinct candidates, place of each label entry among them)."""
+        wanted = torch.unique(label)
+        self.place[wanted] = torch.arange(len(wanted))
+        slot = self.place[label]
+        missing = max(self.n - len(wanted), 0)
+        # Frequent labels are drawn again and again: three draws leave about one that is new.
+        rank = torch.rand(3 * missing, generator=self.random).mul_(math.log(len(self.place))).exp_().long().sub_(1)
+        drawn = self.by_frequency[rank]
+        drawn = torch.unique(drawn[self.place[drawn] < 0])
+        drawn = drawn[torch.randperm(len(drawn), generator=self.random)[:missing]]
+        self.place[wanted] = -1
+        return torch.cat([wanted, drawn]), slot
+
+    def learn(self, hidden, targets, step, lr):
+        ids, slot = self.draw(targets.label)
+        w = self.weights.index_select(0, ids)
+        z = torch.addmm(self.bias.index_select(0, ids), hidden, w.t())
+        z = torch.softmax(z, 1)
+        loss = -z[targets.row, slot].log() @ targets.weight / targets.n
+        z.sub_(self.smoothing / len(ids))
+        z.index_put_((targets.row, slot), (self.smoothing - 1) * targets.weight, accumulate=True)
+        z.div_(targets.n)
+        delta = z @ w
+        self.rows.update(ids, z.t() @ hidden, step, lr)
+        self.bias_rows.update(ids, z.sum(0), step, lr)
+        return loss, delta, len(ids)
+
+
+def _glorot(n_labels, hidden, seed):
+    random = torch.Generator().manual_seed(seed + 1)
+    return torch.randn(n_labels, hidden, generator=random).mul_(math.sqrt(2 / (n_labels + hidden)))
