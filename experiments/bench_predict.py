@@ -167,7 +167,7 @@ def name(line):
 
 
 def plot(records):
-    figure, (left, right) = draw.panels(2, "The full softmax and prediction at the shape of Amazon-670K (synthetic data)")
+    figure, (left, right) = draw.panels(2, "Full softmax and prediction at the shape of Amazon-670K (synthetic data)")
     rates = [line for line in records if line["record"] == "rate"]
     bars = left.barh([line["what"].replace(", ", "\n", 1) for line in rates], [line["gflops"] for line in rates],
                      color=[draw.COLOURS["popularity"], *[draw.COLOURS["full"]] * (len(rates) - 1)])  # fmt: skip

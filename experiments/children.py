@@ -15,6 +15,8 @@ from pathlib import Path
 
 # NumPy asks for huge pages by itself: a child that is to have none needs this in its environment.
 NO_HUGE_PAGES = {"NUMPY_MADVISE_HUGEPAGE": "0"}
+# PyTorch's threads spin while they wait: its steps are faster that way.
+SPINNING = {"OMP_WAIT_POLICY": "active"}
 
 
 def command(module: str, function: str, **arguments) -> list[str]:

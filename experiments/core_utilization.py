@@ -54,9 +54,9 @@ def measure(scale, system, threads, seed, repeat):
 
 def build(system, found, threads, seed, **changes):
     if system == "torch":
-        from experiments.torch_network import TorchNetwork
+        from experiments.torch_peers import full_softmax
 
-        return TorchNetwork(found.n_features, found.n_labels, lr=1e-3, steps=10**6, seed=seed, threads=threads)
+        return full_softmax(found.n_features, found.n_labels, lr=1e-3, steps=10**6, seed=seed, threads=threads)
     from experiments.training import network, settings
 
     return network(found, settings(system, found, **changes), 2e-3, 10**6, threads, seed)

@@ -4,7 +4,7 @@ PyTorch. Every system has a process of its own."""
 from experiments import children, draw
 from experiments.data import problem
 from experiments.records import of
-from experiments.training import best, n_batches, seconds_to, settings, train, tune, tuned_run
+from experiments.training import best, choices, n_batches, seconds_to, settings, train, tune, tuned_run
 
 QUESTION = "How much sooner does SLIDE reach the accuracy of the full softmax, and what do SIMD and huge pages add?"
 FIGURE = "Fig. 5, 10"
@@ -27,6 +27,7 @@ SETTINGS = {
                   evaluations=16, rates=RATES),
 }  # fmt: skip
 SYSTEMS = ("slide", "slide-plain", "full", "torch")
+ENVIRONMENTS = {"slide-plain": {"SLIDE_SIMD": "plain", **children.NO_HUGE_PAGES}, "torch": children.SPINNING}
 TARGET = 0.95  # part of the full softmax's best P@1 at which times are compared
 
 
@@ -36,9 +37,9 @@ def run(scale, records, threads, seed):
         systems = SYSTEMS[:-1]
         records.add("note", text="PyTorch is not installed: pip install 'slide[baselines]'")
     for setting in records.pending([{"data": name, "system": s} for name in chosen["data"] for s in systems]):
-        plain = {"SLIDE_SIMD": "plain", **children.NO_HUGE_PAGES} if setting["system"] == "slide-plain" else {}
+        environment = ENVIRONMENTS.get(setting["system"])
         arguments = {"scale": scale, "threads": threads, "seed": seed, **setting}
-        for line in children.lines("time_accuracy", "measure", env=plain, **arguments):
+        for line in children.lines("time_accuracy", "measure", env=environment, **arguments):
             records.add(line.pop("record"), **{**line, **setting})
 
 
@@ -58,15 +59,15 @@ def measure(scale, data, system, threads, seed):
 
 
 def train_torch(found, add, plan, threads, seed):
-    from experiments.torch_network import TorchNetwork
+    from experiments.torch_peers import full_softmax
 
-    def build(rate, part, steps):
-        return TorchNetwork(part.n_features, part.n_labels, lr=rate, steps=steps, seed=seed, threads=threads)
+    def build(choice, part, steps):
+        return full_softmax(part.n_features, part.n_labels, steps=steps, seed=seed, threads=threads, **choice)
 
-    rate = tune(build, found, plan["rates"], epochs=plan["tune_epochs"], seed=seed, seconds=plan["tune_seconds"],
-                add=lambda **line: add("trial", **line))  # fmt: skip
+    choice = tune(build, found, choices("torch", found, plan["rates"]), epochs=plan["tune_epochs"], seed=seed,
+                  seconds=plan["tune_seconds"], add=lambda **line: add("trial", **line))  # fmt: skip
     steps = n_batches(found, plan["epochs"])
-    train(build(rate, found, steps), found, steps, lambda **line: add("evaluation", lr=rate, **line) or line,
+    train(build(choice, found, steps), found, steps, lambda **line: add("evaluation", **choice, **line) or line,
           evaluations=plan["evaluations"], early=True, seconds=plan["seconds"])  # fmt: skip
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 SAMPLERS = {"slide": "vanilla", "slide-plain": "vanilla", "uniform": "uniform", "full": "full"}
-# Dropout and smoothing as recommended for the size of the data; the full softmax of these networks loses by both.
-SMOOTHED = ("slide", "slide-plain", "uniform")
+PLAIN = {"dropout": 0.0, "label_smoothing": 0.0}
+FULL = ("full", "torch")  # systems that compute every neuron
 
 
 def settings(system, problem, layer=None, **changes) -> dict:
@@ -17,12 +17,30 @@ def settings(system, problem, layer=None, **changes) -> dict:
 
     advice = recommended(problem.train[0].shape[0], problem.n_labels, layer)
     last = {name: advice[name] for name in ("hash", "K", "L", "active")}
-    smooth = system in SMOOTHED and advice["label_smoothing"] > 0
     return {
-        "hidden": [128], "batch_size": 256, "group_size": 32, "dropout": advice["dropout"] if smooth else 0.0,
-        "label_smoothing": advice["label_smoothing"] if smooth else 0.0, **changes,
+        "hidden": [128], "batch_size": 256, "group_size": 32, **regularisations(system, problem)[0], **changes,
         "layer": {**last, "sampler": SAMPLERS.get(system, "vanilla"), **(layer or {})},
     }  # fmt: skip
+
+
+def regularisations(system, problem) -> list[dict]:
+    """Dropout and smoothing of a system: what it has, and then what else is to be tried on held-out rows.
+
+    A system that samples has both where smoothing is recommended, on small data, and neither elsewhere. That advice
+    is not made for the full softmax: it has neither, and where the others have both that is tried too.
+    """
+    from slide.defaults import recommended
+
+    advice = recommended(problem.train[0].shape[0], problem.n_labels)
+    own = {name: advice[name] for name in PLAIN} if advice["label_smoothing"] > 0 else PLAIN
+    if system not in FULL:
+        return [own]
+    return [PLAIN] if own == PLAIN else [PLAIN, own]
+
+
+def choices(system, problem, rates) -> list[dict]:
+    """What is tried on held-out rows: every rate ("lr"), and with it what there is to try of dropout and smoothing."""
+    return [{"lr": rate, **more} for more in ({}, *regularisations(system, problem)[1:]) for rate in rates]
 
 
 def network(problem, chosen, lr, steps, threads, seed):
@@ -42,26 +60,28 @@ def n_batches(problem, epochs, batch_size=256) -> int:
     return max(1, round(epochs * -(-problem.train[0].shape[0] // batch_size)))
 
 
-def tune(build, problem, rates, *, epochs, seed, add=None, rows=30_000, batch_size=256, seconds=None) -> float:
-    """The rate whose network is best on held-out training rows, never on the test set.
+def tune(build, problem, choices, *, epochs, seed, add=None, rows=30_000, batch_size=256, seconds=None) -> dict:
+    """The one of `choices` whose network is best on held-out training rows, never on the test set.
 
-    build(rate, problem, steps) makes the network. A tenth of the training rows, at most 2,000, are held out, and at
-    most `rows` of the others are trained on, for `epochs` or until `seconds` are over. add(rate=, p1=) takes each
-    trial.
+    build(choice, problem, steps) makes the network. A tenth of the training rows, at most 2,000, are held out, and at
+    most `rows` of the others are trained on, for `epochs` or until `seconds` are over. add(p1=, **choice)
+    takes each trial.
     """
     part = held_out(problem, rows, seed)
-    steps, scores = n_batches(part, epochs, batch_size), {}
-    for rate in rates if len(rates) > 1 else []:
-        trial, start = build(rate, part, steps), time.perf_counter()
+    steps, chosen, top = n_batches(part, epochs, batch_size), choices[0], -1.0
+    for choice in choices if len(choices) > 1 else []:
+        trial, start = build(choice, part, steps), time.perf_counter()
 
         def late(network, loss, start=start):
             return seconds is not None and time.perf_counter() - start > seconds
 
         trial.fit(*part.train, steps=steps, callback=late)
-        scores[rate] = trial.evaluate(*part.test, ks=(1,)).scores["P@1"]
+        score = trial.evaluate(*part.test, ks=(1,)).scores["P@1"]
         if add is not None:
-            add(rate=rate, p1=scores[rate])
-    return max(scores, key=scores.get) if scores else rates[0]
+            add(p1=score, **choice)
+        if score > top:
+            chosen, top = choice, score
+    return chosen
 
 
 def held_out(problem, rows, seed):
@@ -103,20 +123,23 @@ def train(network, problem, steps, add, *, evaluations=10, seconds=None, early=F
 
 def tuned_run(system, problem, add, chosen, *, rates, epochs, tune_epochs, threads, seed, evaluations=10, seconds=None,
               early=False, fields=None):  # fmt: skip
-    """Tunes the rate of a system of `settings` and trains it; returns its evaluations.
+    """Tunes a system of `settings` (see `choices`) and trains it; returns its evaluations.
 
     add(record, **line) takes "trial" and "evaluation" lines, which carry the system and `fields`.
     """
     fields, size = {"system": system, **(fields or {})}, chosen["batch_size"]
-    rate = tune(
-        lambda rate, part, steps: network(part, chosen, rate, steps, threads, seed), problem, rates,
-        epochs=tune_epochs, seed=seed, batch_size=size, seconds=seconds,
-        add=lambda **line: add("trial", **fields, **line),
+
+    def build(choice, part, steps):
+        regular = {name: value for name, value in choice.items() if name != "lr"}
+        return network(part, {**chosen, **regular}, choice["lr"], steps, threads, seed)
+
+    choice = tune(
+        build, problem, choices(system, problem, rates), epochs=tune_epochs, seed=seed, batch_size=size,
+        seconds=seconds, add=lambda **line: add("trial", **fields, **line),
     )  # fmt: skip
     steps = n_batches(problem, epochs, size)
     return train(
-        network(problem, chosen, rate, steps, threads, seed), problem, steps,
-        lambda **line: add("evaluation", **fields, lr=rate, **line),
+        build(choice, problem, steps), problem, steps, lambda **line: add("evaluation", **fields, **choice, **line),
         evaluations=evaluations, seconds=seconds, early=early,
     )  # fmt: skip
 
