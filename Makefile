@@ -1,11 +1,11 @@
-# Two commands do everything on a fresh machine: `make demo` and `make test`.
-# Both set up what they need: a virtual environment in .venv and the compiled package in it.
+# On a fresh machine `make demo`, `make test` and `make figures` do everything, their own set-up too: a virtual
+# environment in .venv and the compiled package in it.
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard slide/_kernels/*.pyx slide/_kernels/*.pxd slide/_kernels/*.h)
 
-.PHONY: demo test clean
+.PHONY: demo test figures clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -18,6 +18,10 @@ test: $(VENV)/.installed
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint slide/_kernels
 	@echo "== tests"
 	$(PY) -m pytest
+
+figures: $(VENV)/.installed
+	@echo "== every figure and table of the paper (figures/README.md); an interrupted run goes on where it was"
+	$(PY) -m experiments run all --scale small
 
 $(VENV)/.installed: $(SOURCES)
 	@echo "== setting up $(VENV) with $$($(PYTHON) --version)"

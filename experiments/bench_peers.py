@@ -13,19 +13,15 @@ every ratio, is that of the first epoch of Amazon-670K under the default schedul
 holds the time without rebuilds and that at the schedule's interval after the epoch.
 """
 
-import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
-from experiments import draw, released
+from experiments import children, draw, released
 
 QUESTION = "How long does a training step take beside PyTorch and the released C++ SLIDE?"
 PAPER = "10 times faster than TensorFlow's full softmax on the same CPU (abstract)"
@@ -61,13 +57,16 @@ def run(scale, records, threads, seed):
         records.add("note", text=text)
         print(text)
     (X, Y), _ = make_xmc("amazon-670k", settings["n_train"], 1, scale=settings["scale"], seed=seed)
-    lines = []
+    grid = [{"round": n, "system": system} for n in range(settings["rounds"]) for system in systems]
     with tempfile.TemporaryDirectory() as folder:
         save(folder, X, Y)
-        for number in range(settings["rounds"]):
-            for system in systems:
-                if number == 0 or system != "released":
-                    lines.append(records.add("round", round=number, **child(scale, system, threads, seed, folder)))
+        for setting in records.pending([x for x in grid if x["round"] == 0 or x["system"] != "released"]):
+            system = setting["system"]
+            waits = children.SPINNING if system.startswith("torch") else None
+            arguments = dict(scale=scale, system=system, threads=threads, seed=seed, folder=folder)
+            for line in children.lines("bench_peers", "measure", env=waits, **arguments):
+                records.add("round", **setting, **line)
+    lines = records.of("round")
     print(ROW.format("system", "ms/sample", "x SLIDE", "active", "GB peak"))
     for line in summarise(lines):
         print(ROW.format(title(line), f"{line['ms']:.4f}", f"{line['ratio']:.2f}", f"{line['active']:,.0f}",
@@ -77,10 +76,8 @@ def run(scale, records, threads, seed):
 
 def present(settings) -> tuple[list, list]:
     """(systems that can be measured here, a sentence for each kind that cannot)."""
-    import importlib.util
-
     systems, missing = list(settings["steps"]), []
-    if not importlib.util.find_spec("torch"):
+    if not children.has_torch():
         systems = [name for name in systems if not name.startswith("torch")]
         missing.append("PyTorch is left out: not installed (pip install 'slide[baselines]')")
     if released.binary():
@@ -109,26 +106,17 @@ def load(folder):
     ]
 
 
-def child(scale, system, threads, seed, folder) -> dict:
-    """What `measure` found in a process of its own. PyTorch's threads spin while they wait: it is faster that way."""
-    waits = {"OMP_WAIT_POLICY": "active"} if system.startswith("torch") else {}
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.bench_peers", scale, system, str(threads), str(seed), folder],
-        cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, check=True, env={**os.environ, **waits},
-    )  # fmt: skip
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def measure(settings, system, threads, seed, folder) -> dict:
-    """ms a sample after a warm-up, active neurons, peak memory."""
+def measure(scale, system, threads, seed, folder):
+    """Yields ms a sample after a warm-up, active neurons and peak memory, for a process of its own."""
     import resource
 
     X, Y = load(folder)
     if system == "released":
-        return released.measure(released.binary(), X, Y, HIDDEN, threads, folder)
+        yield released.measure(released.binary(), X, Y, HIDDEN, threads, folder)
+        return
     timed = time_torch if system.startswith("torch") else time_slide
-    found = timed(system, X, Y, settings, threads, seed)
-    return {**found, "batch": BATCH, "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+    found = timed(system, X, Y, SETTINGS[scale], threads, seed)
+    yield {**found, "batch": BATCH, "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
 
 
 def time_slide(system, X, Y, settings, threads, seed) -> dict:
@@ -224,6 +212,10 @@ def rebuilds(lines) -> str:
     )
 
 
+def finding(records) -> str:
+    return rebuilds([line for line in records if line["record"] == "round"]) + "."
+
+
 def plot(records):
     figure, (axis,) = draw.panels(1, "A training step at the shape of Amazon-670K, all in")
     figure.set_size_inches(10.5, 4.8)
@@ -239,15 +231,3 @@ def plot(records):
     if notes:
         axis.set_title("\n".join(notes), fontsize=8.5, loc="left", color="#555555")
     return figure
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("scale", choices=SETTINGS)
-    parser.add_argument("system", choices=LABELS)
-    parser.add_argument("threads", type=int)
-    parser.add_argument("seed", type=int)
-    parser.add_argument("folder")
-    args = parser.parse_args()
-    line = measure(SETTINGS[args.scale], args.system, args.threads, args.seed, args.folder)
-    print(json.dumps({"system": args.system, **line}))

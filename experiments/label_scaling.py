@@ -7,17 +7,13 @@ The time a sample is all in but for the rebuilding of the tables, which hashes e
 labels, but comes less and less often: its share over the first epoch of Amazon-670K is added, and shown apart.
 """
 
-import argparse
-import json
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
-from experiments import draw
+from experiments import children, draw
 
 QUESTION = "Does the cost of a sample grow with the active neurons, and not with the number of labels?"
 PAPER = "the cost is sub-linear in the width of the layer: only the retrieved neurons are touched (section 3)"
@@ -36,17 +32,22 @@ ROW = "{:>9} {:>7} {:26} {:>10} {:>11} {:>9} {:>9} {:>8}"
 
 
 def run(scale, records, threads, seed):
-    settings, lines, left_out = SETTINGS[scale], [], set()
-    grid = [(n, active, system) for n in settings["labels"] for active in settings["active"] for system in SYSTEMS]
-    for number in range(settings["rounds"]):
-        for n, active, system in grid:
-            if needed(n) > available():
-                if n not in left_out:
-                    text = f"{n:,} labels are left out: they take {needed(n) / 2**30:.1f} GB, and less is free"
-                    print(records.add("note", text=text)["text"])
-                left_out.add(n)
-                continue
-            lines.append(records.add("round", round=number, **child(scale, n, active, system, threads, seed)))
+    settings, fitting = SETTINGS[scale], []
+    for n in settings["labels"]:
+        if needed(n) > available():
+            text = f"{n:,} labels are left out: they take {needed(n) / 2**30:.1f} GB, and less is free"
+            print(records.add("note", text=text)["text"])
+        else:
+            fitting.append(n)
+    grid = [
+        {"round": number, "labels": n, "target": active, "system": system}
+        for number in range(settings["rounds"]) for n in fitting for active in settings["active"] for system in SYSTEMS
+    ]  # fmt: skip
+    for setting in records.pending(grid):
+        arguments = {name: value for name, value in setting.items() if name != "round"}
+        for line in children.lines("label_scaling", "measure", scale=scale, threads=threads, seed=seed, **arguments):
+            records.add("round", **setting, **line)
+    lines = records.of("round")
     print(ROW.format("labels", "target", "system", "ms/sample", "+ rebuilds", "active", "hash", "GB peak"))
     for line in summarise(lines):
         print(ROW.format(
@@ -70,24 +71,15 @@ def available() -> float:
     return next(1024.0 * int(line.split()[1]) for line in text.splitlines() if line.startswith("MemAvailable"))
 
 
-def child(scale, n, active, system, threads, seed) -> dict:
-    """What `measure` found in a process of its own."""
-    arguments = [str(value) for value in (scale, n, active, system, threads, seed)]
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.label_scaling", *arguments], cwd=Path(__file__).parent.parent,
-        stdout=subprocess.PIPE, check=True,
-    )  # fmt: skip
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def measure(settings, n_labels, target, system, threads, seed) -> dict:
-    """ms a sample without rebuilds, by stage, one rebuild, active neurons and peak memory of one setting."""
+def measure(scale, labels, target, system, threads, seed):
+    """Yields ms a sample without rebuilds, by stage, one rebuild, active neurons, peak memory: of a process alone."""
     import resource
 
     from slide import Adam, Dense, Network, RehashSchedule, Sampled
     from slide.defaults import default_K
     from slide.hashing import FAMILIES
 
+    settings, n_labels = SETTINGS[scale], labels
     schedule, K = RehashSchedule(), default_K(n_labels, FAMILIES["dwta"].bits_per_hash)
     X, Y = rows(settings, n_labels, seed)
     layer = Sampled(
@@ -103,8 +95,8 @@ def measure(settings, n_labels, target, system, threads, seed) -> dict:
     network.fit(X, Y, steps=steps, callback=lambda network, loss: active.append(network.active))
     seconds = time.perf_counter() - start
     stages = {name: 1e3 * value / (steps * BATCH) for name, value in network.run.clock.seconds.items()}
-    return dict(
-        labels=n_labels, target=target, system=system, K=K, step_ms=1e3 * seconds / (steps * BATCH), stages=stages,
+    yield dict(
+        K=K, step_ms=1e3 * seconds / (steps * BATCH), stages=stages,
         active=float(np.mean(active)), rebuild_ms=rebuild(network.layers[-1]), rebuilds=rebuilds(schedule),
         peak_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     )  # fmt: skip
@@ -173,6 +165,10 @@ def verdict(lines) -> str:
     )
 
 
+def finding(records) -> str:
+    return verdict([line for line in records if line["record"] == "round"]) + "."
+
+
 def plot(records):
     lines = summarise([line for line in records if line["record"] == "round"])
     targets = sorted({line["target"] for line in lines})
@@ -212,15 +208,3 @@ def bars(axis, lines):
 
 def draw_colours():
     return ("#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#000000", "#999999")
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("scale", choices=SETTINGS)
-    parser.add_argument("labels", type=int)
-    parser.add_argument("active", type=int)
-    parser.add_argument("system", choices=SYSTEMS)
-    parser.add_argument("threads", type=int)
-    parser.add_argument("seed", type=int)
-    args = parser.parse_args()
-    print(json.dumps(measure(SETTINGS[args.scale], args.labels, args.active, args.system, args.threads, args.seed)))

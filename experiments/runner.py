@@ -3,6 +3,8 @@
 import ast
 import importlib
 import json
+import re
+import sys
 from pathlib import Path
 
 from experiments import draw, records
@@ -36,11 +38,12 @@ def record_path(name: str, scale: str, folder=None) -> Path:
     return Path(folder or FIGURES) / f"{stem}.jsonl"
 
 
-def run(name, scale="small", threads=None, seed=0, folder=None, again=False) -> tuple[Path, bool]:
+def run(name, scale="small", threads=None, seed=0, folder=None, again=False, progress=None) -> tuple[Path, bool]:
     """(path of the picture, whether anything was measured).
 
-    Settings that are on record for this processor are drawn and not measured, unless `again`; the record of other
-    settings is replaced. threads None: all CPUs. Raises ValueError where the experiment or its scale is unknown.
+    Settings that are on record for this machine are drawn and not measured, unless `again`; the record of other
+    settings is replaced, and an interrupted run is gone on with. threads None: all CPUs. progress(done, total): called
+    after every setting. Raises ValueError where the experiment or its scale is unknown.
     """
     from slide.threads import check_threads
 
@@ -52,9 +55,46 @@ def run(name, scale="small", threads=None, seed=0, folder=None, again=False) -> 
     header = {**settings, "settings": settings_of(module, scale), **records.machine()}
     if not again and finished(path, header):
         return draw.draw(module, path), False
-    with records.Records(path, header) as log:
+    with records.Records(path, header, again, progress) as log:
         module.run(scale, log, settings["threads"], settings["seed"])
     return draw.draw(module, path), True
+
+
+def run_all(scale="small", threads=None, seed=0, folder=None, again=False) -> list[str]:
+    """Runs every experiment that knows the scale, with a bar of the whole; one that fails does not stop the others.
+
+    Returns what failed, in words.
+    """
+    from tqdm import tqdm
+
+    known = [name for name in names() if scale in getattr(load(name), "TIME", {})]
+    cost = {name: seconds(load(name).TIME[scale]) for name in known}
+    failed, before = [], 0.0
+    form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, about {remaining} left"
+    with tqdm(total=sum(cost.values()), bar_format=form, position=1, disable=None) as bar:
+        for name in known:
+            bar.set_description(name)
+
+            def progress(done, total, name=name, before=before):
+                bar.n = before + cost[name] * done / total
+                bar.refresh()
+
+            try:
+                picture, measured = run(name, scale, threads, seed, folder, again, progress)
+                tqdm.write(f"{name}: {picture}{'' if measured else ', from the record of an earlier run'}", sys.stderr)
+            except Exception as error:  # the others are worth having
+                failed.append(f"{name}: {type(error).__name__}: {error}")
+                tqdm.write(failed[-1], sys.stderr)
+            before += cost[name]
+            bar.n = before
+            bar.refresh()
+    return failed
+
+
+def seconds(words: str) -> float:
+    """A duration in words ("20 s", "5 min", "2 h") as seconds; 60 where the words say none."""
+    found = re.search(r"([0-9.]+) *(s|min|h)\b", words)
+    return float(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]] if found else 60.0
 
 
 def settings_of(module, scale: str) -> dict:
@@ -63,9 +103,9 @@ def settings_of(module, scale: str) -> dict:
 
 
 def finished(path: Path, header: dict) -> bool:
-    """Whether path holds the records of a run with the same settings on the same processor, whatever the commit."""
+    """Whether path holds the records of a run with the same settings on the same machine, whatever the commit."""
     try:
         old = records.load(path)[0]
     except (OSError, ValueError):
         return False
-    return all(old.get(key) == header[key] for key in ("experiment", "scale", "threads", "seed", "settings", "cpu"))
+    return all(old.get(key) == header.get(key) for key in records.SAME)

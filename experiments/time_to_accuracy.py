@@ -14,20 +14,14 @@ train.txt and test.txt (.gz, .xz) a set; where it is absent the set is left out,
 with the extra `baselines`.
 """
 
-import argparse
-import importlib.util
-import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 
-from experiments import draw
+from experiments import children, draw
+from experiments.data import find
 
 QUESTION = "How much sooner does SLIDE reach the accuracy of the full softmax, on real data and at 670,091 labels?"
 PAPER = "2.7 to 3.5 times sooner than TensorFlow on a V100, 10 times on the same CPU, Amazon-670K (figure 5, abstract)"
@@ -73,49 +67,40 @@ ROW = "{:22} {:28} {:>7} {:>7} {:>7} {:>9} {:>9} {:>8}"
 
 
 def run(scale, records, threads, seed):
-    sets, lines = [], []
+    sets = []
     for name in SETTINGS[scale]:
         if name == "amazon-670k" or find(name):
             sets.append(name)
         else:
-            lines.append(note(records, f"{name} is left out: no folder of that name in SLIDE_DATA or shared/data"))
-    systems = [name for name in SYSTEMS if not name.startswith("torch") or importlib.util.find_spec("torch")]
+            note(records, f"{name} is left out: no folder of that name in SLIDE_DATA or shared/data")
+    systems = [name for name in SYSTEMS if not name.startswith("torch") or children.has_torch()]
     if len(systems) < len(SYSTEMS):
-        lines.append(note(records, "PyTorch is left out: not installed (pip install 'slide[baselines]')"))
+        note(records, "PyTorch is left out: not installed (pip install 'slide[baselines]')")
     grid = [{"data": name, "system": system} for name in sets for system in systems]
-    pending = records.pending(grid) if hasattr(records, "pending") else grid
-    for setting in pending:
-        for line in child(scale, **setting, threads=threads, seed=seed):
-            lines.append(records.add(**line))
+    for setting in records.pending(grid):
+        waits = children.SPINNING if setting["system"].startswith("torch") else None
+        arguments = {"scale": scale, "threads": threads, "seed": seed, **setting}
+        for line in children.lines("time_to_accuracy", "child", env=waits, **arguments):
+            records.add(**line)
             if line["record"] == "evaluation":
                 print(f"{line['data']} {line['system']}: {line['seconds']:.2f} s, P@1 {line['p1']:.4f}", flush=True)
-    print_table(getattr(records, "lines", lines))
+    print_table(records.lines)
 
 
-def note(records, text) -> dict:
+def note(records, text):
     print(text)
-    return records.add("note", text=text)
-
-
-def find(name) -> Path | None:
-    """The folder of a real set; None where this machine has none."""
-    checkout = Path(__file__).resolve().parent.parent
-    named = [Path(os.environ["SLIDE_DATA"])] if os.environ.get("SLIDE_DATA") else []
-    folders = [folder / name for folder in (*named, checkout.parent / "shared" / "data")]
-    return next((folder for folder in folders if folder.is_dir()), None)
+    records.add("note", text=text)
 
 
 def child(scale, data, system, threads, seed):
-    """Yields what `measure` prints in a process of its own. PyTorch's threads spin while they wait: it is faster."""
-    waits = {"OMP_WAIT_POLICY": "active"} if system.startswith("torch") else {}
-    command = [sys.executable, "-m", "experiments.time_to_accuracy", scale, data, system, str(threads), str(seed)]
-    with subprocess.Popen(
-        command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True, env={**os.environ, **waits}
-    ) as process:
-        for text in process.stdout:
-            yield json.loads(text)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
+    """Yields what `measure` finds, for a process of its own."""
+    lines = []
+
+    def add(record, **fields):
+        lines.append({"record": record, "data": data, "system": system, **fields})
+
+    measure(data, SETTINGS[scale][data], system, threads, seed, add)
+    yield from lines
 
 
 def load(name, chosen, seed):
@@ -178,14 +163,17 @@ class Training:
         self.network = make_network(*make.shape, steps, {**settings, "threads": make.threads, "seed": make.seed})
 
     def fit(self, X, Y, callback):
-        self.network.fit(X, Y, steps=self.steps, callback=lambda network, loss: callback(network.step, network.active))
+        def after(network, loss):
+            callback(network.step, network.active)
+
+        self.network.fit(X, Y, steps=self.steps, callback=after)
 
     def p1(self, X, Y) -> float:
         return self.network.evaluate(X, Y, ks=(1,)).scores["P@1"]
 
 
-class TorchTraining:
-    """PyTorch's sampled softmax with the schedule of slide.defaults; evaluated by slide, on its weights."""
+class TorchTraining(Training):
+    """PyTorch's sampled softmax with the schedule of slide.defaults."""
 
     def __init__(self, make, train, steps, rate, regular):
         from experiments import torch_peers
@@ -195,22 +183,11 @@ class TorchTraining:
         by_frequency = np.argsort(-np.bincount(train[1].indices, minlength=make.shape[1]), kind="stable")
         output = torch_peers.Candidates(by_frequency, HIDDEN, n, make.seed, regular["label_smoothing"])
         self.network = torch_peers.TorchNetwork(
-            make.shape[0], HIDDEN, output, lr=rate, seed=make.seed, threads=make.threads, dropout=regular["dropout"]
-        )
-        self.make, self.steps, self.schedule = make, steps, Schedule("linear", steps=steps)
-        self.said = {"settings": {**regular, "lr": rate, "candidates": n, "batch_size": BATCH}}
-        self.judge = None
-
-    def fit(self, X, Y, callback):
-        self.network.fit(
-            X, Y, self.steps, self.schedule, lambda network, loss: callback(network.step, network.active),
-            batch_size=BATCH, seed=self.make.seed,
+            make.shape[0], HIDDEN, output, lr=rate, schedule=Schedule("linear", steps=steps), batch_size=BATCH,
+            seed=make.seed, threads=make.threads, dropout=regular["dropout"],
         )  # fmt: skip
-
-    def p1(self, X, Y) -> float:
-        self.judge = self.judge or full_network(*self.make.shape, self.make.threads, self.make.seed)
-        self.network.copy_to(self.judge)
-        return self.judge.evaluate(X, Y, ks=(1,)).scores["P@1"]
+        self.steps = steps
+        self.said = {"settings": {**regular, "lr": rate, "candidates": n, "batch_size": BATCH}}
 
 
 def full_network(n_features, n_labels, threads, seed, rate=1e-3):
@@ -342,18 +319,3 @@ def plot(records):
         draw.seconds_axis(axis)
         axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
     return figure
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("scale", choices=SETTINGS)
-    parser.add_argument("data")
-    parser.add_argument("system", choices=SYSTEMS)
-    parser.add_argument("threads", type=int)
-    parser.add_argument("seed", type=int)
-    args = parser.parse_args()
-
-    def add(record, **fields):
-        print(json.dumps({"record": record, "data": args.data, "system": args.system, **fields}), flush=True)
-
-    measure(args.data, SETTINGS[args.scale][args.data], args.system, args.threads, args.seed, add)

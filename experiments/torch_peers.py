@@ -1,7 +1,7 @@
 """The network D -> hidden -> labels in PyTorch, for comparison: the same sums as slide's, written for speed.
 
 Gradients are written out, buffers are kept between batches, and only touched rows are updated where a batch touches
-few; `Plain` alone is the softmax as one writes it. Rows of X are taken as they are: unit norm is the caller's part.
+few; `Plain` alone is the softmax as one writes it.
 """
 
 import math
@@ -14,47 +14,72 @@ warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta"
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 CHUNK = 1 << 15  # labels a matrix product: faster than all at once, and what follows finds them in the cache
 BLOCK = 4096  # rows an update
+EVALUATED = 256  # rows a matrix product of an evaluation
 
 
 class TorchNetwork:
-    """D -> hidden -> labels, ReLU, a softmax, Adam; `output` is Plain, Full or Candidates."""
+    """D -> hidden -> labels, ReLU, a softmax, Adam; `output` is Plain, Full or Candidates.
 
-    def __init__(self, n_features, hidden, output, *, lr, seed=0, threads=1, dropout=0.0):
+    It has as much of slide.Network's face as the experiments use, its schedule (None: a constant rate) included.
+    """
+
+    def __init__(self, n_features, hidden, output, *, lr, schedule=None, batch_size=256, seed=0, threads=1,
+                 dropout=0.0):  # fmt: skip
         torch.set_num_threads(threads)
         self.random = torch.Generator().manual_seed(seed)
         self.first = Rows(0.1 * torch.randn(n_features, hidden, generator=self.random))
         self.bias = Rows(torch.zeros(1, hidden))
-        self.output, self.lr, self.dropout, self.step, self.active = output, lr, dropout, 0, 0
+        self.output, self.lr, self.schedule, self.dropout = output, lr, schedule, dropout
+        self.batch_size, self.seed = batch_size, seed
+        self.step = self.samples = self.active = 0
 
-    def partial_fit(self, X, Y, rate=1.0) -> float:
-        """One step on CSR rows X and Y; the learning rate is lr * rate. Returns the mean loss."""
+    def partial_fit(self, X, Y) -> float:
+        """One step on CSR rows X and Y, X of unit norm. Returns the mean loss."""
         self.step += 1
-        starts, ids = torch.from_numpy(X.indptr[:-1]), torch.from_numpy(X.indices)
-        sums = torch.nn.functional.embedding_bag(
-            ids, self.first.w, starts, mode="sum", per_sample_weights=torch.from_numpy(X.data)
-        )
-        hidden = sums.add_(self.bias.w).relu_()
+        self.samples += X.shape[0]
+        lr = self.lr * (1.0 if self.schedule is None else self.schedule.rate(self.step))
+        hidden = self._hidden(X)
         kept = hidden > 0
         if self.dropout:
             kept = kept.float().mul_(torch.rand(hidden.shape, generator=self.random) >= self.dropout)
             kept.div_(1 - self.dropout)
             hidden = hidden.mul_(kept)
-        loss, delta, self.active = self.output.learn(hidden, Targets(Y), self.step, self.lr * rate)
+        loss, delta, self.active = self.output.learn(hidden, Targets(Y), self.step, lr)
         delta.mul_(kept)
         touched, grad = _by_feature(X, delta)
-        self.first.update(touched, grad, self.step, self.lr * rate)
-        self.bias.update(torch.zeros(1, dtype=torch.long), delta.sum(0, keepdim=True), self.step, self.lr * rate)
+        self.first.update(touched, grad, self.step, lr)
+        self.bias.update(torch.zeros(1, dtype=torch.long), delta.sum(0, keepdim=True), self.step, lr)
         return float(loss)
 
-    def fit(self, X, Y, steps, schedule, callback, batch_size=256, seed=0):
-        """Trains for `steps` batches, in a new order each epoch; callback(network, loss) after each."""
-        per_epoch = -(-X.shape[0] // batch_size)
-        for number in range(steps):
-            if number % per_epoch == 0:
-                order = np.random.default_rng((seed, number // per_epoch)).permutation(X.shape[0])
-            low = number % per_epoch * batch_size
-            rows = order[low : low + batch_size]
-            callback(self, self.partial_fit(X[rows], Y[rows], schedule.rate(self.step + 1)))
+    def fit(self, X, Y, steps, callback=None):
+        """Trains for `steps` more batches, in a new order each epoch, or until callback(network, loss) is true."""
+        X, per_epoch, order = unit_rows(X), -(-X.shape[0] // self.batch_size), None
+        for number in range(self.step, self.step + steps):
+            if order is None or number % per_epoch == 0:
+                order = np.random.default_rng((self.seed, number // per_epoch)).permutation(X.shape[0])
+            low = number % per_epoch * self.batch_size
+            rows = order[low : low + self.batch_size]
+            loss = self.partial_fit(X[rows], Y[rows])
+            if callback is not None and callback(self, loss):
+                break
+        return self
+
+    @torch.no_grad()
+    def evaluate(self, X, Y, ks=(1,)):
+        """P@1 of the full softmax, in blocks of rows, as slide.Network.evaluate has it; ks: only (1,)."""
+        from slide.network import Evaluation
+
+        X, hits = unit_rows(X), 0
+        for low in range(0, X.shape[0], EVALUATED):
+            z = torch.addmm(self.output.bias, self._hidden(X[low : low + EVALUATED]), self.output.weights.t())
+            top = z.argmax(1).numpy()
+            hits += np.count_nonzero(Y[np.arange(low, low + len(top)), top])
+        return Evaluation({"P@1": hits / X.shape[0]}, float(len(self.output.bias)))
+
+    def _hidden(self, X):
+        starts, ids, values = (torch.from_numpy(part) for part in (X.indptr[:-1], X.indices, X.data))
+        sums = torch.nn.functional.embedding_bag(ids, self.first.w, starts, mode="sum", per_sample_weights=values)
+        return sums.add_(self.bias.w).relu_()
 
     def copy_from(self, network):
         """Takes the weights of a slide.Network of the same shape."""
@@ -64,13 +89,22 @@ class TorchNetwork:
         self.output.weights.copy_(torch.from_numpy(last.weights))
         self.output.bias.copy_(torch.from_numpy(last.bias.copy()))
 
-    def copy_to(self, network):
-        """Writes the weights into a slide.Network of the same shape, to be evaluated there."""
-        first, last = network.layers
-        first.weights[...] = self.first.w.numpy().T
-        first.bias[...] = self.bias.w[0].numpy()
-        last.weights[...] = self.output.weights.detach().numpy()
-        last.bias[...] = self.output.bias.detach().numpy()
+
+def full_softmax(n_features, n_labels, *, lr, steps, hidden=128, batch_size=256, seed=0, threads=1, dropout=0.0,
+                 label_smoothing=0.0):  # fmt: skip
+    """The full softmax in chunks, its rate falling linearly to zero over `steps` batches."""
+    from slide import Schedule
+
+    output = Full(n_labels, hidden, batch_size, seed, label_smoothing)
+    return TorchNetwork(n_features, hidden, output, lr=lr, schedule=Schedule("linear", steps=max(steps, 1)),
+                        batch_size=batch_size, seed=seed, threads=threads, dropout=dropout)  # fmt: skip
+
+
+def unit_rows(X):
+    """X with rows of unit norm, as slide.Network takes them."""
+    from slide.rows import as_sparse_rows
+
+    return as_sparse_rows(X).normalized().to_scipy()
 
 
 class Targets:
@@ -140,9 +174,13 @@ class Plain:
 
 
 class Full:
-    """The full softmax in chunks of labels; logits, probabilities and gradients share one buffer that is kept."""
+    """The full softmax in chunks of labels; logits, probabilities and gradients share one buffer that is kept.
 
-    def __init__(self, n_labels, hidden, batch_size, seed=0):
+    smoothing: the share of the target that is spread evenly over all labels; the loss is told without it.
+    """
+
+    def __init__(self, n_labels, hidden, batch_size, seed=0, smoothing=0.0):
+        self.smoothing = smoothing
         self.weights, self.bias = _glorot(n_labels, hidden, seed), torch.zeros(n_labels)
         parameters = [torch.nn.Parameter(tensor, requires_grad=False) for tensor in (self.weights, self.bias)]
         for parameter in parameters:
@@ -165,7 +203,10 @@ class Full:
         loss = ((top + total.log())[targets.row] - picked) @ targets.weight / n
         # One column of the gradient is p / n less the targets; the factor 1 / (n total) goes to the hidden side.
         scale = 1 / (n * total)
-        z.index_put_((targets.label, targets.row), -targets.weight * total[targets.row], accumulate=True)
+        if self.smoothing:
+            z.sub_(total * (self.smoothing / len(self.bias)))
+        weight = (self.smoothing - 1) * targets.weight * total[targets.row]
+        z.index_put_((targets.label, targets.row), weight, accumulate=True)
         scaled = hidden * scale[:, None]
         delta = torch.zeros_like(hidden)
         for at in self.chunks:

@@ -1,0 +1,121 @@
+"""Where the cycles go: by the processor's counters where they may be read, by stages of a batch always."""
+
+import time
+
+from experiments import children, draw
+from experiments.core_utilization import build, thread_counts
+from experiments.data import problem
+from experiments.huge_pages import counts, reason
+from experiments.records import of
+
+QUESTION = "Where do the cycles of SLIDE go, and is memory the limit?"
+FIGURE = "Fig. 6"
+PAPER = (
+    "Memory-bound slots are the largest class in both systems; their share grows with the cores in TensorFlow and "
+    "shrinks in SLIDE (figure 6, VTune)"
+)
+TIME = {"smoke": "5 s", "small": "90 s", "paper": "20 min"}
+
+SETTINGS = {
+    "smoke": dict(data="tiny", steps={"slide": 10, "torch": 3}, most=2),
+    "small": dict(data="citeulike-tags-53k", steps={"slide": 150, "torch": 15}, most=32),
+    "paper": dict(data="amazon-670k", steps={"slide": 300, "torch": 8}, most=32),
+}
+# Event: what it tells, as a share of the cycles or of the slots.
+EVENTS = ("cycles", "instructions", "stalled-cycles-frontend", "stalled-cycles-backend", "cache-references",
+          "cache-misses", "branches", "branch-misses")  # fmt: skip
+STAGES = {"input": "first layer", "input_update": "update, first layer", "hash": "hashing the input",
+          "sample": "tables and active sets", "forward": "forward and backward, output layer",
+          "update": "gradient and Adam, output layer", "rehash": "rehashing all neurons"}  # fmt: skip
+
+
+def run(scale, records, threads, seed):
+    chosen = SETTINGS[scale]
+    systems = [name for name in chosen["steps"] if name != "torch" or children.has_torch()]
+    allowed = [event for event in EVENTS if counts(["true"], [event]).get(event) is not None]
+    records.add("counters", allowed=allowed, why=None if allowed else reason([]))
+    grid = [{"threads": n, "system": s} for n in thread_counts(threads, chosen["most"]) for s in systems]
+    for setting in records.pending(grid):
+        arguments = {"scale": scale, "seed": seed, **setting}
+        for line in children.lines("inefficiency", "measure", **arguments):
+            records.add("stages", **{**line, **setting})
+        if allowed:
+            command = children.command("inefficiency", "measure", **arguments)
+            records.add("counted", counts=counts(command, allowed), **setting)
+
+
+def measure(scale, system, threads, seed):
+    """Yields the seconds of each stage of SLIDE's training steps; {} for PyTorch, whose stages are its own."""
+    chosen = SETTINGS[scale]
+    found = problem(chosen["data"], seed, n_test=1)
+    network = build(system, found, threads, seed)
+    network.fit(*found.train, steps=2)
+    if system == "slide":
+        network.run.clock.reset()
+    start = time.perf_counter()
+    network.fit(*found.train, steps=chosen["steps"][system])
+    total = time.perf_counter() - start
+    stages = dict(network.run.clock.seconds) if system == "slide" else {}
+    yield {"stages": stages, "total": total, "steps": chosen["steps"][system]}
+
+
+def shares(records) -> dict:
+    """{threads: {stage: percent of the time of a step}}, "other" with what is in no stage."""
+    out = {}
+    for line in of(records, "stages", system="slide"):
+        known = {name: 100 * seconds / line["total"] for name, seconds in line["stages"].items()}
+        out[line["threads"]] = {**known, "other": max(0.0, 100 - sum(known.values()))}
+    return out
+
+
+def ratios(counted) -> dict:
+    """Percent and instructions a cycle of what perf counted."""
+    pairs = {
+        "stalled, front end": ("stalled-cycles-frontend", "cycles"), "branches missed": ("branch-misses", "branches"),
+        "stalled, back end": ("stalled-cycles-backend", "cycles"), "cache missed": ("cache-misses", "cache-references"),
+    }  # fmt: skip
+    out = {name: 100 * counted[a] / counted[b] for name, (a, b) in pairs.items() if counted.get(a) and counted.get(b)}
+    if counted.get("cycles") and counted.get("instructions"):
+        out["instructions a cycle (x 10)"] = 10 * counted["instructions"] / counted["cycles"]
+    return out
+
+
+def finding(records) -> str:
+    note, by = of(records, "counters")[0], shares(records)
+    most = by[max(by)]
+    top = sorted(most.items(), key=lambda item: -item[1])[:3]
+    words = ", ".join(f"{STAGES.get(name, name)} {value:.0f} %" for name, value in top)
+    if not note["allowed"]:
+        counted = f"Cannot be answered here as in the paper: {note['why']}"
+    else:
+        parts = (f"{line['system']} on {line['threads']} threads: " + ", ".join(f"{k} {v:.1f}" for k, v in
+                 ratios(line["counts"]).items()) for line in of(records, "counted"))  # fmt: skip
+        counted = f"Counted in whole processes, percent: {'; '.join(parts)}"
+    return f"{counted}. What can be had is the time of each stage of a batch: {words} (on {max(by)} threads)."
+
+
+def plot(records):
+    by, counted = shares(records), [x for x in of(records, "counted") if ratios(x["counts"])]
+    figure, axes = draw.panels(2 if counted else 1, "Where SLIDE's time goes", width=7.5)
+    names = [name for name in [*STAGES, "other"] if any(name in known for known in by.values())]
+    names += sorted({name for known in by.values() for name in known} - set(names))
+    left = dict.fromkeys(by, 0.0)
+    for number, name in enumerate(names):
+        values = [by[n].get(name, 0.0) for n in by]
+        axes[0].barh([f"threads: {n}" for n in by], values, left=list(left.values()), color=draw.SERIES[number % 9],
+                     label=STAGES.get(name, name))  # fmt: skip
+        left = {n: left[n] + value for n, value in zip(by, values, strict=True)}
+    axes[0].set(xlabel="time of a training step (percent)", xlim=(0, 100))
+    draw.legend(figure, axes[0])
+    if counted:
+        keys = sorted({key for line in counted for key in ratios(line["counts"])})
+        for number, line in enumerate(counted):
+            at = [i + 0.8 * number / len(counted) for i in range(len(keys))]
+            values, label = ratios(line["counts"]), f"{line['system']}, {line['threads']} threads"
+            axes[1].barh(at, [values.get(key, 0) for key in keys], height=0.75 / len(counted),
+                         color=draw.SERIES[number % 9], label=label)  # fmt: skip
+        axes[1].set_yticks([i + 0.4 for i in range(len(keys))], keys)
+        axes[1].set_xlabel("percent")
+        axes[1].legend(fontsize=8)
+    return figure
+

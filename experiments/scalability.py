@@ -1,0 +1,99 @@
+"""Time to a fixed P@1 against the number of threads, with one owner a row and with the paper's hogwild."""
+
+from experiments import children, draw
+from experiments.core_utilization import build, thread_counts
+from experiments.data import problem
+from experiments.records import of
+from experiments.training import best, n_batches, seconds_to, train
+
+QUESTION = "How does the time to a fixed accuracy fall with the number of threads?"
+FIGURE = "Fig. 9, 13"
+PAPER = (
+    "SLIDE's time falls up to 44 cores, TensorFlow's no more after 16; SLIDE passes TensorFlow on the CPU at 2 "
+    "(Amazon) to 8 cores (Delicious) (figures 9, 13)"
+)
+TIME = {"smoke": "10 s", "small": "7 min", "paper": "300 h"}
+
+SETTINGS = {
+    "smoke": dict(data="tiny", epochs=2, evaluations=4, most=2, seconds=None),
+    "small": dict(data="citeulike-tags-53k", epochs=4, evaluations=12, most=64, seconds=90),
+    "paper": dict(data="amazon-670k", epochs=1, evaluations=12, most=64, seconds=None),
+}
+SYSTEMS = {"slide": "SLIDE, one owner a row", "hogwild": "SLIDE, hogwild", "full": "full softmax",
+           "torch": "full softmax (PyTorch)"}  # fmt: skip
+LOOKS = {"slide": "slide", "hogwild": "slide-paper", "full": "full", "torch": "torch"}
+TARGET = 0.9  # part of the best P@1 of SLIDE with one owner a row
+
+
+def run(scale, records, threads, seed):
+    chosen = SETTINGS[scale]
+    systems = [name for name in SYSTEMS if name != "torch" or children.has_torch()]
+    grid = [{"system": s, "threads": n} for n in reversed(thread_counts(threads, chosen["most"])) for s in systems]
+    for setting in records.pending(grid):
+        for line in children.lines("scalability", "measure", scale=scale, seed=seed, **setting):
+            records.add("evaluation", **{**line, **setting})
+
+
+def measure(scale, system, threads, seed):
+    """Yields the evaluations of a training."""
+    chosen, out = SETTINGS[scale], []
+    found = problem(chosen["data"], seed)
+    if system == "hogwild":
+        network = build("slide", found, threads, seed, update="hogwild")
+    else:
+        network = build(system, found, threads, seed)
+    train(network, found, n_batches(found, chosen["epochs"]), lambda **line: out.append(line) or line,
+          evaluations=chosen["evaluations"], seconds=chosen["seconds"])  # fmt: skip
+    yield from out
+
+
+def times(records):
+    """({system: {threads: (seconds to the target or None, milliseconds a batch)}}, target)."""
+    target = TARGET * best(of(records, "evaluation", system="slide"))
+    out = {}
+    for system in SYSTEMS:
+        for n in sorted({line["threads"] for line in of(records, "evaluation", system=system)}):
+            lines = of(records, "evaluation", system=system, threads=n)
+            pace = 1e3 * lines[-1]["seconds"] / lines[-1]["step"]
+            out.setdefault(system, {})[n] = seconds_to(lines, target), pace
+    return out, target
+
+
+def finding(records) -> str:
+    found, target = times(records)
+    most = max(found["slide"])
+    if most == 1:
+        return "One thread only: nothing to compare."
+    gain = {name: by[min(by)][1] / by[most][1] for name, by in found.items()}
+    own = of(records, "evaluation", system="slide")
+    same = len({(line["step"], line["p1"]) for line in own}) == len({line["step"] for line in own})
+    speed = ", ".join(f"{SYSTEMS[name]} {value:.2f}" for name, value in gain.items())
+    reached = ", ".join(f"{SYSTEMS[name]} {'not reached' if by[most][0] is None else f'{by[most][0]:.1f} s'}"
+                        for name, by in found.items())  # fmt: skip
+    share = gain["slide"] / most
+    verdict = "Reproduced" if share > 0.7 else "In part" if share > 0.5 else "Not reproduced"
+    return (
+        f"{verdict} up to {most} threads, all that this machine has: batches are faster than on one thread by {speed} "
+        f"times; to P@1 {target:.3f} on {most} threads {reached}. With one owner a row every number of threads gives "
+        f"{'the same scores' if same else 'OTHER SCORES, which must not be'}."
+    )
+
+
+def plot(records):
+    found, target = times(records)
+    settings, counts = records[0]["settings"], sorted({line["threads"] for line in of(records, "evaluation")})
+    figure, axes = draw.panels(2, f"Scalability: {settings['data']}, to P@1 {target:.3f}")
+    for name, by in found.items():
+        look = {**draw.style(LOOKS[name]), "label": SYSTEMS[name]}
+        there = {n: seconds for n, (seconds, _) in by.items() if seconds is not None}
+        axes[0].plot(there.keys(), there.values(), **look)
+        axes[1].plot(by.keys(), [pace / by[max(by)][1] for _, pace in by.values()], **look)
+    axes[1].plot(counts, [max(counts) / n for n in counts], ":", color="#888888", label="ideal")
+    axes[0].set(ylabel="training to the target (seconds, log scale)", yscale="log")
+    axes[1].set(ylabel="time a batch / time with the most threads")
+    for axis in axes:
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(counts, [str(n) for n in counts])
+        axis.set_xlabel("threads (log scale)")
+    axes[1].legend(fontsize=8)
+    return figure

@@ -1,0 +1,145 @@
+"""The frame of the experiments: resuming, estimates of time, data, children, the page of figures."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import children, data, draw, records, report, runner, training
+
+HEADER = {"experiment": "x", "scale": "smoke", "threads": 1, "seed": 0, "settings": {}, "cpu": "c", "build": {}}
+GRID = [{"K": 1}, {"K": 2}, {"K": 3}]
+
+
+def measure(path, header=HEADER, fail_at=None, **options):
+    """Runs GRID; returns the settings that were measured."""
+    measured = []
+    with records.Records(path, header, **options) as log:
+        log.add("data", name="d")
+        for setting in log.pending(GRID):
+            log.add("half", **setting)
+            if setting["K"] == fail_at:
+                raise KeyboardInterrupt
+            log.add("point", **setting)
+            measured.append(setting["K"])
+    return measured
+
+
+def test_an_interrupted_run_goes_on_at_the_next_setting(tmp_path):
+    path = tmp_path / "x.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        measure(path, fail_at=2)
+    assert not path.exists()
+    partial = path.with_name("x.jsonl.partial")
+    with partial.open("a") as file:
+        file.write('{"record": "torn')
+    assert measure(path) == [2, 3]
+    lines = records.load(path)
+    assert [line["K"] for line in lines if line["record"] == "point"] == [1, 2, 3]
+    assert [line["K"] for line in lines if line["record"] == "half"] == [1, 2, 3]
+    assert len(records.of(lines, "data")) == 1 and not partial.exists()
+
+
+@pytest.mark.parametrize("change", [{"cpu": "another"}, {"seed": 1}, {"settings": {"n": 2}}, {"build": {"simd": "x"}}])
+def test_runs_of_other_machines_or_settings_are_not_gone_on_with(tmp_path, change):
+    path = tmp_path / "x.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        measure(path, fail_at=3)
+    assert measure(path, {**HEADER, **change}) == [1, 2, 3]
+    assert len(records.of(records.load(path), "point")) == 3
+
+
+def test_a_run_again_keeps_nothing(tmp_path):
+    path = tmp_path / "x.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        measure(path, fail_at=3)
+    assert measure(path, fresh=True) == [1, 2, 3]
+
+
+def test_progress_is_told_after_every_setting(tmp_path):
+    told = []
+    measure(tmp_path / "x.jsonl", progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize(("words", "expected"), [("20 s", 20), ("1.5 min", 90), ("2 h", 7200), ("long", 60)])
+def test_seconds_of_words(words, expected):
+    assert runner.seconds(words) == expected
+
+
+def test_every_experiment_of_the_frame_says_what_it_is():
+    for name in runner.names():
+        module = runner.load(name)
+        assert module.QUESTION.endswith("?") and not module.PAPER.endswith(".")
+        for words in module.TIME.values():
+            assert runner.seconds(words) != 60.0 or words in ("60 s", "1 min"), (name, words)
+    total = sum(runner.seconds(runner.load(name).TIME.get("small", "0 s")) for name in runner.names())
+    assert total < 100 * 60
+
+
+def test_data_is_found_in_the_folder_that_is_named(tmp_path, monkeypatch):
+    from slide.data import make_xmc, save_xmc
+
+    train, test = make_xmc("amazon-670k", 50, 20, scale=0.004)
+    folder = tmp_path / "citeulike-tags-53k"
+    folder.mkdir()
+    save_xmc(folder / "train.txt", *train)
+    save_xmc(folder / "test.txt", *test)
+    monkeypatch.setenv("SLIDE_DATA", str(tmp_path))
+    found = data.problem("citeulike-tags-53k")
+    assert found.title == "citeulike-tags-53k" and found.test[0].shape == test[0].shape
+    assert (found.test[0] != test[0]).nnz > 0, "test rows come shuffled"
+    assert found.test[1].nnz == test[1].nnz
+
+
+def test_a_stand_in_says_that_it_is_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLIDE_DATA", str(tmp_path))
+    monkeypatch.setattr(data, "folders", lambda: [tmp_path])
+    monkeypatch.setitem(data.STAND_INS, "diginetica-43k", ("amazon-670k", 0.004))
+    assert "synthetic" in data.problem("diginetica-43k", n_test=30).title
+
+
+def test_tuning_never_sees_the_test_set():
+    problem = data.problem("tiny")
+    part = training.held_out(problem, 500, 0)
+    assert part.train[0].shape[0] == 500 and part.test[0].shape[0] == 150
+    rows = {tuple(row.indices) for X in (part.train[0], part.test[0]) for row in X}
+    assert rows <= {tuple(row.indices) for row in problem.train[0]}
+
+
+def test_training_evaluates_where_it_is_told_and_ends_in_time():
+    problem = data.problem("tiny")
+    chosen = training.settings("slide", problem, {"active": 100})
+    network = training.network(problem, chosen, 5e-3, 12, 1, 0)
+    lines = training.train(network, problem, 12, dict, evaluations=4)
+    assert [line["step"] for line in lines] == [3, 6, 9, 12]
+    network = training.network(problem, chosen, 5e-3, 12, 1, 0)
+    assert len(training.train(network, problem, 12, dict, evaluations=4, seconds=0.0)) == 1
+    network = training.network(problem, chosen, 5e-3, 12, 1, 0)
+    assert [x["step"] for x in training.train(network, problem, 12, dict, evaluations=3, early=True)] == [1, 3, 12]
+
+
+def test_children_yield_lines_and_tell_why_they_failed():
+    [line] = children.lines("children", "echo", env={"SLIDE_TEST": "here"}, value=3)
+    assert line == {"value": 3, "env": "here"}
+    with pytest.raises(RuntimeError, match="TypeError"):
+        list(children.lines("children", "echo", wrong=3))
+
+
+def test_the_page_names_every_figure_that_is_there(tmp_path):
+    runner.run("collision_curves", "smoke", threads=1, folder=tmp_path)
+    for suffix in (".jsonl", ".png"):
+        (tmp_path / f"collision_curves-smoke{suffix}").rename(tmp_path / f"collision_curves{suffix}")
+    text = report.report(tmp_path).read_text()
+    module = runner.load("collision_curves")
+    assert module.QUESTION in text and "run collision_curves" in text and "demo" not in text
+
+
+def test_axes_show_all_that_is_drawn():
+    figure, (axis,) = draw.panels(1, "x")
+    axis.plot([1, 2], [0.2, 0.5])
+    draw.popularity(axis, {"popularity": 0.7})
+    draw.accuracy(axis, "batches")
+    assert axis.get_ylim()[1] > 0.7
+    assert json.dumps(records.in_words({"a": 1, "b": "two"})) == '"a=1, two"'
+    assert np.isclose(figure.get_figwidth(), 6)
