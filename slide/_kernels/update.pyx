@@ -8,7 +8,9 @@ parts by their id alone, and pairs keep their order, so every sum has one order 
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t
 
-from slide._kernels.optimizer cimport PREFETCH, Rows, apply_row, decay_moments, fill_rows, prefetch_row, step_entry, sum_coef
+from slide._kernels.optimizer cimport (
+    PREFETCH, Rows, apply_row, decay_moments, fill_rows, prefetch_row, step_entry, sum_coef,
+)
 from slide._kernels.vec cimport AdamStep, ops
 
 cdef enum:
