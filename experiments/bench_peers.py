@@ -29,8 +29,8 @@ TIME = {"smoke": "20 s", "small": "10 min"}
 
 SETTINGS = {
     "smoke": dict(
-        scale=0.01, n_train=13_000, rounds=1, active=200, K=3, group=16, warm_up=2,
-        steps={"slide": 60, "uniform": 10, "full": 3, "torch": 2, "torch-full": 2, "torch-sampled": 10},
+        scale=0.004, n_train=4000, rounds=1, active=100, K=3, group=16, warm_up=2,
+        steps={"slide": 60, "uniform": 4, "full": 2, "torch": 2, "torch-full": 2, "torch-sampled": 4},
     ),
     "small": dict(
         scale=1.0, n_train=40_000, rounds=3, active=3000, K=5, group=16, warm_up=20,

@@ -17,7 +17,7 @@ PAPER = (
 TIME = {"smoke": "5 s", "small": "90 s", "paper": "20 min"}
 
 SETTINGS = {
-    "smoke": dict(data="tiny", steps={"slide": 10, "torch": 3}, most=2),
+    "smoke": dict(data="tiny", steps={"slide": 10, "torch": 3}, most=1),
     "small": dict(data="citeulike-tags-53k", steps={"slide": 150, "torch": 15}, most=32),
     "paper": dict(data="amazon-670k", steps={"slide": 300, "torch": 8}, most=32),
 }
