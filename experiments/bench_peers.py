@@ -62,7 +62,7 @@ def run(scale, records, threads, seed):
         save(folder, X, Y)
         for setting in records.pending([x for x in grid if x["round"] == 0 or x["system"] != "released"]):
             system = setting["system"]
-            waits = children.SPINNING if system.startswith("torch") else None
+            waits = children.waits(system, scale)
             arguments = dict(scale=scale, system=system, threads=threads, seed=seed, folder=folder)
             for line in children.lines("bench_peers", "measure", env=waits, **arguments):
                 records.add("round", **setting, **line)
@@ -79,7 +79,7 @@ def present(settings) -> tuple[list, list]:
     systems, missing = list(settings["steps"]), []
     if not children.has_torch():
         systems = [name for name in systems if not name.startswith("torch")]
-        missing.append("PyTorch is left out: not installed (pip install 'slide[baselines]')")
+        missing.append(children.NO_TORCH)
     if released.binary():
         systems.append("released")
     else:

@@ -32,7 +32,7 @@ def run(scale, records, threads, seed):
     chosen = SETTINGS[scale]
     systems = SYSTEMS if children.has_torch() else SYSTEMS[:-1]
     if len(systems) < len(SYSTEMS):
-        records.add("note", text="PyTorch is not installed: pip install 'slide[baselines]'")
+        records.add("note", text=children.NO_TORCH)
     grid = [{"repeat": r, "threads": n, "system": s} for r in range(chosen["repeats"])
             for n in thread_counts(threads, chosen["most"]) for s in systems]  # fmt: skip
     for setting in records.pending(grid):

@@ -39,6 +39,9 @@ def section(name, module, lines) -> str:
         found = module.finding(lines) if hasattr(module, "finding") else summary(lines)
     if found:
         text.append(f"**Found:** {found}\n")
+    notes = [line["text"] for line in records.of(lines, "note") if "text" in line]
+    if notes:
+        text.append(f"{'. '.join(notes)}.\n")
     simd, commit = header.get("build", {}).get("simd"), str(header.get("commit"))[:12]
     threads, seed = header.get("threads"), header.get("seed")
     text.append(f"{header.get('cpu')}, {simd}, {threads} threads, seed {seed}, commit {commit}.\n")

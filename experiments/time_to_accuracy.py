@@ -75,10 +75,10 @@ def run(scale, records, threads, seed):
             note(records, f"{name} is left out: no folder of that name in SLIDE_DATA or shared/data")
     systems = [name for name in SYSTEMS if not name.startswith("torch") or children.has_torch()]
     if len(systems) < len(SYSTEMS):
-        note(records, "PyTorch is left out: not installed (pip install 'slide[baselines]')")
+        note(records, children.NO_TORCH)
     grid = [{"data": name, "system": system} for name in sets for system in systems]
     for setting in records.pending(grid):
-        waits = children.SPINNING if setting["system"].startswith("torch") else None
+        waits = children.waits(setting["system"], scale)
         arguments = {"scale": scale, "threads": threads, "seed": seed, **setting}
         for line in children.lines("time_to_accuracy", "child", env=waits, **arguments):
             records.add(**line)
@@ -309,8 +309,7 @@ def finding(records) -> str:
         others = (f"{LABELS[name].split(' (')[0]} {in_words(own)} (best {own['best']:.3f})"
                   for name, own in found.items())  # fmt: skip
         words.append(f"{data}: to P@1 {slide['target']:.3f} SLIDE {at} (best {slide['best']:.3f}), {', '.join(others)}")
-    left_out = [line["text"] for line in records if line["record"] == "note"]
-    return ". ".join([*words, *left_out]) + "."
+    return ". ".join(words) + "."
 
 
 def in_words(own) -> str:

@@ -127,6 +127,15 @@ def test_children_yield_lines_and_tell_why_they_failed():
         list(children.lines("children", "echo", wrong=3))
 
 
+@pytest.mark.parametrize("name", ["core_utilization", "inefficiency"])
+def test_without_pytorch_the_others_are_measured_and_the_record_says_so(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(children, "has_torch", lambda: False)
+    picture, _ = runner.run(name, "smoke", threads=1, folder=tmp_path)
+    lines = records.load(picture.with_suffix(".jsonl"))
+    assert records.of(lines, "note") == [{"record": "note", "text": children.NO_TORCH}]
+    assert "left out: not installed" in report.section(name, runner.load(name), lines)
+
+
 def test_the_page_names_every_figure_that_is_there(tmp_path):
     runner.run("collision_curves", "smoke", threads=1, folder=tmp_path)
     for suffix in (".jsonl", ".png"):
