@@ -6,7 +6,7 @@ NAME "all" stands for every experiment.
 import argparse
 import sys
 
-from experiments import draw, report, runner
+from experiments import draw, records, report, runner
 
 
 def main(arguments=None) -> int:
@@ -70,7 +70,10 @@ def draw_records(args) -> int:
     paths = {name: runner.record_path(name, args.scale, args.folder) for name in runner.names()}
     for name in [name for name in paths if paths[name].exists()] if args.name == "all" else [args.name]:
         module = runner.load(name)
-        print(draw.draw(module, paths[name]))
+        if args.name == "all" and not runner.current(module, records.load(paths[name])):
+            print(f"{name}: not drawn, its record is of other settings; run it again", file=sys.stderr)
+        else:
+            print(draw.draw(module, paths[name]))
     return 0
 
 

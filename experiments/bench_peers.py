@@ -29,8 +29,8 @@ TIME = {"smoke": "20 s", "small": "10 min"}
 
 SETTINGS = {
     "smoke": dict(
-        scale=0.01, n_train=13_000, rounds=1, active=200, K=3, group=16, warm_up=2,
-        steps={"slide": 60, "uniform": 10, "full": 3, "torch": 2, "torch-full": 2, "torch-sampled": 10},
+        scale=0.004, n_train=4000, rounds=1, active=100, K=3, group=16, warm_up=2,
+        steps={"slide": 60, "uniform": 4, "full": 2, "torch": 2, "torch-full": 2, "torch-sampled": 4},
     ),
     "small": dict(
         scale=1.0, n_train=40_000, rounds=3, active=3000, K=5, group=16, warm_up=20,
@@ -62,7 +62,7 @@ def run(scale, records, threads, seed):
         save(folder, X, Y)
         for setting in records.pending([x for x in grid if x["round"] == 0 or x["system"] != "released"]):
             system = setting["system"]
-            waits = children.SPINNING if system.startswith("torch") else None
+            waits = children.waits(system, scale)
             arguments = dict(scale=scale, system=system, threads=threads, seed=seed, folder=folder)
             for line in children.lines("bench_peers", "measure", env=waits, **arguments):
                 records.add("round", **setting, **line)
@@ -79,7 +79,7 @@ def present(settings) -> tuple[list, list]:
     systems, missing = list(settings["steps"]), []
     if not children.has_torch():
         systems = [name for name in systems if not name.startswith("torch")]
-        missing.append("PyTorch is left out: not installed (pip install 'slide[baselines]')")
+        missing.append(children.NO_TORCH)
     if released.binary():
         systems.append("released")
     else:

@@ -15,8 +15,7 @@ from pathlib import Path
 
 # NumPy asks for huge pages by itself: a child that is to have none needs this in its environment.
 NO_HUGE_PAGES = {"NUMPY_MADVISE_HUGEPAGE": "0"}
-# PyTorch's threads spin while they wait: its steps are faster that way.
-SPINNING = {"OMP_WAIT_POLICY": "active"}
+NO_TORCH = "PyTorch is left out: not installed (pip install 'slide[baselines]')"
 
 
 def command(module: str, function: str, **arguments) -> list[str]:
@@ -47,6 +46,14 @@ def lines(module: str, function: str, *, env=None, before=(), **arguments):
             child.kill()
             child.wait()
         child.stdout.close()
+
+
+def waits(system: str, scale: str) -> dict:
+    """What a system's process has in its environment: PyTorch's threads spin while they wait, its steps are faster so.
+
+    Not at the scale "smoke", which is no measurement and may share the machine.
+    """
+    return {"OMP_WAIT_POLICY": "active"} if system.startswith("torch") and scale != "smoke" else {}
 
 
 def has_torch() -> bool:

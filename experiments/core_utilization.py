@@ -14,7 +14,7 @@ PAPER = "With 8, 16 and 32 threads TensorFlow keeps 45, 35 and 32 % of its cores
 TIME = {"smoke": "12 s", "small": "2 min", "paper": "1 h"}
 
 SETTINGS = {
-    "smoke": dict(data="tiny", steps={"slide": 10, "full": 4, "torch": 4}, repeats=1, most=2),
+    "smoke": dict(data="tiny", steps={"slide": 10, "full": 4, "torch": 2}, repeats=1, most=1),
     "small": dict(data="citeulike-tags-53k", steps={"slide": 150, "full": 20, "torch": 10}, repeats=3, most=32),
     "paper": dict(data="amazon-670k", steps={"slide": 300, "full": 10, "torch": 6}, repeats=5, most=32),
 }  # fmt: skip
@@ -32,7 +32,7 @@ def run(scale, records, threads, seed):
     chosen = SETTINGS[scale]
     systems = SYSTEMS if children.has_torch() else SYSTEMS[:-1]
     if len(systems) < len(SYSTEMS):
-        records.add("note", text="PyTorch is not installed: pip install 'slide[baselines]'")
+        records.add("note", text=children.NO_TORCH)
     grid = [{"repeat": r, "threads": n, "system": s} for r in range(chosen["repeats"])
             for n in thread_counts(threads, chosen["most"]) for s in systems]  # fmt: skip
     for setting in records.pending(grid):

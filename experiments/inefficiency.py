@@ -17,7 +17,7 @@ PAPER = (
 TIME = {"smoke": "5 s", "small": "90 s", "paper": "20 min"}
 
 SETTINGS = {
-    "smoke": dict(data="tiny", steps={"slide": 10, "torch": 3}, most=2),
+    "smoke": dict(data="tiny", steps={"slide": 10, "torch": 3}, most=1),
     "small": dict(data="citeulike-tags-53k", steps={"slide": 150, "torch": 15}, most=32),
     "paper": dict(data="amazon-670k", steps={"slide": 300, "torch": 8}, most=32),
 }
@@ -32,6 +32,8 @@ STAGES = {"input": "first layer", "input_update": "update, first layer", "hash":
 def run(scale, records, threads, seed):
     chosen = SETTINGS[scale]
     systems = [name for name in chosen["steps"] if name != "torch" or children.has_torch()]
+    if "torch" not in systems:
+        records.add("note", text=children.NO_TORCH)
     allowed = [event for event in EVENTS if counts(["true"], [event]).get(event) is not None]
     records.add("counters", allowed=allowed, why=None if allowed else reason([]))
     grid = [{"threads": n, "system": s} for n in thread_counts(threads, chosen["most"]) for s in systems]

@@ -33,9 +33,15 @@ def section(name, module, lines) -> str:
         f"{module.QUESTION}{f' ({source}.)' if source else ''} `python -m experiments run {name}`\n",
         f"The paper: {module.PAPER}.\n",
     ]
-    found = module.finding(lines) if hasattr(module, "finding") else summary(lines)
+    if not runner.current(module, lines):
+        found = "this record is of an earlier version of the experiment, with other settings; run it again"
+    else:
+        found = module.finding(lines) if hasattr(module, "finding") else summary(lines)
     if found:
         text.append(f"**Found:** {found}\n")
+    notes = [line["text"] for line in records.of(lines, "note") if "text" in line]
+    if notes:
+        text.append(f"{'. '.join(notes)}.\n")
     simd, commit = header.get("build", {}).get("simd"), str(header.get("commit"))[:12]
     threads, seed = header.get("threads"), header.get("seed")
     text.append(f"{header.get('cpu')}, {simd}, {threads} threads, seed {seed}, commit {commit}.\n")

@@ -102,6 +102,11 @@ def settings_of(module, scale: str) -> dict:
     return json.loads(json.dumps(getattr(module, "SETTINGS", {}).get(scale, {})))
 
 
+def current(module, lines) -> bool:
+    """Whether a record was made with the module's present settings; an older one may lack what is drawn today."""
+    return lines[0].get("settings") == settings_of(module, lines[0].get("scale"))
+
+
 def finished(path: Path, header: dict) -> bool:
     """Whether path holds the records of a run with the same settings on the same machine, whatever the commit."""
     try:

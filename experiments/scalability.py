@@ -28,6 +28,8 @@ TARGET = 0.9  # part of the best P@1 of SLIDE with one owner a row
 def run(scale, records, threads, seed):
     chosen = SETTINGS[scale]
     systems = [name for name in SYSTEMS if name != "torch" or children.has_torch()]
+    if "torch" not in systems:
+        records.add("note", text=children.NO_TORCH)
     grid = [{"system": s, "threads": n} for n in reversed(thread_counts(threads, chosen["most"])) for s in systems]
     for setting in records.pending(grid):
         for line in children.lines("scalability", "measure", scale=scale, seed=seed, **setting):

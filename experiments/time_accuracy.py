@@ -27,7 +27,7 @@ SETTINGS = {
                   evaluations=16, rates=RATES),
 }  # fmt: skip
 SYSTEMS = ("slide", "slide-plain", "full", "torch")
-ENVIRONMENTS = {"slide-plain": {"SLIDE_SIMD": "plain", **children.NO_HUGE_PAGES}, "torch": children.SPINNING}
+PLAIN = {"SLIDE_SIMD": "plain", **children.NO_HUGE_PAGES}
 TARGET = 0.95  # part of the full softmax's best P@1 at which times are compared
 
 
@@ -35,9 +35,10 @@ def run(scale, records, threads, seed):
     chosen, systems = SETTINGS[scale], SYSTEMS
     if not children.has_torch():
         systems = SYSTEMS[:-1]
-        records.add("note", text="PyTorch is not installed: pip install 'slide[baselines]'")
+        records.add("note", text=children.NO_TORCH)
     for setting in records.pending([{"data": name, "system": s} for name in chosen["data"] for s in systems]):
-        environment = ENVIRONMENTS.get(setting["system"])
+        plain = PLAIN if setting["system"] == "slide-plain" else {}
+        environment = {**plain, **children.waits(setting["system"], scale)}
         arguments = {"scale": scale, "threads": threads, "seed": seed, **setting}
         for line in children.lines("time_accuracy", "measure", env=environment, **arguments):
             records.add(line.pop("record"), **{**line, **setting})

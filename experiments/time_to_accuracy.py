@@ -36,8 +36,8 @@ BOTH = [PLAIN, dict(dropout=0.3, label_smoothing=0.7)]
 SETTINGS = {
     "smoke": {
         "amazon-670k": dict(
-            shape=dict(scale=0.004, n_train=1500, n_test=300), epochs={"slide": 6, "full": 6, "torch-sampled": 6},
-            tune=dict(rows=500, epochs=2), rates=RATES[:2], evaluations=6, full=[PLAIN], sampled=[PLAIN], check=3,
+            shape=dict(scale=0.004, n_train=1500, n_test=300), epochs={"slide": 4, "full": 4, "torch-sampled": 4},
+            tune=dict(rows=500, epochs=1), rates=RATES[:2], evaluations=3, full=[PLAIN], sampled=[PLAIN], check=3,
         ),
     },
     "small": {
@@ -75,10 +75,10 @@ def run(scale, records, threads, seed):
             note(records, f"{name} is left out: no folder of that name in SLIDE_DATA or shared/data")
     systems = [name for name in SYSTEMS if not name.startswith("torch") or children.has_torch()]
     if len(systems) < len(SYSTEMS):
-        note(records, "PyTorch is left out: not installed (pip install 'slide[baselines]')")
+        note(records, children.NO_TORCH)
     grid = [{"data": name, "system": system} for name in sets for system in systems]
     for setting in records.pending(grid):
-        waits = children.SPINNING if setting["system"].startswith("torch") else None
+        waits = children.waits(setting["system"], scale)
         arguments = {"scale": scale, "threads": threads, "seed": seed, **setting}
         for line in children.lines("time_to_accuracy", "child", env=waits, **arguments):
             records.add(**line)
@@ -298,6 +298,22 @@ def times(found, system) -> str:
     """How many times SLIDE's seconds to the target a system took, in words."""
     slide, own = found["slide"]["reached"], found[system]["reached"]
     return "-" if slide is None or own is None else f"{own / slide:.1f}"
+
+
+def finding(records) -> str:
+    words = []
+    for data in (line["data"] for line in records if line["record"] == "data"):
+        found = summarise(records, data)
+        slide = found.pop("slide")
+        at = "does not reach it" if slide["reached"] is None else f"takes {slide['reached']:.3g} s"
+        others = (f"{LABELS[name].split(' (')[0]} {in_words(own)} (best {own['best']:.3f})"
+                  for name, own in found.items())  # fmt: skip
+        words.append(f"{data}: to P@1 {slide['target']:.3f} SLIDE {at} (best {slide['best']:.3f}), {', '.join(others)}")
+    return ". ".join(words) + "."
+
+
+def in_words(own) -> str:
+    return "never" if own["reached"] is None else f"{own['reached']:.3g} s"
 
 
 def plot(records):

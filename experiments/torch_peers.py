@@ -72,8 +72,8 @@ class TorchNetwork:
         X, hits = unit_rows(X), 0
         for low in range(0, X.shape[0], EVALUATED):
             z = torch.addmm(self.output.bias, self._hidden(X[low : low + EVALUATED]), self.output.weights.t())
-            top = z.argmax(1).numpy()
-            hits += np.count_nonzero(Y[np.arange(low, low + len(top)), top])
+            top = z.argmax(1).numpy().copy()
+            hits += int(np.count_nonzero(Y[np.arange(low, low + len(top)), top]))
         return Evaluation({"P@1": hits / X.shape[0]}, float(len(self.output.bias)))
 
     def _hidden(self, X):

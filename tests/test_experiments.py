@@ -186,6 +186,41 @@ def test_pytorch_peers_take_the_steps_of_the_full_softmax():
         assert [peer.partial_fit(X[rows], Y[rows]) for peer in peers] == pytest.approx([loss, loss], rel=1e-4)
 
 
+def test_pytorchs_network_has_the_face_of_slides():
+    pytest.importorskip("torch")
+    from experiments import time_to_accuracy, torch_peers
+    from slide.data import make_xmc
+
+    train, test = make_xmc("amazon-670k", 600, 300, scale=0.004)
+    shape = train[0].shape[1], train[1].shape[1]
+    peer = torch_peers.full_softmax(*shape, lr=5e-3, steps=9, threads=2, dropout=0.3, label_smoothing=0.5)
+    seen = []
+    assert peer.fit(*train, steps=9, callback=lambda network, loss: seen.append(loss)) is peer
+    assert peer.step == len(seen) == 9 and peer.samples == 1800 and seen[-1] < seen[0]
+    ours = time_to_accuracy.full_network(*shape, 2, 0)
+    ours.layers[0].weights[...], ours.layers[0].bias[...] = peer.first.w.numpy().T, peer.bias.w[0].numpy()
+    ours.layers[1].weights[...], ours.layers[1].bias[...] = peer.output.weights.numpy(), peer.output.bias.numpy()
+    assert peer.evaluate(*test).scores["P@1"] == ours.evaluate(*test, ks=(1,)).scores["P@1"]
+    peer.fit(*train, steps=5, callback=lambda network, loss: True)
+    assert peer.step == 10
+
+
+def test_pytorch_smooths_targets_as_the_full_softmax():
+    torch = pytest.importorskip("torch")
+    from experiments.torch_peers import Full, Targets
+    from slide.data import make_xmc
+
+    (_, Y), _ = make_xmc("amazon-670k", 50, 1, scale=0.004)
+    softmax = Full(Y.shape[1], 8, 50, smoothing=0.7)
+    hidden = torch.rand(50, 8, requires_grad=True)
+    target = torch.from_numpy((Y.multiply(1 / Y.sum(axis=1))).toarray()).float()
+    target = 0.3 * target + 0.7 / Y.shape[1]
+    log_p = torch.log_softmax(hidden @ softmax.weights.t() + softmax.bias, 1)
+    (-(target * log_p).sum() / 50).backward()
+    _, delta, _ = softmax.learn(hidden.detach(), Targets(Y), 1, 1e-3)
+    assert torch.allclose(delta, hidden.grad, atol=1e-7)
+
+
 def test_pytorch_candidates_are_distinct_and_hold_every_label():
     torch = pytest.importorskip("torch")
     from experiments.torch_peers import Candidates

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import children, data, draw, records, report, runner, training
+from experiments.__main__ import main
 
 HEADER = {"experiment": "x", "scale": "smoke", "threads": 1, "seed": 0, "settings": {}, "cpu": "c", "build": {}}
 GRID = [{"K": 1}, {"K": 2}, {"K": 3}]
@@ -74,7 +75,7 @@ def test_every_experiment_of_the_frame_says_what_it_is():
         for words in module.TIME.values():
             assert runner.seconds(words) != 60.0 or words in ("60 s", "1 min"), (name, words)
     total = sum(runner.seconds(runner.load(name).TIME.get("small", "0 s")) for name in runner.names())
-    assert total < 100 * 60
+    assert total < 150 * 60
 
 
 def test_data_is_found_in_the_folder_that_is_named(tmp_path, monkeypatch):
@@ -126,6 +127,15 @@ def test_children_yield_lines_and_tell_why_they_failed():
         list(children.lines("children", "echo", wrong=3))
 
 
+@pytest.mark.parametrize("name", ["core_utilization", "inefficiency"])
+def test_without_pytorch_the_others_are_measured_and_the_record_says_so(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(children, "has_torch", lambda: False)
+    picture, _ = runner.run(name, "smoke", threads=1, folder=tmp_path)
+    lines = records.load(picture.with_suffix(".jsonl"))
+    assert records.of(lines, "note") == [{"record": "note", "text": children.NO_TORCH}]
+    assert "left out: not installed" in report.section(name, runner.load(name), lines)
+
+
 def test_the_page_names_every_figure_that_is_there(tmp_path):
     runner.run("collision_curves", "smoke", threads=1, folder=tmp_path)
     for suffix in (".jsonl", ".png"):
@@ -133,6 +143,32 @@ def test_the_page_names_every_figure_that_is_there(tmp_path):
     text = report.report(tmp_path).read_text()
     module = runner.load("collision_curves")
     assert module.QUESTION in text and "run collision_curves" in text and "demo" not in text
+
+
+def test_a_record_of_other_settings_is_neither_judged_nor_drawn_with_all(tmp_path, capsys):
+    header = {"record": "header", "experiment": "bench_peers", "scale": "small", "settings": {"rounds": 77}}
+    (tmp_path / "bench_peers.jsonl").write_text(json.dumps(header) + "\n")
+    (tmp_path / "bench_peers.png").write_bytes(b"")
+    assert "an earlier version" in report.report(tmp_path).read_text()
+    assert main(["draw", "all", "--folder", str(tmp_path)]) == 0
+    assert "bench_peers: not drawn" in capsys.readouterr().err
+
+
+def test_the_full_softmax_chooses_its_regularisation_on_held_out_rows():
+    problem = data.problem("tiny")
+    both = {"dropout": 0.3, "label_smoothing": 0.7}
+    assert training.regularisations("slide", problem) == [both]
+    assert training.regularisations("full", problem) == [training.PLAIN, both]
+    assert training.choices("full", problem, [1, 2]) == [{"lr": 1}, {"lr": 2}, {"lr": 1, **both}, {"lr": 2, **both}]
+    lines, full = [], training.settings("full", problem)
+    assert full["dropout"] == full["label_smoothing"] == 0
+    training.tuned_run(
+        "full", problem, lambda record, **line: lines.append({"record": record, **line}), full, rates=[5e-3], epochs=1,
+        tune_epochs=0.5, threads=1, seed=0, evaluations=1,
+    )  # fmt: skip
+    *trials, last = lines
+    top = max(trials, key=lambda line: line["p1"])
+    assert len(trials) == 2 and {name: last.get(name) for name in both} == {name: top.get(name) for name in both}
 
 
 def test_axes_show_all_that_is_drawn():
