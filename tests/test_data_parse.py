@@ -111,6 +111,7 @@ def test_sort_rows(rows):
     st.lists(st.floats(width=32, min_value=2**-120, max_value=2**120), max_size=30),
     st.lists(st.integers(0, 2**31 - 1), max_size=9),
 )
+@example([57942952.0], [])
 @example([0.1, 1e6, 1e7, 123456.7, 1e-15, 1e-16, 1e-17, 0.30000001192092896], [0])
 def test_format_rows(values, labels):
     values = np.array(values + [-value for value in values] + [0.0, -0.0], np.float32)

@@ -22,6 +22,7 @@ cdef enum:
     FEW_ULPS = 8  # of a double: above the error of the at most five roundings below
 
 cdef int64_t FAR = 1_000_000_000_000_000
+cdef double LARGEST = 9_007_199_254_740_992.0  # up to here a double holds every whole number
 cdef double[23] TENS
 TENS[:] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
            1e18, 1e19, 1e20, 1e21, 1e22]
@@ -111,7 +112,9 @@ cdef bint round_decimal(const Decimal* x, float* out) noexcept nogil:
     """The float32 nearest to x; False where bounded double arithmetic cannot tell which one that is."""
     cdef double value = <double>x.digits
     cdef int64_t e = x.exponent, low
-    cdef bint whole = e == 0 and not x.cut and x.digits <= <uint64_t>9_007_199_254_740_992
+    cdef bint whole = not x.cut and <double>x.digits < LARGEST and 0 <= e <= 22
+    if whole:  # no doubt about digits * 10**e where digits * 5**e has 53 bits at most: the product is exact
+        whole = value * (TENS[e] / <double>(<int64_t>1 << e)) <= LARGEST
     if x.digits == 0:
         out[0] = -0.0 if x.negative else 0.0
         return True
