@@ -9,18 +9,20 @@ HUGE_PAGE = 2 << 20
 
 
 def zeros(shape, dtype=np.float32, huge_pages=True) -> np.ndarray:
-    """A zeroed C-contiguous array aligned to 64 bytes, or to 2 MB and advised to use huge pages if it is that large.
+    """A zeroed C-contiguous array aligned to 64 bytes, or to 2 MB where it is that large.
 
-    Transparent huge pages are asked for with madvise(2); where the system has none, plain pages serve silently.
-    (MLSys 2020, appendix D, reserves 1 GB pages instead, and crashes without them.)
+    Large ones are advised with madvise(2) to use transparent huge pages, or with huge_pages=False not to: NumPy's own
+    arrays ask for them too. Where the system has none, plain pages serve silently. (MLSys 2020, appendix D, reserves
+    1 GB pages instead, and crashes without them.)
     """
     dtype = np.dtype(dtype)
     n_bytes = math.prod(np.atleast_1d(shape).tolist()) * dtype.itemsize
-    if huge_pages and n_bytes >= HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
+    advice = getattr(mmap, "MADV_HUGEPAGE" if huge_pages else "MADV_NOHUGEPAGE", None)
+    if n_bytes >= HUGE_PAGE and advice is not None:
         # Private: a shared mapping gets no huge pages by madvise, and a forked child would write into its parent's.
         region = mmap.mmap(-1, n_bytes + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         try:
-            region.madvise(mmap.MADV_HUGEPAGE)
+            region.madvise(advice)
         except OSError:
             pass
         buffer, alignment = np.frombuffer(region, dtype=np.uint8), HUGE_PAGE

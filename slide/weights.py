@@ -29,7 +29,7 @@ class Weights:
         moments = n_rows if self.adam else 0
         self.m = memory.zeros((moments, width), huge_pages=huge_pages)
         self.v = memory.zeros((moments, width), huge_pages=huge_pages)
-        self.bias = memory.zeros((3, n_rows) if with_bias else (0, 0))
+        self.bias = memory.zeros((3, n_rows) if with_bias else (0, 0), huge_pages=huge_pages)
         decayed = self.adam and optimizer.moments == "decayed"
         self.last = np.zeros(n_rows if decayed else 0, dtype=np.int32)
         self._slot_of = np.full(n_rows, -1, dtype=np.int32)

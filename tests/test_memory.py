@@ -42,6 +42,22 @@ def test_a_forked_child_has_arrays_of_its_own(huge_pages):
     assert not array.any()
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/smaps"), reason="no /proc/self/smaps here")
+def test_without_huge_pages_there_are_none():
+    array = memory.zeros(4 << 20, huge_pages=False)
+    array[...] = 1
+    inside, found = False, {}
+    with open("/proc/self/smaps", encoding="ascii") as file:
+        for line in file:
+            name, _, rest = line.partition(" ")
+            if not name.endswith(":"):
+                low, high = (int(address, 16) for address in name.split("-"))
+                inside = low <= array.ctypes.data < high
+            elif inside:
+                found[name] = rest.split()
+    assert "nh" in found["VmFlags:"] and found["AnonHugePages:"][0] == "0"
+
+
 def test_scratch_is_kept_and_grows():
     scratch = memory.Scratch()
     a = scratch.get("a", (10, 10))
