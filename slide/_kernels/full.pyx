@@ -43,16 +43,24 @@ def exponentials_rows(const float[:, :, ::1] panels, const float[:, ::1] W, cons
                            z.shape[2], &z[b, 0, 0], &top[b, 0], &total[b, 0])
 
 
+cdef inline float mean_logit_row(const float *x, const float *W, const float *bias, int64_t d, const int32_t *labels,
+                                 int64_t n) noexcept nogil:
+    cdef float z = 0.0, total = 0.0
+    cdef int64_t k
+    for k in range(n):
+        ops.row_logits(W, d, bias, labels + k, 1, NULL, d, x, &z)
+        total += z / <float>n
+    return total
+
+
 def logits_of_labels(const float[:, ::1] x, const float[:, ::1] W, const float[::1] bias,
                      const int64_t[::1] label_ptr, const int32_t[::1] labels, float[::1] out, int threads):
     """out[i] = the mean logit of sample i's labels, 0 where it has none."""
-    cdef int64_t i, k
-    cdef float z
+    cdef int64_t i
+    cdef const int32_t *first = &labels[0] if labels.shape[0] else NULL
     for i in prange(x.shape[0], nogil=True, num_threads=threads, schedule="static"):
-        out[i] = 0.0
-        for k in range(label_ptr[i], label_ptr[i + 1]):
-            ops.row_logits(&W[0, 0], W.shape[1], &bias[0], &labels[k], 1, NULL, W.shape[1], &x[i, 0], &z)
-            out[i] += z / <float>(label_ptr[i + 1] - label_ptr[i])
+        out[i] = mean_logit_row(&x[i, 0], &W[0, 0], &bias[0], W.shape[1], first + label_ptr[i],
+                                label_ptr[i + 1] - label_ptr[i])
 
 
 cdef inline void deltas_block(float *z, int64_t ld, int64_t columns, int64_t size, const float *factor,
