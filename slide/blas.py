@@ -7,9 +7,7 @@ from threadpoolctl import ThreadpoolController
 
 @cache
 def _controller() -> ThreadpoolController:
-    # Looking up the loaded libraries takes a millisecond: once is enough, numpy and scipy are loaded by then.
-    import scipy.linalg.cython_blas  # noqa: F401
-
+    # Looking up the loaded libraries takes a millisecond: once is enough, NumPy is loaded by then.
     return ThreadpoolController()
 
 

@@ -186,3 +186,22 @@ def test_topk_of_active_sets(seed, n, n_neurons, k):
         topk.topk_active(indptr, active, flat, values, ids, threads)
         np.testing.assert_array_equal(values, want_values)
         np.testing.assert_array_equal(ids, want_ids)
+
+
+@pytest.mark.parametrize("threads", [2, 8])
+def test_the_logits_of_labels_do_not_depend_on_threads(threads):
+    rng = np.random.default_rng(0)
+    n, d, n_neurons = 3000, 8, 50
+    x, W = (rng.standard_normal((rows, d), dtype=np.float32) for rows in (n, n_neurons))
+    bias = rng.standard_normal(n_neurons, dtype=np.float32)
+    ptr = np.concatenate([[0], np.cumsum(rng.integers(0, 4, n))]).astype(np.int64)
+    labels = rng.integers(0, n_neurons, ptr[-1]).astype(np.int32)
+    one, many = np.empty((2, n), np.float32)
+    full.logits_of_labels(x, W, bias, ptr, labels, one, 1)
+    for _ in range(20):
+        full.logits_of_labels(x, W, bias, ptr, labels, many, threads)
+        np.testing.assert_array_equal(many, one)
+    z = x @ W.T + bias
+    for i in range(n):
+        mine = labels[ptr[i] : ptr[i + 1]]
+        np.testing.assert_allclose(one[i], z[i, mine].mean() if len(mine) else 0.0, atol=1e-4)

@@ -3,7 +3,7 @@
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t
 
-from slide._kernels.optimizer cimport PREFETCH
+from slide._kernels.optimizer cimport Rows, prefetch_row
 from slide._kernels.vec cimport ops
 
 cdef enum:
@@ -17,20 +17,13 @@ def sum_rows(const float[:, ::1] W, const int32_t[::1] ids, const float[::1] one
         ops.row_lookup(&W[0, 0], W.shape[1], &ids[c * size], &ones[0], size, &out[c, 0])
 
 
-cdef inline void prefetch_rows(const float *w, const float *m, const float *v, int64_t width) noexcept nogil:
-    cdef int64_t j
-    for j in range(0, width, 16):
-        PREFETCH(w + j)
-        PREFETCH(m + j)
-        PREFETCH(v + j)
-
-
 def scale_rows(float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, const int32_t[::1] ids, float factor, int threads):
     """The rows ids (unique) of three matrices times `factor`: each is read and written once."""
+    cdef Rows rows
     cdef int64_t i, r, n = ids.shape[0], width = w.shape[1]
+    rows.w, rows.m, rows.v, rows.bias, rows.width = &w[0, 0], &m[0, 0], &v[0, 0], NULL, width
     for i in prange(n, nogil=True, num_threads=threads, schedule="static"):
-        r = ids[min(i + AHEAD, n - 1)]
-        prefetch_rows(&w[r, 0], &m[r, 0], &v[r, 0], width)
+        prefetch_row(&rows, ids[min(i + AHEAD, n - 1)], True)
         r = ids[i]
         ops.scale(&w[r, 0], width, factor)
         ops.scale(&m[r, 0], width, factor)
