@@ -53,13 +53,10 @@ def measure(scale, system, threads, seed, repeat):
 
 
 def build(system, found, threads, seed, **changes):
-    if system == "torch":
-        from experiments.torch_peers import full_softmax
+    """A network for measurements of time alone, at a constant rate without dropout or smoothing."""
+    from experiments.training import PLAIN, make, settings
 
-        return full_softmax(found.n_features, found.n_labels, lr=1e-3, steps=10**6, seed=seed, threads=threads)
-    from experiments.training import network, settings
-
-    return network(found, settings(system, found, **changes), 2e-3, 10**6, threads, seed)
+    return make(system, found, settings(system, found, **changes), {"lr": 2e-3, **PLAIN}, 10**6, threads, seed)
 
 
 def used(records, system) -> dict:

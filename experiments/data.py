@@ -54,14 +54,26 @@ def find(name: str) -> Path | None:
     return next((folder / name for folder in folders() if (folder / name).exists()), None)
 
 
-def problem(name: str, seed: int = 0, n_test: int | None = None) -> Problem:
-    """The real set `name`, else its stand-in. n_test: keeps so many test rows of a shuffled set; None: all."""
+def problem(name: str, seed: int = 0, n_test: int | None = None, shape: dict | None = None) -> Problem:
+    """The real set `name`, else its stand-in. n_test: keeps so many test rows of a shuffled set; None: all.
+
+    shape: `n_train` and `n_test` of the synthetic preset `name`, which is then made whether or not the real is there.
+    """
     from slide.metrics import popularity_baseline
 
-    title, (train, test) = _sets(name, seed)
+    title, (train, test) = _made(name, seed, **shape) if shape else _sets(name, seed)
     order = np.random.default_rng(seed).permutation(test[0].shape[0])[:n_test]
     test = test[0][order], test[1][order]
     return Problem(name, title, train, test, popularity_baseline(train[1], test[1])["P@1"])
+
+
+def _made(name, seed, scale=1.0, **sizes):
+    from slide.data import make_xmc
+    from slide.data.registry import DATASETS
+
+    at = f" at a scale of {scale:g}" if scale < 1 else ""
+    title = f"synthetic set, shape of {DATASETS[name].name}{at}"
+    return title, make_xmc(name, **sizes, scale=scale, seed=seed)
 
 
 def _sets(name, seed):
@@ -79,5 +91,4 @@ def _sets(name, seed):
     elif (folder := find(name)) is not None:
         return name, load_folder(folder)
     preset, scale = STAND_INS[name]
-    at = f" at a scale of {scale:g}" if scale < 1 else ""
-    return f"synthetic set, shape of {DATASETS[preset].name}{at}", make_xmc(preset, scale=scale, seed=seed)
+    return _made(preset, seed, scale)

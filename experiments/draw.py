@@ -16,6 +16,7 @@ COLOURS = {
     "slide-paper": "#CC79A7",
     "slide-plain": "#E69F00",
     "torch": "#000000",
+    "torch-sampled": "#56B4E9",
     "popularity": "#666666",
 }
 LABELS = {
@@ -25,6 +26,7 @@ LABELS = {
     "slide-paper": "SLIDE, one active set a sample",
     "slide-plain": "SLIDE without SIMD and huge pages",
     "torch": "full softmax (PyTorch)",
+    "torch-sampled": "sampled softmax (PyTorch)",
     "popularity": "always the most frequent label",
 }
 # For what is no system: variants, families, samplers.
@@ -32,7 +34,8 @@ SERIES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 SIGNS = "os^Dv<>PX"
 SECONDS, BATCHES = "training (seconds, log scale)", "training (batches)"
 THEORY, MEASURED = "#0072B2", "#D55E00"  # where a formula is drawn beside measurements of it
-MARKERS = {"slide": "o", "full": "s", "uniform": "^", "slide-paper": "D", "slide-plain": "v", "torch": "x"}
+MARKERS = {"slide": "o", "full": "s", "uniform": "^", "slide-paper": "D", "slide-plain": "v", "torch": "x",
+           "torch-sampled": ">"}  # fmt: skip
 
 
 def style(system: str) -> dict:

@@ -11,13 +11,13 @@ PAPER = (
     "SLIDE has about 0.5 % of the classes active; the sampled softmax needs 20 % of them for any decent accuracy, "
     "rises faster at first on Amazon-670K and saturates lower (figure 7)"
 )
-TIME = {"smoke": "5 s", "small": "8 min", "paper": "12 h"}
+TIME = {"smoke": "5 s", "small": "6 min", "paper": "12 h"}
 
 SETTINGS = {
     "smoke": dict(data="tiny", share=0.02, shares=[0.02, 0.2], group_size=4, rates=[5e-3], epochs=3, tune_epochs=1,
                   evaluations=4),
     "small": dict(data="citeulike-tags-53k", share=0.005, shares=[0.005, 0.02, 0.1, 0.2], group_size=4,
-                  rates=[2e-3, 5e-3], epochs=6, tune_epochs=1, evaluations=8, seconds=120),
+                  rates=[2e-3, 5e-3], epochs=6, tune_epochs=0.5, evaluations=8, seconds=90),
     "paper": dict(data="amazon-670k", share=0.005, shares=[0.005, 0.02, 0.1, 0.2], group_size=16,
                   rates=[5e-4, 1e-3, 2e-3], epochs=3, tune_epochs=1, evaluations=12),
 }  # fmt: skip

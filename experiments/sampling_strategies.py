@@ -17,7 +17,7 @@ PAPER = (
     "Top-k is slower by magnitudes and grows faster (n log n), the threshold slightly above vanilla; accuracy per "
     "iteration hardly differs (figures 4, 12); m = 9 of 10 tables leaves only p > 0.8 a chance above 0.5 (figure 11)"
 )
-TIME = {"smoke": "5 s", "small": "4 min", "paper": "3 h"}
+TIME = {"smoke": "5 s", "small": "3 min", "paper": "3 h"}
 
 SETTINGS = {
     "smoke": dict(
@@ -26,7 +26,7 @@ SETTINGS = {
     ),
     "small": dict(
         n=205_443, dim=128, K=9, L=50, queries=512, budgets=[50, 100, 200, 500, 1000, 2000, 4000], repeats=7,
-        warm_steps=0, data="citeulike-tags-53k", rates=[2e-3, 5e-3], epochs=6, tune_epochs=2, active=1000, pairs=500,
+        warm_steps=0, data="citeulike-tags-53k", rates=[2e-3, 5e-3], epochs=6, tune_epochs=1, active=1000, pairs=500,
         seeds=8,
     ),
     "paper": dict(

@@ -1,10 +1,10 @@
 """Time to a fixed P@1 against the number of threads, with one owner a row and with the paper's hogwild."""
 
 from experiments import children, draw
-from experiments.core_utilization import build, thread_counts
+from experiments.core_utilization import thread_counts
 from experiments.data import problem
 from experiments.records import of
-from experiments.training import best, n_batches, seconds_to, train
+from experiments.training import best, choice_of, make, n_batches, seconds_to, settings, train, tuned
 
 QUESTION = "How does the time to a fixed accuracy fall with the number of threads?"
 FIGURE = "Fig. 9, 13"
@@ -12,16 +12,20 @@ PAPER = (
     "SLIDE's time falls up to 44 cores, TensorFlow's no more after 16; SLIDE passes TensorFlow on the CPU at 2 "
     "(Amazon) to 8 cores (Delicious) (figures 9, 13)"
 )
-TIME = {"smoke": "10 s", "small": "7 min", "paper": "300 h"}
+TIME = {"smoke": "10 s", "small": "5 min", "paper": "300 h"}
 
 SETTINGS = {
-    "smoke": dict(data="tiny", epochs=2, evaluations=4, most=2, seconds=None),
-    "small": dict(data="citeulike-tags-53k", epochs=4, evaluations=12, most=64, seconds=90),
-    "paper": dict(data="amazon-670k", epochs=1, evaluations=12, most=64, seconds=None),
+    "smoke": dict(data="tiny", epochs=2, evaluations=4, most=2, seconds=None, rates=[5e-3], tune_epochs=0.2),
+    "small": dict(data="citeulike-tags-53k", epochs=4, evaluations=12, most=64, seconds=70, rates=[2e-3, 5e-3],
+                  tune_epochs=0.5),
+    "paper": dict(data="amazon-670k", epochs=1, evaluations=12, most=64, seconds=None, rates=[2e-3, 5e-3],
+                  tune_epochs=0.2),
 }
 SYSTEMS = {"slide": "SLIDE, one owner a row", "hogwild": "SLIDE, hogwild", "full": "full softmax",
            "torch": "full softmax (PyTorch)"}  # fmt: skip
 LOOKS = {"slide": "slide", "hogwild": "slide-paper", "full": "full", "torch": "torch"}
+# The tuned system whose choice another takes, since both compute the same.
+LIKE = {"slide": "slide", "hogwild": "slide", "full": "full", "torch": "full"}
 TARGET = 0.9  # part of the best P@1 of SLIDE with one owner a row
 
 
@@ -30,22 +34,37 @@ def run(scale, records, threads, seed):
     systems = [name for name in SYSTEMS if name != "torch" or children.has_torch()]
     if "torch" not in systems:
         records.add("note", text=children.NO_TORCH)
-    grid = [{"system": s, "threads": n} for n in reversed(thread_counts(threads, chosen["most"])) for s in systems]
+    counts = thread_counts(threads, chosen["most"])[::-1]
+    grid = [{"system": s, "threads": "tune"} for s in ("slide", "full")]
+    grid += [{"system": s, "threads": n} for n in counts for s in systems]
     for setting in records.pending(grid):
-        for line in children.lines("scalability", "measure", scale=scale, seed=seed, **setting):
-            records.add("evaluation", **{**line, **setting})
+        arguments = {"scale": scale, "seed": seed, **setting}
+        if setting["threads"] == "tune":
+            arguments["threads"] = threads
+            for line in children.lines("scalability", "tune", **arguments):
+                records.add("chosen", system=setting["system"], **line)
+        else:
+            choice = choice_of(records.of("chosen", system=LIKE[setting["system"]])[0])
+            for line in children.lines("scalability", "measure", choice=choice, **arguments):
+                records.add("evaluation", **{**line, **setting})
 
 
-def measure(scale, system, threads, seed):
+def tune(scale, system, threads, seed):
+    """Yields the choice of a system, tuned on held-out rows with all threads."""
+    chosen, found = SETTINGS[scale], problem(SETTINGS[scale]["data"], seed)
+    yield tuned(system, found, lambda *_, **line: line, settings(system, found), rates=chosen["rates"],
+                tune_epochs=chosen["tune_epochs"], threads=threads, seed=seed)  # fmt: skip
+
+
+def measure(scale, system, threads, seed, choice):
     """Yields the evaluations of a training."""
     chosen, out = SETTINGS[scale], []
     found = problem(chosen["data"], seed)
-    if system == "hogwild":
-        network = build("slide", found, threads, seed, update="hogwild")
-    else:
-        network = build(system, found, threads, seed)
-    train(network, found, n_batches(found, chosen["epochs"]), lambda **line: out.append(line) or line,
-          evaluations=chosen["evaluations"], seconds=chosen["seconds"])  # fmt: skip
+    steps = n_batches(found, chosen["epochs"])
+    of_system = settings(LIKE[system], found, **({"update": "hogwild"} if system == "hogwild" else {}))
+    network = make("torch" if system == "torch" else LIKE[system], found, of_system, choice, steps, threads, seed)
+    train(network, found, steps, lambda **line: out.append(line) or line, evaluations=chosen["evaluations"],
+          seconds=chosen["seconds"])  # fmt: skip
     yield from out
 
 

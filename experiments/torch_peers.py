@@ -93,11 +93,24 @@ class TorchNetwork:
 def full_softmax(n_features, n_labels, *, lr, steps, hidden=128, batch_size=256, seed=0, threads=1, dropout=0.0,
                  label_smoothing=0.0):  # fmt: skip
     """The full softmax in chunks, its rate falling linearly to zero over `steps` batches."""
+    output = Full(n_labels, hidden, batch_size, seed, label_smoothing)
+    return _scheduled(n_features, hidden, output, steps, lr=lr, batch_size=batch_size, seed=seed, threads=threads,
+                      dropout=dropout)  # fmt: skip
+
+
+def sampled_softmax(n_features, Y, candidates, *, lr, steps, hidden=128, batch_size=256, seed=0, threads=1,
+                    dropout=0.0, label_smoothing=0.0):  # fmt: skip
+    """The softmax over so many candidates, drawn by the frequency of labels in Y, with the same schedule."""
+    by_frequency = np.argsort(-np.bincount(Y.indices, minlength=Y.shape[1]), kind="stable")
+    output = Candidates(by_frequency, hidden, candidates, seed, label_smoothing)
+    return _scheduled(n_features, hidden, output, steps, lr=lr, batch_size=batch_size, seed=seed, threads=threads,
+                      dropout=dropout)  # fmt: skip
+
+
+def _scheduled(n_features, hidden, output, steps, **settings):
     from slide import Schedule
 
-    output = Full(n_labels, hidden, batch_size, seed, label_smoothing)
-    return TorchNetwork(n_features, hidden, output, lr=lr, schedule=Schedule("linear", steps=max(steps, 1)),
-                        batch_size=batch_size, seed=seed, threads=threads, dropout=dropout)  # fmt: skip
+    return TorchNetwork(n_features, hidden, output, schedule=Schedule("linear", steps=max(steps, 1)), **settings)
 
 
 def unit_rows(X):

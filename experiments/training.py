@@ -7,7 +7,6 @@ import numpy as np
 
 SAMPLERS = {"slide": "vanilla", "slide-plain": "vanilla", "uniform": "uniform", "full": "full"}
 PLAIN = {"dropout": 0.0, "label_smoothing": 0.0}
-FULL = ("full", "torch")  # systems that compute every neuron
 
 
 def settings(system, problem, layer=None, **changes) -> dict:
@@ -18,29 +17,37 @@ def settings(system, problem, layer=None, **changes) -> dict:
     advice = recommended(problem.train[0].shape[0], problem.n_labels, layer)
     last = {name: advice[name] for name in ("hash", "K", "L", "active")}
     return {
-        "hidden": [128], "batch_size": 256, "group_size": 32, **regularisations(system, problem)[0], **changes,
+        "hidden": [128], "batch_size": 256, "group_size": 32, **{name: advice[name] for name in PLAIN}, **changes,
         "layer": {**last, "sampler": SAMPLERS.get(system, "vanilla"), **(layer or {})},
     }  # fmt: skip
 
 
-def regularisations(system, problem) -> list[dict]:
-    """Dropout and smoothing of a system: what it has, and then what else is to be tried on held-out rows.
-
-    A system that samples has both where smoothing is recommended, on small data, and neither elsewhere. That advice
-    is not made for the full softmax: it has neither, and where the others have both that is tried too.
-    """
+def choices(problem, rates) -> list[dict]:
+    """What is tried on held-out rows, the same for every system: each rate ("lr") with neither dropout nor label
+    smoothing, with the dropout recommended for the problem, and, where smoothing is, with both."""
     from slide.defaults import recommended
 
     advice = recommended(problem.train[0].shape[0], problem.n_labels)
-    own = {name: advice[name] for name in PLAIN} if advice["label_smoothing"] > 0 else PLAIN
-    if system not in FULL:
-        return [own]
-    return [PLAIN] if own == PLAIN else [PLAIN, own]
+    both = {name: advice[name] for name in PLAIN}
+    tried = [PLAIN, {**PLAIN, "dropout": both["dropout"]}, both]
+    distinct = [regular for number, regular in enumerate(tried) if regular not in tried[:number]]
+    return [{"lr": rate, **regular} for regular in distinct for rate in rates]
 
 
-def choices(system, problem, rates) -> list[dict]:
-    """What is tried on held-out rows: every rate ("lr"), and with it what there is to try of dropout and smoothing."""
-    return [{"lr": rate, **more} for more in ({}, *regularisations(system, problem)[1:]) for rate in rates]
+def make(system, problem, chosen, choice, steps, threads, seed):
+    """The network of a system: `chosen` are its `settings`, `choice` (rate, dropout, smoothing) overrides them.
+
+    "torch" and "torch-sampled" are PyTorch's full softmax, and its sampled one with the active count as candidates.
+    """
+    lr, regular = choice["lr"], {name: value for name, value in choice.items() if name != "lr"}
+    if not system.startswith("torch"):
+        return network(problem, {**chosen, **regular}, lr, steps, threads, seed)
+    from experiments import torch_peers
+
+    shape = {"lr": lr, "steps": steps, "seed": seed, "threads": threads, "batch_size": chosen["batch_size"], **regular}
+    if system == "torch":
+        return torch_peers.full_softmax(problem.n_features, problem.n_labels, **shape)
+    return torch_peers.sampled_softmax(problem.n_features, problem.train[1], chosen["layer"]["active"], **shape)
 
 
 def network(problem, chosen, lr, steps, threads, seed):
@@ -121,27 +128,38 @@ def train(network, problem, steps, add, *, evaluations=10, seconds=None, early=F
     return done
 
 
+def tuned(system, problem, add, chosen, *, rates, tune_epochs, threads, seed, seconds=None, fields=None) -> dict:
+    """The best of `choices` for a system of `settings`; add("trial", system=, **fields, **line) takes each trial."""
+
+    def build(choice, part, steps):
+        return make(system, part, chosen, choice, steps, threads, seed)
+
+    return tune(
+        build, problem, choices(problem, rates), epochs=tune_epochs, seed=seed, batch_size=chosen["batch_size"],
+        seconds=seconds, add=lambda **line: add("trial", system=system, **(fields or {}), **line),
+    )  # fmt: skip
+
+
 def tuned_run(system, problem, add, chosen, *, rates, epochs, tune_epochs, threads, seed, evaluations=10, seconds=None,
-              early=False, fields=None):  # fmt: skip
-    """Tunes a system of `settings` (see `choices`) and trains it; returns its evaluations.
+              early=False, fields=None, choice=None):  # fmt: skip
+    """Tunes a system of `settings` (see `choices`) unless its `choice` is given, and trains it; returns evaluations.
 
     add(record, **line) takes "trial" and "evaluation" lines, which carry the system and `fields`.
     """
-    fields, size = {"system": system, **(fields or {})}, chosen["batch_size"]
-
-    def build(choice, part, steps):
-        regular = {name: value for name, value in choice.items() if name != "lr"}
-        return network(part, {**chosen, **regular}, choice["lr"], steps, threads, seed)
-
-    choice = tune(
-        build, problem, choices(system, problem, rates), epochs=tune_epochs, seed=seed, batch_size=size,
-        seconds=seconds, add=lambda **line: add("trial", **fields, **line),
-    )  # fmt: skip
-    steps = n_batches(problem, epochs, size)
+    if choice is None:
+        choice = tuned(system, problem, add, chosen, rates=rates, tune_epochs=tune_epochs, threads=threads, seed=seed,
+                       seconds=seconds, fields=fields)  # fmt: skip
+    steps, fields = n_batches(problem, epochs, chosen["batch_size"]), {"system": system, **(fields or {})}
     return train(
-        build(choice, problem, steps), problem, steps, lambda **line: add("evaluation", **fields, **choice, **line),
-        evaluations=evaluations, seconds=seconds, early=early,
+        make(system, problem, chosen, choice, steps, threads, seed), problem, steps,
+        lambda **line: add("evaluation", **fields, **choice, **line), evaluations=evaluations, seconds=seconds,
+        early=early,
     )  # fmt: skip
+
+
+def choice_of(line) -> dict:
+    """The choice with which the network of an evaluation line was trained."""
+    return {name: line[name] for name in ("lr", *PLAIN)}
 
 
 def seconds_to(lines, target) -> float | None:

@@ -167,14 +167,21 @@ def test_the_released_binary_is_driven_and_its_clock_read(tmp_path, monkeypatch)
         released.binary()
 
 
+def full_network(n_features, n_labels):
+    from slide import Adam, Dense, Network, Sampled
+
+    layers = [Dense(128), Sampled(n_labels, sampler="full")]
+    return Network(n_features, layers, optimizer=Adam(1e-3), batch_size=256, threads=2)
+
+
 def test_pytorch_peers_take_the_steps_of_the_full_softmax():
     pytest.importorskip("torch")
-    from experiments import time_to_accuracy, torch_peers
+    from experiments import torch_peers
     from slide.data import make_xmc
 
     (X, Y), _ = make_xmc("amazon-670k", 500, 1, scale=0.004)
-    ours = time_to_accuracy.full_network(X.shape[1], Y.shape[1], 2, 0)
-    n_labels, hidden = Y.shape[1], time_to_accuracy.HIDDEN
+    n_labels, hidden = Y.shape[1], 128
+    ours = full_network(X.shape[1], n_labels)
     peers = [
         torch_peers.TorchNetwork(X.shape[1], hidden, output, lr=1e-3, threads=2)
         for output in (torch_peers.Plain(n_labels, hidden), torch_peers.Full(n_labels, hidden, 256))
@@ -188,7 +195,7 @@ def test_pytorch_peers_take_the_steps_of_the_full_softmax():
 
 def test_pytorchs_network_has_the_face_of_slides():
     pytest.importorskip("torch")
-    from experiments import time_to_accuracy, torch_peers
+    from experiments import torch_peers
     from slide.data import make_xmc
 
     train, test = make_xmc("amazon-670k", 600, 300, scale=0.004)
@@ -197,7 +204,7 @@ def test_pytorchs_network_has_the_face_of_slides():
     seen = []
     assert peer.fit(*train, steps=9, callback=lambda network, loss: seen.append(loss)) is peer
     assert peer.step == len(seen) == 9 and peer.samples == 1800 and seen[-1] < seen[0]
-    ours = time_to_accuracy.full_network(*shape, 2, 0)
+    ours = full_network(*shape)
     ours.layers[0].weights[...], ours.layers[0].bias[...] = peer.first.w.numpy().T, peer.bias.w[0].numpy()
     ours.layers[1].weights[...], ours.layers[1].bias[...] = peer.output.weights.numpy(), peer.output.bias.numpy()
     assert peer.evaluate(*test).scores["P@1"] == ours.evaluate(*test, ks=(1,)).scores["P@1"]

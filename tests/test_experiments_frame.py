@@ -154,21 +154,36 @@ def test_a_record_of_other_settings_is_neither_judged_nor_drawn_with_all(tmp_pat
     assert "bench_peers: not drawn" in capsys.readouterr().err
 
 
-def test_the_full_softmax_chooses_its_regularisation_on_held_out_rows():
+def test_every_system_chooses_its_regularisation_on_held_out_rows():
     problem = data.problem("tiny")
+    dropout = {"dropout": 0.3, "label_smoothing": 0.0}
     both = {"dropout": 0.3, "label_smoothing": 0.7}
-    assert training.regularisations("slide", problem) == [both]
-    assert training.regularisations("full", problem) == [training.PLAIN, both]
-    assert training.choices("full", problem, [1, 2]) == [{"lr": 1}, {"lr": 2}, {"lr": 1, **both}, {"lr": 2, **both}]
-    lines, full = [], training.settings("full", problem)
-    assert full["dropout"] == full["label_smoothing"] == 0
+    tried = [training.PLAIN, dropout, both]
+    assert training.choices(problem, [1, 2]) == [{"lr": rate, **regular} for regular in tried for rate in (1, 2)]
+    lines = []
+
+    def add(record, **line):
+        lines.append({"record": record, **line})
+        return line
+
     training.tuned_run(
-        "full", problem, lambda record, **line: lines.append({"record": record, **line}), full, rates=[5e-3], epochs=1,
-        tune_epochs=0.5, threads=1, seed=0, evaluations=1,
+        "full", problem, add, training.settings("full", problem), rates=[5e-3], epochs=1, tune_epochs=0.5, threads=1,
+        seed=0, evaluations=1,
     )  # fmt: skip
     *trials, last = lines
     top = max(trials, key=lambda line: line["p1"])
-    assert len(trials) == 2 and {name: last.get(name) for name in both} == {name: top.get(name) for name in both}
+    assert len(trials) == 3 and training.choice_of(last) == training.choice_of(top)
+    training.tuned_run(
+        "slide", problem, add, training.settings("slide", problem), rates=[5e-3], epochs=1, tune_epochs=0.5, threads=1,
+        seed=0, evaluations=1, choice={"lr": 1e-3, **dropout},
+    )  # fmt: skip
+    assert len(lines) == 5 and training.choice_of(lines[-1]) == {"lr": 1e-3, **dropout}
+
+
+def test_more_rows_than_few_are_tried_without_smoothing():
+    problem = data.problem("amazon-670k", shape=dict(scale=0.003, n_train=50_000, n_test=20))
+    assert [x["label_smoothing"] for x in training.choices(problem, [1])] == [0, 0]
+    assert "scale of 0.003" in problem.title and problem.test[0].shape[0] == 20
 
 
 def test_axes_show_all_that_is_drawn():
