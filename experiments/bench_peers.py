@@ -29,11 +29,11 @@ TIME = {"smoke": "20 s", "small": "10 min"}
 
 SETTINGS = {
     "smoke": dict(
-        scale=0.004, n_train=4000, rounds=1, active=100, K=3, group=16, warm_up=2,
+        scale=0.004, n_train=4000, rounds=1, active=100, K=3, group=64, warm_up=2,
         steps={"slide": 60, "uniform": 4, "full": 2, "torch": 2, "torch-full": 2, "torch-sampled": 4},
     ),
     "small": dict(
-        scale=1.0, n_train=40_000, rounds=3, active=3000, K=5, group=16, warm_up=20,
+        scale=1.0, n_train=40_000, rounds=2, active=3000, K=5, group=64, warm_up=20,
         steps={"slide": 130, "uniform": 130, "full": 4, "torch": 2, "torch-full": 4, "torch-sampled": 130},
     ),
 }  # fmt: skip
@@ -122,8 +122,10 @@ def measure(scale, system, threads, seed, folder):
 def time_slide(system, X, Y, settings, threads, seed) -> dict:
     from slide import Adam, Dense, Network, Sampled
 
-    sampler = {"slide": "vanilla"}.get(system, system)
-    layer = Sampled(Y.shape[1], sampler=sampler, hash="dwta", K=settings["K"], active=settings["active"])
+    # The recommended active set: half of it retrieved, a quarter drawn by frequency, a quarter uniformly.
+    n, sampler = settings["active"], {"slide": "vanilla"}.get(system, system)
+    sizes = dict(active=n // 2, min_active=n, label_fill=0.5) if system == "slide" else dict(active=n)
+    layer = Sampled(Y.shape[1], sampler=sampler, hash="dwta", K=settings["K"], **sizes)
     network = Network(
         X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(LR), batch_size=BATCH, group_size=settings["group"],
         seed=seed, threads=threads,

@@ -27,7 +27,7 @@ SETTINGS = {
     "smoke": dict(scale=0.01, n_train=2000, active=200, K=3, warm_up=3, steps=5, repeats=2, probe=2000),
     "small": dict(scale=1.0, n_train=40_000, active=3000, K=5, warm_up=20, steps=20, repeats=5, probe=500_000),
 }
-BATCH, GROUP, HIDDEN, L = 256, 16, 128, 50
+BATCH, GROUP, HIDDEN, L = 256, 64, 128, 50
 STAGES = ("input", "hash", "sample", "forward", "transpose", "update", "input_update", "rehash", "rest")
 WORDS = {
     "input": "input layer", "hash": "hash", "sample": "probe and select", "forward": "forward, softmax, hidden deltas",
@@ -96,8 +96,8 @@ def measure(settings, variant, seed):
 
     threads = variant["threads"]
     (X, Y), _ = make_xmc("amazon-670k", settings["n_train"], 1, scale=settings["scale"], seed=seed)
-    layer = Sampled(Y.shape[1], hash="dwta", K=settings["K"], L=L, active=settings["active"],
-                    rehash=RehashSchedule(N0=10**6))  # fmt: skip
+    layer = Sampled(Y.shape[1], hash="dwta", K=settings["K"], L=L, active=settings["active"] // 2,
+                    min_active=settings["active"], label_fill=0.5, rehash=RehashSchedule(N0=10**6))  # fmt: skip
     network = Network(X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(2e-3), batch_size=BATCH, group_size=GROUP,
                       seed=seed, threads=threads, huge_pages=variant.get("huge_pages", True),
                       normalize=False)  # fmt: skip

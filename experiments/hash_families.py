@@ -17,13 +17,14 @@ PAPER = (
 )
 TIME = {"smoke": "9 s", "small": "7 min", "paper": "30 h"}
 
-BASE = dict(hash="dwta", K=4, L=50)
+BASE = dict(hash="dwta", K=4, L=50, label_fill=0.5)
 ABLATIONS = {
     "K": [{"K": 2}, {"K": 3}, {"K": 5}, {"K": 6}],
     "L": [{"L": 5}, {"L": 20}, {"L": 100}],
     "bucket size": [{"bucket_size": 8}, {"bucket_size": 32}, {"bucket_size": 1024}],
     "rehash": [{"N0": 10}, {"N0": 200}, {"growth": 0.0}, {"growth": 0.5}, {"renew_every": 1}],
-    "active set": [{"labels": False}, {"min_active": 0}, {"reinsert": True}],
+    "active set": [{"labels": False}, {"min_active": 0}, {"label_fill": 0.0}, {"label_fill": 1.0},
+                   {"label_fill": 0.0, "logq_correction": True}, {"reinsert": True}],
 }
 BITS = {"simhash": 1, "wta": 3, "dwta": 3, "minhash": 3}
 SETTINGS = {
@@ -31,9 +32,11 @@ SETTINGS = {
                   "L": 10, "active": 100}, ablations={"K": [{"K": 3}], "active set": [{"labels": False}]}, lr=5e-3,
                   epochs=1, probes=50),
     "small": dict(data="citeulike-tags-53k", families={name: [4] if name != "simhash" else [4, 12] for name in BITS},
-                  base={**BASE, "active": 2000}, ablations=ABLATIONS, lr=5e-3, epochs=3, probes=500),
+                  base={**BASE, "active": 1000, "min_active": 2000}, ablations=ABLATIONS, lr=1e-2, epochs=3,
+                  probes=500),
     "paper": dict(data="amazon-670k", families={name: [5] if name != "simhash" else [5, 15] for name in BITS},
-                  base={**BASE, "K": 5, "active": 3000}, ablations=ABLATIONS, lr=2e-3, epochs=1, probes=1000),
+                  base={**BASE, "K": 5, "active": 1500, "min_active": 3000}, ablations=ABLATIONS, lr=5e-3, epochs=1,
+                  probes=1000),
 }  # fmt: skip
 NAMES = {"simhash": "SimHash", "wta": "WTA", "dwta": "DWTA", "minhash": "MinHash"}
 TOP = 10

@@ -25,7 +25,7 @@ SETTINGS = {
     ),
     "small": dict(
         n=205_443, dim=128, L=50, hashes={"simhash": 9, "dwta": 4}, bucket_size=128, repeats=5,
-        data="citeulike-tags-53k", rates=[2e-3, 5e-3], epochs=6, tune_epochs=1,
+        data="citeulike-tags-53k", rates=[5e-3, 1e-2], epochs=6, tune_epochs=2,
     ),
     "paper": dict(
         n=205_443, dim=128, L=50, hashes={"simhash": 9, "dwta": 4}, bucket_size=128, repeats=15, data="delicious-200k",
@@ -53,6 +53,7 @@ def run(scale, records, threads, seed):
             tuned_run(
                 setting["policy"], data, records.add, settings("slide", data, layer), rates=chosen["rates"],
                 epochs=chosen["epochs"], tune_epochs=chosen["tune_epochs"], threads=threads, seed=seed,
+                regularise=False,
             )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from experiments import draw
 from experiments.data import problem
 from experiments.records import of
-from experiments.training import best, seconds_to, settings, tuned_run
+from experiments.training import best, seconds_to, settings, sized, tuned_run
 
 QUESTION = "How many uniformly drawn neurons does a sampled softmax need to match SLIDE at 0.5 % active?"
 FIGURE = "Fig. 7"
@@ -17,7 +17,7 @@ SETTINGS = {
     "smoke": dict(data="tiny", share=0.02, shares=[0.02, 0.2], group_size=4, rates=[5e-3], epochs=3, tune_epochs=1,
                   evaluations=4),
     "small": dict(data="citeulike-tags-53k", share=0.005, shares=[0.005, 0.02, 0.1, 0.2], group_size=4,
-                  rates=[2e-3, 5e-3], epochs=6, tune_epochs=0.5, evaluations=8, seconds=90),
+                  rates=[5e-3, 1e-2], epochs=6, tune_epochs=2, evaluations=8, seconds=90),
     "paper": dict(data="amazon-670k", share=0.005, shares=[0.005, 0.02, 0.1, 0.2], group_size=16,
                   rates=[5e-4, 1e-3, 2e-3], epochs=3, tune_epochs=1, evaluations=12),
 }  # fmt: skip
@@ -31,13 +31,13 @@ def run(scale, records, threads, seed):
     grid += [{"system": "uniform", "share": share} for share in chosen["shares"]]
     for setting in records.pending(grid):
         share = setting["share"]
-        of_system = settings(
-            setting["system"], data, {"active": max(1, round(share * data.n_labels))}, group_size=chosen["group_size"]
-        )
+        size = sized(setting["system"], max(2, round(share * data.n_labels)))
+        of_system = settings(setting["system"], data, size, group_size=chosen["group_size"])
         tuned_run(
             setting["system"], data, records.add, of_system, rates=chosen["rates"], epochs=chosen["epochs"],
             tune_epochs=chosen["tune_epochs"], threads=threads, seed=seed, evaluations=chosen["evaluations"],
             seconds=chosen.get("seconds"), fields={"share": share},
+            regularise=False,
         )  # fmt: skip
 
 

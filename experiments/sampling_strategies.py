@@ -26,7 +26,7 @@ SETTINGS = {
     ),
     "small": dict(
         n=205_443, dim=128, K=9, L=50, queries=512, budgets=[50, 100, 200, 500, 1000, 2000, 4000], repeats=7,
-        warm_steps=0, data="citeulike-tags-53k", rates=[2e-3, 5e-3], epochs=6, tune_epochs=1, active=1000, pairs=500,
+        warm_steps=0, data="citeulike-tags-53k", rates=[5e-3, 1e-2], epochs=6, tune_epochs=2, active=1000, pairs=500,
         seeds=8,
     ),
     "paper": dict(
@@ -53,10 +53,11 @@ def run(scale, records, threads, seed):
             selection(chosen, records, seed)
         else:
             name = setting["sampler"]
-            layer = {"sampler": name, "active": chosen["active"], "hash": "simhash", "K": chosen["K"]}
+            layer = {"sampler": name, "active": chosen["active"], "min_active": None, "label_fill": 0.0,
+                     "hash": "simhash", "K": chosen["K"]}  # fmt: skip
             tuned_run(
                 name, data, records.add, settings("slide", data, layer), rates=chosen["rates"], threads=threads,
-                epochs=chosen["epochs"], tune_epochs=chosen["tune_epochs"], seed=seed,
+                epochs=chosen["epochs"], tune_epochs=chosen["tune_epochs"], seed=seed, regularise=False,
             )  # fmt: skip
 
 

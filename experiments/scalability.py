@@ -16,8 +16,8 @@ TIME = {"smoke": "10 s", "small": "5 min", "paper": "300 h"}
 
 SETTINGS = {
     "smoke": dict(data="tiny", epochs=2, evaluations=4, most=2, seconds=None, rates=[5e-3], tune_epochs=0.2),
-    "small": dict(data="citeulike-tags-53k", epochs=4, evaluations=12, most=64, seconds=70, rates=[2e-3, 5e-3],
-                  tune_epochs=0.5),
+    "small": dict(data="citeulike-tags-53k", epochs=4, evaluations=12, most=64, seconds=70, rates=[5e-3, 1e-2],
+                  tune_epochs=2),
     "paper": dict(data="amazon-670k", epochs=1, evaluations=12, most=64, seconds=None, rates=[2e-3, 5e-3],
                   tune_epochs=0.2),
 }
@@ -53,7 +53,7 @@ def tune(scale, system, threads, seed):
     """Yields the choice of a system, tuned on held-out rows with all threads."""
     chosen, found = SETTINGS[scale], problem(SETTINGS[scale]["data"], seed)
     yield tuned(system, found, lambda *_, **line: line, settings(system, found), rates=chosen["rates"],
-                tune_epochs=chosen["tune_epochs"], threads=threads, seed=seed)  # fmt: skip
+                tune_epochs=chosen["tune_epochs"], threads=threads, seed=seed, regularise=False)  # fmt: skip
 
 
 def measure(scale, system, threads, seed, choice):

@@ -15,21 +15,32 @@ def settings(system, problem, layer=None, **changes) -> dict:
     from slide.defaults import recommended
 
     advice = recommended(problem.train[0].shape[0], problem.n_labels, layer)
-    last = {name: advice[name] for name in ("hash", "K", "L", "active")}
+    last = {name: advice[name] for name in ("hash", "K", "L")} | sized(system, advice["min_active"])
     return {
-        "hidden": [128], "batch_size": 256, "group_size": 32, **{name: advice[name] for name in PLAIN}, **changes,
+        "hidden": [128], **{name: advice[name] for name in ("batch_size", "group_size", *PLAIN)}, **changes,
         "layer": {**last, "sampler": SAMPLERS.get(system, "vanilla"), **(layer or {})},
     }  # fmt: skip
 
 
-def choices(problem, rates) -> list[dict]:
+def sized(system, n_active) -> dict:
+    """The settings of Sampled for active sets of so many neurons: half of them retrieved, or all drawn uniformly."""
+    if system == "uniform":
+        return {"active": n_active, "min_active": n_active, "label_fill": 0.0}
+    return {"active": max(1, n_active // 2), "min_active": n_active, "label_fill": 0.5}
+
+
+def choices(problem, rates, regularise=True) -> list[dict]:
     """What is tried on held-out rows, the same for every system: each rate ("lr") with neither dropout nor label
-    smoothing, with the dropout recommended for the problem, and, where smoothing is, with both."""
+    smoothing, with the dropout recommended for the problem, and, where smoothing is, with both.
+
+    regularise False: each rate with what is recommended, and no more.
+    """
     from slide.defaults import recommended
 
     advice = recommended(problem.train[0].shape[0], problem.n_labels)
     both = {name: advice[name] for name in PLAIN}
     tried = [PLAIN, {**PLAIN, "dropout": both["dropout"]}, both]
+    tried = tried if regularise else [both]
     distinct = [regular for number, regular in enumerate(tried) if regular not in tried[:number]]
     return [{"lr": rate, **regular} for regular in distinct for rate in rates]
 
@@ -37,7 +48,7 @@ def choices(problem, rates) -> list[dict]:
 def make(system, problem, chosen, choice, steps, threads, seed):
     """The network of a system: `chosen` are its `settings`, `choice` (rate, dropout, smoothing) overrides them.
 
-    "torch" and "torch-sampled" are PyTorch's full softmax, and its sampled one with the active count as candidates.
+    "torch" is PyTorch's full softmax, "torch-sampled" its sampled one, with as many candidates as SLIDE has active.
     """
     lr, regular = choice["lr"], {name: value for name, value in choice.items() if name != "lr"}
     if not system.startswith("torch"):
@@ -47,7 +58,7 @@ def make(system, problem, chosen, choice, steps, threads, seed):
     shape = {"lr": lr, "steps": steps, "seed": seed, "threads": threads, "batch_size": chosen["batch_size"], **regular}
     if system == "torch":
         return torch_peers.full_softmax(problem.n_features, problem.n_labels, **shape)
-    return torch_peers.sampled_softmax(problem.n_features, problem.train[1], chosen["layer"]["active"], **shape)
+    return torch_peers.sampled_softmax(problem.n_features, problem.train[1], chosen["layer"]["min_active"], **shape)
 
 
 def network(problem, chosen, lr, steps, threads, seed):
@@ -128,27 +139,28 @@ def train(network, problem, steps, add, *, evaluations=10, seconds=None, early=F
     return done
 
 
-def tuned(system, problem, add, chosen, *, rates, tune_epochs, threads, seed, seconds=None, fields=None) -> dict:
+def tuned(system, problem, add, chosen, *, rates, tune_epochs, threads, seed, seconds=None, fields=None,
+          regularise=True) -> dict:  # fmt: skip
     """The best of `choices` for a system of `settings`; add("trial", system=, **fields, **line) takes each trial."""
 
     def build(choice, part, steps):
         return make(system, part, chosen, choice, steps, threads, seed)
 
     return tune(
-        build, problem, choices(problem, rates), epochs=tune_epochs, seed=seed, batch_size=chosen["batch_size"],
-        seconds=seconds, add=lambda **line: add("trial", system=system, **(fields or {}), **line),
+        build, problem, choices(problem, rates, regularise), epochs=tune_epochs, seed=seed, seconds=seconds,
+        batch_size=chosen["batch_size"], add=lambda **line: add("trial", system=system, **(fields or {}), **line),
     )  # fmt: skip
 
 
 def tuned_run(system, problem, add, chosen, *, rates, epochs, tune_epochs, threads, seed, evaluations=10, seconds=None,
-              early=False, fields=None, choice=None):  # fmt: skip
+              early=False, fields=None, choice=None, regularise=True):  # fmt: skip
     """Tunes a system of `settings` (see `choices`) unless its `choice` is given, and trains it; returns evaluations.
 
     add(record, **line) takes "trial" and "evaluation" lines, which carry the system and `fields`.
     """
     if choice is None:
         choice = tuned(system, problem, add, chosen, rates=rates, tune_epochs=tune_epochs, threads=threads, seed=seed,
-                       seconds=seconds, fields=fields)  # fmt: skip
+                       seconds=seconds, fields=fields, regularise=regularise)  # fmt: skip
     steps, fields = n_batches(problem, epochs, chosen["batch_size"]), {"system": system, **(fields or {})}
     return train(
         make(system, problem, chosen, choice, steps, threads, seed), problem, steps,

@@ -16,21 +16,29 @@ SMALL = 50_000  # training rows below which a network of this kind overfits with
 def recommended(n_rows: int, n_labels: int, given=None) -> dict:
     """Recommended settings for n_rows training samples and n_labels labels, by the names of the command line.
 
-    `given` holds the settings that are fixed already, of which others depend: K depends on the hash family.
+    `given` holds the settings that are fixed already, on which others depend: K depends on the hash family, and
+    min_active, to which an active set is filled up, on `active`.
+
+    Half of an active set is retrieved. Of the other half one part is drawn by frequency, from the labels seen last, and
+    one uniformly: by frequency alone, neurons that are never drawn drift until they win.
     """
+    given = given or {}
     small = n_rows < SMALL
-    family = find_class("hash", (given or {}).get("hash", "dwta"), FAMILIES, HashFamily)
+    family = find_class("hash", given.get("hash", "dwta"), FAMILIES, HashFamily)
+    active = given.get("active", default_active(n_labels) // 2)
     return {
         "hidden": [128],
         "sampler": "vanilla" if n_labels > FEW else "full",
         "hash": "dwta",
         "K": default_K(n_labels, family.bits_per_hash),
         "L": 50,
-        "active": default_active(n_labels),
+        "active": active,
+        "min_active": min(n_labels, 2 * active),
+        "label_fill": 0.5,
         "optimizer": "adam",
         "lr": 5e-3,
         "batch_size": 256,
-        "group_size": 32,
+        "group_size": 64,
         "epochs": min(max(4, round(250_000 / max(n_rows, 1))), 50),
         "dropout": 0.3,
         "label_smoothing": 0.7 if small else 0.0,
@@ -38,7 +46,7 @@ def recommended(n_rows: int, n_labels: int, given=None) -> dict:
 
 
 def default_active(n_labels: int) -> int:
-    """Half a percent of the labels, as in the paper, but at least 2,000."""
+    """Active neurons, retrieved and drawn: half a percent of the labels, as in the paper, but at least 2,000."""
     return min(n_labels, max(2000, n_labels // 200))
 
 
@@ -57,7 +65,10 @@ def make_network(n_features: int, n_labels: int, steps: int, settings: dict) -> 
     rehash = RehashSchedule(
         settings.pop("N0", 50), settings.pop("growth", 0.1), settings.pop("renew_every", 0)
     )
-    names = ("sampler", "hash", "K", "L", "active", "min_active", "m", "bucket_size", "policy", "reinsert")
+    names = (
+        "sampler", "hash", "K", "L", "active", "min_active", "label_fill", "logq_correction", "m", "bucket_size",
+        "policy", "reinsert",
+    )  # fmt: skip
     output = {name: settings.pop(name) for name in names if name in settings}
     layers = [Dense(width) for width in settings.pop("hidden")]
     optimizer = OPTIMIZERS[settings.pop("optimizer")](lr=settings.pop("lr"))

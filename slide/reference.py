@@ -93,8 +93,12 @@ def input_gradient_rows(W, indptr, ids, x_indptr, x_cols, delta):
     return out
 
 
-def softmax_rows(W, bias, indptr, ids, x_indptr, x_cols, x, label_ptr, slots, group_size, scale, smooth):
-    """(delta, dx, loss): softmax over each group's active set against targets spread evenly over the labels."""
+def softmax_rows(W, bias, indptr, ids, x_indptr, x_cols, x, weights, label_ptr, slots, group_size, scale, smooth):
+    """(delta, dx, loss): softmax over each group's active set against targets spread evenly over the labels.
+
+    An active neuron counts weights[a] times, once where there are no weights.
+    """
+    weights = weights if len(weights) else np.ones(len(ids))
     z = forward_rows(W, bias, indptr, ids, x_indptr, x_cols, x, False)
     n = len(label_ptr) - 1
     delta, loss = np.zeros_like(z), np.zeros(n)
@@ -104,9 +108,10 @@ def softmax_rows(W, bias, indptr, ids, x_indptr, x_cols, x, label_ptr, slots, gr
         if len(mine) == 0:
             continue
         logits = z[indptr[g] : indptr[g + 1], s]
-        p = np.exp(logits - logits.max())
+        count = weights[indptr[g] : indptr[g + 1]]
+        p = count * np.exp(logits - logits.max())
         p /= p.sum()
-        target = np.full(len(p), smooth / len(p))
+        target = smooth * count / count.sum()
         target[mine] += (1 - smooth) / len(mine)
         delta[indptr[g] : indptr[g + 1], s] = scale * (p - target)
         loss[i] = -np.log(p[mine] + 1e-38).mean()
@@ -331,7 +336,7 @@ def reinsert_rows(ids, moved, located, tables, capacity, counts, reservoir, seed
 # ---- Sampling (slide/_kernels/sampling.pyx) ----------------------------------------------------------------
 # Active sets are lists of lists of ids; `tables` as above; `located` (L, n) the samples' buckets.
 
-ORDER, UNIFORM, FILL = 0, 1, 2
+ORDER, UNIFORM, FILL, POOL = 0, 1, 2, 3
 
 
 def groups(n, group_size):
@@ -398,15 +403,29 @@ def uniform_rows(n_groups, active, n_neurons, seed, step):
     return [fill_row([], active, n_neurons, draw(group_key(seed, step, g), UNIFORM)) for g in range(n_groups)]
 
 
-def complete_rows(retrieved, labels, group_size, minimum, n_neurons, seed, step):
-    """(active sets, label_slots) for `labels`, a list of ids for each sample."""
-    sets, slots = [], []
+def fill_from_pool_row(ids, target, pool, stream):
+    """`ids` and others drawn from a pool, in four draws at most for each that is missing."""
+    ids = list(ids)
+    for i in range(4 * max(target - len(ids), 0)):
+        if len(ids) < target:
+            item = int(pool[below(draw(stream, i), len(pool))])
+            ids += [] if item in ids else [item]
+    return ids
+
+
+def complete_rows(retrieved, labels, pool, pool_share, group_size, minimum, n_neurons, seed, step):
+    """(active sets, label_slots, parts) for `labels`, a list of ids for each sample; see sampling.complete."""
+    sets, slots, parts = [], [], []
     for g, samples in enumerate(groups(len(labels), group_size)):
         true = [label for i in samples for label in labels[i]]
         ids = list(dict.fromkeys([*true, *retrieved[g]]))
+        parts.append([len(set(true)), len(ids)])
+        if len(pool):
+            target = len(ids) + int(pool_share * (minimum - len(ids)))
+            ids = fill_from_pool_row(ids, target, pool, draw(group_key(seed, step, g), POOL))
         sets.append(fill_row(ids, minimum, n_neurons, draw(group_key(seed, step, g), FILL)))
         slots += [sets[-1].index(label) for label in true]
-    return sets, slots
+    return sets, slots, parts
 
 
 # ---- The XMC-repository text format (slide/_kernels/parse.pyx) ---------------------------------------------

@@ -139,5 +139,6 @@ def test_recommended_settings_follow_the_size():
     few, many = recommended(5_000, 159), recommended(490_449, 670_091)
     assert few["sampler"] == "full" and many["sampler"] == "vanilla"
     assert few["label_smoothing"] > 0 == many["label_smoothing"]
-    assert many["active"] == 3350
+    assert many["active"] == 1675 and many["min_active"] == 3350
+    assert recommended(490_449, 670_091, {"active": 300})["min_active"] == 600
     assert default_K(670_091, 3) == 5 and default_K(670_091, 1) == 16 and default_K(2, 3) == 1

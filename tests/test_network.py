@@ -47,6 +47,9 @@ CONFIGURATIONS = {
     for i, sampler in enumerate(SAMPLERS)
     for j, hash_ in enumerate(sorted(FAMILIES))
 } | {
+    "filled by labels": ([Dense(16), sampled(K=2, active=5, min_active=25, label_fill=0.6)], {"group_size": 20}),
+    "logQ": ([Dense(16), sampled(K=2, active=5, min_active=20, logq_correction=True)], {"label_smoothing": 0.3}),
+    "logQ, uniform": ([Dense(16), sampled(sampler="uniform", active=20, logq_correction=True)], {}),
     "uniform": ([Dense(16), sampled(sampler="uniform")], {"optimizer": Adam(moments="decayed")}),
     "full": ([Dense(16), sampled(sampler="full")], {"dropout": 0.3}),
     "dense": ([Dense(16), Dense(8), Dense(N_LABELS)], {"label_smoothing": 0.1, "optimizer": SGD(weight_decay=0.01)}),
@@ -378,3 +381,17 @@ def test_n_labels_and_active():
     network = make("uniform", 1)
     network.partial_fit(X3, np.zeros((3, N_LABELS)))
     assert network.n_labels == N_LABELS and network.active == 12.0
+
+
+def test_a_corrected_softmax_reports_nearly_the_loss_of_all_neurons():
+    X, Y = separable()
+    losses = {}
+    for name, layer in {
+        "full": sampled(sampler="full"), "as it is": sampled(sampler="uniform", active=6),
+        "corrected": sampled(sampler="uniform", active=6, logq_correction=True),
+    }.items():  # fmt: skip
+        network = Network(N_FEATURES, [Dense(16), layer], seed=3, batch_size=32, group_size=1, optimizer=SGD(1e-6))
+        seen = []
+        network.fit(X, Y, steps=60, callback=lambda network, loss, seen=seen: seen.append(loss))
+        losses[name] = np.mean(seen)
+    assert abs(losses["corrected"] - losses["full"]) < 0.05 < losses["full"] - losses["as it is"]

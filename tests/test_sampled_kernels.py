@@ -60,8 +60,10 @@ def test_group_kernels_agree_with_numpy(shape):
     group_size = shape[4]
     read_only(W, bias, active.indptr, active.ids, block.indptr, block.ids, block.values, label_ptr, slots)
     place = (active.indptr, active.ids, block.indptr, block.ids)
+    weights = np.random.default_rng(shape[0]).choice([1.0, 7.5], len(active.ids) * (shape[0] % 2)).astype(np.float32)
+    read_only(weights)
     want_z = reference.forward_rows(W, bias, *place, block.values, True)
-    want = reference.softmax_rows(W, bias, *place, block.values, label_ptr, slots, group_size, 0.1, 0.2)
+    want = reference.softmax_rows(W, bias, *place, block.values, weights, label_ptr, slots, group_size, 0.1, 0.2)
     first = None
     for threads in THREADS:
         z = np.full((len(active.ids), lanes_of(group_size)), np.nan, np.float32)
@@ -70,7 +72,7 @@ def test_group_kernels_agree_with_numpy(shape):
         delta, dx = np.full_like(z, np.nan), np.full(block.values.shape, np.nan, np.float32)
         loss = np.full(shape[1], np.nan, np.float32)
         forward.softmax_rows(
-            W, bias, *place, block.values, label_ptr, slots, group_size, 0.1, 0.2, delta, dx, loss, threads
+            W, bias, *place, block.values, weights, label_ptr, slots, group_size, 0.1, 0.2, delta, dx, loss, threads
         )
         for got, expected in zip((delta, dx, loss), want, strict=True):
             np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-4)
@@ -86,9 +88,10 @@ def test_every_instruction_set_agrees_with_numpy(simd):
     for shape in [(1, 37, 128, 50, 16, False), (2, 5, 77, 9, 1, False), (3, 40, 200, 33, 32, True)]:
         W, bias, active, block, label_ptr, slots = problem(*shape)
         place = (active.indptr, active.ids, block.indptr, block.ids)
-        want = reference.softmax_rows(W, bias, *place, block.values, label_ptr, slots, shape[4], 1.0, 0.0)
+        weights = np.linspace(1, 9, len(active.ids)).astype(np.float32)
+        want = reference.softmax_rows(W, bias, *place, block.values, weights, label_ptr, slots, shape[4], 1.0, 0.3)
         got = [np.empty(w.shape, np.float32) for w in want]
-        forward.softmax_rows(W, bias, *place, block.values, label_ptr, slots, shape[4], 1.0, 0.0, *got, 2)
+        forward.softmax_rows(W, bias, *place, block.values, weights, label_ptr, slots, shape[4], 1.0, 0.3, *got, 2)
         for a, b in zip(got, want, strict=True):
             np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from slide import reference
 from slide.rows import ActiveSet, offsets
-from slide.sampling import SAMPLERS, Full, Threshold, TopK, Uniform, Vanilla, complete
+from slide.sampling import SAMPLERS, Full, Threshold, TopK, Uniform, Vanilla, complete, inclusion_weights
+from slide.sampling.recent import RecentLabels
 from slide.tables import HashTables
 
 THREADS = st.sampled_from([1, 2, 8])
@@ -164,24 +165,73 @@ def test_completion_is_that_of_lists(n, n_rows, group_size, minimum, most, threa
     both = active_set(retrieved), active_set(labels)
     for array in (both[0].indptr, both[0].ids, both[1].indptr, both[1].ids):
         array.flags.writeable = False
+    pool, share = rng.integers(0, n, rng.integers(0, 40), dtype=np.int32), float(rng.choice([0.0, 0.4, 1.0]))
+    pool.flags.writeable = False
     for _ in range(2):
-        active, slots = complete(
-            both[0], both[1].indptr, both[1].ids, group_size, minimum, n, seed, step, threads
+        active, slots, parts = complete(
+            both[0], both[1].indptr, both[1].ids, group_size, minimum, n, seed, step, threads, pool, share
         )
-        sets, expected_slots = reference.complete_rows(
-            retrieved, labels, group_size, min(minimum, n), n, seed, step
+        sets, expected_slots, expected_parts = reference.complete_rows(
+            retrieved, labels, pool, share, group_size, min(minimum, n), n, seed, step
         )
         same(active, sets)
         assert slots.dtype == np.int32 and slots.tolist() == expected_slots
+        assert parts.tolist() == expected_parts
 
 
 def test_completion_without_labels():
     retrieved = active_set([[3, 1], [], [2]])
     same(complete(retrieved, None, None, 4, 0, 5, 0, 0)[0], [[3, 1], [], [2]])
-    active, slots = complete(retrieved, None, None, 4, 9, 5, 0, 0)
+    active, slots, parts = complete(retrieved, None, None, 4, 9, 5, 0, 0)
+    assert parts.tolist() == [[0, 2], [0, 0], [0, 1]]
     assert [sorted(ids) for ids in lists(active)] == [list(range(5))] * 3 and len(slots) == 0
     empty = complete(active_set([]), None, None, 1, 3, 5, 0, 0)[0]
     assert len(empty) == 0
+
+
+@pytest.mark.parametrize("draws_uniformly", [False, True])
+def test_weights_make_the_sum_over_active_neurons_unbiased(draws_uniformly):
+    n, runs = 50, 3000
+    value, rng = np.arange(1.0, n + 1), np.random.default_rng(0)
+    found = Uniform(6).sample(None, None, runs, 1, n, 3, 1) if draws_uniformly else active_set([[0, 7, 30]] * runs)
+    labels = active_set([rng.choice(n, 2, replace=False).tolist()] * runs)
+    active, _, parts = complete(found, labels.indptr, labels.ids, 1, 12, n, 3, 1)
+    weights = inclusion_weights(active, parts[:, 0 if draws_uniformly else 1], n)
+    assert weights.dtype == np.float32 and np.allclose(np.add.reduceat(weights, active.indptr[:-1]), n)
+    sums = np.add.reduceat(weights * value[active.ids], active.indptr[:-1])
+    assert abs(sums.mean() - value.sum()) < 4 * sums.std() / runs**0.5
+
+
+def test_a_pool_is_drawn_from_by_frequency_and_never_asked_for_more_than_it_has():
+    runs, pool = 3000, np.array([4, 4, 4, 9], np.int32)
+    active, _, _ = complete(active_set([[0]] * runs), None, None, 1, 2, 20, 5, 1, pool=pool)
+    drawn = active.ids.reshape(runs, 2)[:, 1]
+    assert set(drawn) == {4, 9} and abs((drawn == 4).mean() - 0.75) < 0.04
+    active, _, _ = complete(active_set([[0]] * runs), None, None, 1, 11, 20, 5, 1, pool=pool, pool_share=0.5)
+    assert all(len(set(ids)) == 11 for ids in lists(active))
+    assert np.mean([{4, 9} <= set(ids) for ids in lists(active)]) > 0.98
+    with pytest.raises(ValueError, match="pool_share: found 2"):
+        complete(active_set([[0]]), None, None, 1, 2, 20, 5, 1, pool=pool, pool_share=2)
+
+
+def test_recent_labels_are_a_ring():
+    recent = RecentLabels(5)
+    assert len(recent.ids) == 0
+    recent.add(np.array([1, 2, 3], np.int32))
+    assert recent.ids.tolist() == [1, 2, 3]
+    recent.add(np.array([4, 5, 6], np.int32))
+    assert sorted(recent.ids) == [2, 3, 4, 5, 6]
+    other = RecentLabels(5)
+    other.load_state(recent.state())
+    for ring in (recent, other):
+        ring.add(np.arange(20, 29, dtype=np.int32))
+        assert sorted(ring.ids) == [24, 25, 26, 27, 28]
+    assert recent.ids.tolist() == other.ids.tolist()
+
+
+def test_weights_where_all_are_active_are_one():
+    active, _, parts = complete(active_set([[3, 1], [2]]), None, None, 4, 5, 5, 0, 0)
+    assert (inclusion_weights(active, parts[:, 1], 5) == 1).all()
 
 
 def test_the_fill_is_uniform_and_not_the_uniform_sample():

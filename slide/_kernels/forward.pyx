@@ -33,18 +33,36 @@ cdef inline void input_gradient_row(const float *W, int64_t stride, const int32_
         ops.lane_input_gradient(W, stride, ids, n, cols, d, delta + b * N_LANES, dx + b * N_LANES, lanes)
 
 
-cdef inline void softmax_row(float *z, int64_t n, int64_t lanes, const int32_t *slots, const int64_t *label_ptr,
-                             int64_t m, float scale, float smooth, float *loss) noexcept nogil:
+cdef inline float add_log_weights(float *z, const float *weights, int64_t n, int64_t lanes,
+                                  int64_t width) noexcept nogil:
+    """Adds the logarithm of each row's weight to `width` lanes of z; returns the sum of the weights."""
+    cdef float total = 0.0, more
+    cdef int64_t a, s
+    for a in range(n):
+        total += weights[a]
+        more = logf(weights[a]) if weights[a] != 1.0 else <float>0.0
+        for s in range(width):
+            z[a * lanes + s] += more
+    return total
+
+
+cdef inline void softmax_row(float *z, int64_t n, int64_t lanes, const float *weights, const int32_t *slots,
+                             const int64_t *label_ptr, int64_t m, float scale, float smooth,
+                             float *loss) noexcept nogil:
     """Logits z of m samples become their deltas scale * (softmax - target); a sample without labels gets none.
 
-    The target is (1 - smooth) / n_labels for each label, and smooth / n for each of the n active neurons. z has one
-    lane, or N_LANES of a block of `lanes`.
+    An active neuron counts as often as its weight says, NULL: once. The target is (1 - smooth) / n_labels for each
+    label, and smooth in proportion to the weights for all n active neurons. z has one lane, or N_LANES of a block of
+    `lanes`.
     """
     cdef float[16] top
     cdef float[16] total
     cdef float[16] factor
     cdef float[16] even
+    cdef float mass = n
     cdef int64_t s, a, width = min(lanes, N_LANES)
+    if weights != NULL:
+        mass = add_log_weights(z, weights, n, lanes, width)
     if lanes == 1:
         top[0] = ops.row_max(z, n)
         total[0] = ops.row_exp(z, n, top[0])
@@ -57,10 +75,10 @@ cdef inline void softmax_row(float *z, int64_t n, int64_t lanes, const int32_t *
             loss[s] = loss_row(z + s, lanes, slots, label_ptr[s], label_ptr[s + 1], total[s])
             if label_ptr[s + 1] > label_ptr[s]:
                 factor[s] = scale / total[s]
-                even[s] = scale * smooth / n
+                even[s] = scale * smooth / mass
     for a in range(n):
         for s in range(width):
-            z[a * lanes + s] = z[a * lanes + s] * factor[s] - even[s]
+            z[a * lanes + s] = z[a * lanes + s] * factor[s] - even[s] * (weights[a] if weights != NULL else 1)
     for s in range(min(m, width)):
         subtract_target(z + s, lanes, slots, label_ptr[s], label_ptr[s + 1], scale * (1 - smooth))
 
@@ -118,13 +136,14 @@ def input_gradient_rows(const float[:, ::1] W, const int64_t[::1] indptr, const 
 
 def softmax_rows(const float[:, ::1] W, const float[::1] bias, const int64_t[::1] indptr, const int32_t[::1] ids,
                  const int64_t[::1] x_indptr, const int32_t[::1] x_cols, const float[:, ::1] x,
-                 const int64_t[::1] label_ptr, const int32_t[::1] slots, int64_t group_size, float scale,
-                 float smooth, float[:, ::1] delta, float[:, ::1] dx, float[::1] loss, int threads):
+                 const float[::1] weights, const int64_t[::1] label_ptr, const int32_t[::1] slots,
+                 int64_t group_size, float scale, float smooth, float[:, ::1] delta, float[:, ::1] dx, float[::1] loss, int threads):
     """Forward, softmax over the active set, output deltas and input gradients of every group, in one visit.
 
     While a group is worked on, its active rows stay in the second-level cache: they are read from memory once.
-    `slots[k]` is the place of label entry k in its group's active set; the target is (1 - smooth) / (number of labels)
-    each, and smooth spread evenly over the active set. A dx without rows is not computed.
+    weights[a], where there are any, says how many neurons the active neuron a stands for in the softmax. `slots[k]` is
+    the place of label entry k in its group's active set; the target is (1 - smooth) / (number of labels) each, and
+    smooth spread over the active set by its weights. A dx without rows is not computed.
     """
     cdef int64_t n_groups = indptr.shape[0] - 1, lanes = delta.shape[1], stride = W.shape[1]
     cdef int64_t n_samples = loss.shape[0], g, n, d, m, b, first
@@ -140,7 +159,8 @@ def softmax_rows(const float[:, ::1] W, const float[::1] bias, const int64_t[::1
         logits_row(&W[0, 0], stride, &bias[0], &ids[indptr[g]], n, cols, d, &x[x_indptr[g], 0], lanes,
                    &delta[indptr[g], 0])
         for b in range((lanes + N_LANES - 1) // N_LANES):
-            softmax_row(&delta[indptr[g], b * N_LANES], n, lanes, label_slots, &label_ptr[first + b * N_LANES],
+            softmax_row(&delta[indptr[g], b * N_LANES], n, lanes,
+                        &weights[indptr[g]] if weights.shape[0] > 0 else NULL, label_slots, &label_ptr[first + b * N_LANES],
                         max(min(m - b * N_LANES, <int64_t>N_LANES), <int64_t>0), scale, smooth,
                         &loss[first + b * N_LANES])
         if dx.shape[0] > 0:

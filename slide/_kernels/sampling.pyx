@@ -23,6 +23,7 @@ cdef enum:    # what a group's random numbers are for: one stream each
     ORDER = 0
     UNIFORM = 1
     FILL = 2
+    POOL = 3
 
 
 cdef inline bint mark(uint64_t* seen, int32_t item) noexcept nogil:
@@ -222,6 +223,22 @@ cdef int64_t fill_row(int32_t* out, int64_t size, int64_t target, int64_t n_neur
     return size
 
 
+cdef int64_t fill_from_pool_row(int32_t* out, int64_t size, int64_t target, const int32_t* pool, int64_t n_pool,
+                                uint64_t* seen, uint64_t stream) noexcept nogil:
+    """Appends unseen ids drawn from a pool, in which they may repeat, until there are `target`, or draws of no use
+    (four for each id that is missing) have been made."""
+    cdef int64_t i, draws = 4 * (target - size)
+    cdef int32_t item
+    for i in range(draws):
+        if size >= target:
+            break
+        item = pool[below(draw(stream, i), <uint32_t>n_pool)]
+        if mark(seen, item):
+            out[size] = item
+            size = size + 1
+    return size
+
+
 def uniform_rows(int64_t active, int64_t n_neurons, uint64_t seed, uint64_t step, uint64_t[:, ::1] seen,
                  int32_t[:, ::1] ids, int threads):
     """ids (groups, active): distinct, uniformly drawn for each group."""
@@ -234,8 +251,9 @@ def uniform_rows(int64_t active, int64_t n_neurons, uint64_t seed, uint64_t step
 
 
 cdef int64_t complete_row(const int32_t* labels, int64_t n_labels, const int32_t* retrieved,
-                          int64_t n_retrieved, int64_t minimum, int64_t n_neurons, uint64_t stream,
-                          uint64_t* seen, int32_t* places, int32_t* slots, int32_t* out) noexcept nogil:
+                          int64_t n_retrieved, const int32_t* pool, int64_t n_pool, double pool_share,
+                          int64_t minimum, int64_t n_neurons, uint64_t group, uint64_t* seen,
+                          int32_t* places, int32_t* slots, int64_t* parts, int32_t* out) noexcept nogil:
     cdef int64_t i, size = 0
     for i in range(n_labels):
         if mark(seen, labels[i]):
@@ -243,33 +261,42 @@ cdef int64_t complete_row(const int32_t* labels, int64_t n_labels, const int32_t
             out[size] = labels[i]
             size = size + 1
         slots[i] = places[labels[i]]
+    parts[0] = size
     for i in range(n_retrieved):
         if mark(seen, retrieved[i]):
             out[size] = retrieved[i]
             size = size + 1
-    size = fill_row(out, size, minimum, n_neurons, seen, stream)
+    parts[1] = size
+    if n_pool > 0:
+        size = fill_from_pool_row(out, size, size + <int64_t>(pool_share * (minimum - size)), pool, n_pool, seen,
+                                  draw(group, POOL))
+    size = fill_row(out, size, minimum, n_neurons, seen, draw(group, FILL))
     unmark(seen, out, size)
     return size
 
 
 def complete_rows(const int64_t[::1] indptr, const int32_t[::1] ids, const int64_t[::1] labels_indptr,
-                  const int32_t[::1] labels_ids, int64_t group_size, int64_t minimum, int64_t n_neurons,
-                  uint64_t seed, uint64_t step, const int64_t[::1] offsets, uint64_t[:, ::1] seen,
-                  int32_t[:, ::1] places, int32_t[::1] label_slots, int32_t[::1] scratch, int64_t[::1] sizes,
-                  int threads):
-    """Each group's labels, then what was retrieved, then uniform draws until there are `minimum` ids.
+                  const int32_t[::1] labels_ids, const int32_t[::1] pool, double pool_share, int64_t group_size,
+                  int64_t minimum, int64_t n_neurons, uint64_t seed, uint64_t step, const int64_t[::1] offsets,
+                  uint64_t[:, ::1] seen, int32_t[:, ::1] places, int32_t[::1] label_slots, int64_t[:, ::1] parts, int32_t[::1] scratch,
+                  int64_t[::1] sizes, int threads):
+    """Each group's labels, then what was retrieved, then draws until there are `minimum` ids.
 
+    Of the draws a share pool_share is from `pool` (any length, ids may repeat), as far as it has enough, the others
+    are uniform.
     places: (threads, n_neurons), any content. label_slots: the place of each label entry in its group's set.
+    parts (groups, 2): how many ids a group has after its labels, and after what was retrieved.
     """
     cdef int64_t g, first, last, n = labels_indptr.shape[0] - 1
     cdef int me
     for g in prange(sizes.shape[0], nogil=True, schedule="dynamic", num_threads=threads):
         me = threadid()
         sizes[g] = 0
+        parts[g, 0] = 0
+        parts[g, 1] = 0
         if offsets[g + 1] > offsets[g]:
             first = labels_indptr[min(n, g * group_size)]
             last = labels_indptr[min(n, (g + 1) * group_size)]
             sizes[g] = complete_row(&labels_ids[0] + first, last - first, &ids[0] + indptr[g],
-                                    indptr[g + 1] - indptr[g], minimum, n_neurons,
-                                    draw(group_key(seed, step, g), FILL), &seen[me, 0], &places[me, 0],
-                                    &label_slots[0] + first, &scratch[offsets[g]])
+                                    indptr[g + 1] - indptr[g], &pool[0], pool.shape[0], pool_share, minimum,
+                                    n_neurons, group_key(seed, step, g), &seen[me, 0], &places[me, 0], &label_slots[0] + first, &parts[g, 0], &scratch[offsets[g]])

@@ -49,15 +49,17 @@ def add_arguments(parser):
                          help=f"hash family: {', '.join(FAMILIES)} or {CLASS} (dwta)")  # fmt: skip
     network.add_argument("--K", type=positive_int, help="hash functions a table")
     network.add_argument("--L", type=positive_int, help="hash tables (50)")
-    network.add_argument("--active", type=positive_int, metavar="N", help="target number of active neurons of a group")
-    network.add_argument("--min-active", type=count, metavar="N", help="filled up to N at random (as --active)")
+    network.add_argument("--active", type=positive_int, metavar="N", help="neurons retrieved for a group")
+    network.add_argument("--min-active", type=count, metavar="N", help="a group is filled up to N (2 x active)")
+    network.add_argument("--label-fill", type=share, metavar="SHARE",
+                         help="share of the fill drawn by frequency, the rest uniformly (0.5)")  # fmt: skip
     network.add_argument("--m", type=positive_int, help="collisions that the threshold sampler asks for (2)")
     network.add_argument("--bucket-size", type=positive_int, metavar="N", help="neurons a bucket keeps (128)")
     network.add_argument("--policy", choices=["fifo", "reservoir"], help="which neurons a full bucket keeps (fifo)")
     network.add_argument("--N0", type=positive_int, help="batches before the first rehash (50)")
     network.add_argument("--growth", type=rate, help="rate at which rehash intervals grow; 0 keeps them at N0 (0.1)")
     network.add_argument("--renew-every", type=count, metavar="M", help="new hash functions every M rehashes (never)")
-    network.add_argument("--group-size", type=positive_int, metavar="N", help="samples that share an active set (32)")
+    network.add_argument("--group-size", type=positive_int, metavar="N", help="samples that share an active set (64)")
     training = parser.add_argument_group("training")
     training.add_argument("--batch-size", type=positive_int, metavar="N", help="(256)")
     training.add_argument("--epochs", type=positive_int, metavar="N", help="passes over the training data")
@@ -74,9 +76,9 @@ def add_arguments(parser):
 
 
 SETTINGS = (
-    "hidden", "sampler", "hash", "K", "L", "active", "min_active", "m", "bucket_size", "policy", "N0", "growth",
-    "renew_every", "group_size", "batch_size", "epochs", "optimizer", "lr", "schedule", "dropout", "label_smoothing",
-    "update", "threads", "seed",
+    "hidden", "sampler", "hash", "K", "L", "active", "min_active", "label_fill", "m", "bucket_size", "policy", "N0",
+    "growth", "renew_every", "group_size", "batch_size", "epochs", "optimizer", "lr", "schedule", "dropout",
+    "label_smoothing", "update", "threads", "seed",
 )  # fmt: skip
 
 

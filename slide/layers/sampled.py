@@ -8,8 +8,11 @@ from slide.blocks import LaneBlock, lanes_of
 from slide.index import LSHIndex
 from slide.layers.base import Layer, as_dense
 from slide.rows import SparseRows
-from slide.sampling import complete
+from slide.sampling import complete, inclusion_weights
+from slide.sampling.recent import RecentLabels
 from slide.weights import Weights
+
+RECENT = 1 << 18  # label entries that a fill by frequency is drawn from
 
 
 class SampledLayer(Layer):
@@ -21,6 +24,7 @@ class SampledLayer(Layer):
         active = getattr(self.sampler, "active", None) or spec.active
         self.minimum = active if spec.min_active is None else spec.min_active
         self.seed = int(rng.integers(2**62))
+        self.recent = RecentLabels(RECENT) if spec.label_fill else None
         self.index = None
         if self.sampler.needs_tables:
             self.index = LSHIndex(
@@ -37,14 +41,15 @@ class SampledLayer(Layer):
         return LaneBlock.from_dense(np.ascontiguousarray(x), group_size, self.scratch, self.run.threads)
 
     def _select(self, x, group_size, labels, step, minimum):
-        """(active set of each group, place of each label entry in it)."""
+        """(active set of each group, place of each label entry in it, sizes of its parts: see `complete`)."""
         run = self.run
         retrieved = self._sample(x, group_size, step)
         with run.clock("sample"):
             label_ptr, label_ids = (labels.indptr, labels.ids) if labels is not None else (None, None)
             return complete(
-                retrieved, label_ptr, label_ids, group_size, minimum, self.n_neurons, self.seed, step, run.threads
-            )
+                retrieved, label_ptr, label_ids, group_size, minimum, self.n_neurons, self.seed, step, run.threads,
+                self.recent.ids if self.recent else None, self.spec.label_fill,
+            )  # fmt: skip
 
     def _sample(self, x, group_size, step):
         """What the sampler finds for each group, and nothing else: at step 0 the active sets of prediction."""
@@ -58,7 +63,7 @@ class SampledLayer(Layer):
 
     def forward(self, x, step):
         run = self.run
-        active, _ = self._select(x, run.group_size, None, step, self.minimum)
+        active, _, _ = self._select(x, run.group_size, None, step, self.minimum)
         with run.clock("forward"):
             self._input, self._block, self._set = x, self._as_block(x, run.group_size), active
             self._values = self._compute(self._block, active, True)
@@ -115,7 +120,9 @@ class SampledLayer(Layer):
     def learn(self, x, labels, step, rate):
         run, s = self.run, self.scratch
         forced = labels if self.spec.labels else None
-        active, slots = self._select(x, run.group_size, forced, step, self.minimum)
+        if self.recent:
+            self.recent.add(labels.ids)
+        active, slots, parts = self._select(x, run.group_size, forced, step, self.minimum)
         if forced is None:
             labels, slots = _labels_found(labels, active, run.group_size)
         with run.clock("forward"):
@@ -126,12 +133,19 @@ class SampledLayer(Layer):
             dx, loss = s.get("dx", (0 if isinstance(x, SparseRows) else rows, lanes)), s.get("loss", (n,))
             _forward.softmax_rows(
                 self.rows.w, self.bias, active.indptr, active.ids, block.indptr, block.ids, block.values,
-                labels.indptr, slots, run.group_size, 1.0 / n, run.label_smoothing, self._delta, dx, loss, run.threads,
+                self._weights(active, parts), labels.indptr, slots, run.group_size, 1.0 / n, run.label_smoothing,
+                self._delta, dx, loss, run.threads,
             )  # fmt: skip
             self.active = _mean_active(active, run.group_size, n)
             dx = self._as_input(dx)
         self.update(step, rate)
         return float(loss.mean()), dx
+
+    def _weights(self, active, parts):
+        """How many neurons each active one counts for in the softmax; empty: itself alone."""
+        if not self.spec.logq_correction:
+            return np.zeros(0, np.float32)
+        return inclusion_weights(active, parts[:, 0 if self.sampler.draws_uniformly else 1], self.n_neurons)
 
     def exact(self, x):
         return np.maximum(as_dense(x) @ self.rows.w.T + self.bias, 0.0)
@@ -153,12 +167,16 @@ class SampledLayer(Layer):
         state = {f"neurons.{k}": v for k, v in self.rows.state().items()}
         if self.index is not None:
             state.update({f"index.{k}": v for k, v in self.index.state().items()})
+        if self.recent is not None:
+            state.update({f"recent.{k}": v for k, v in self.recent.state().items()})
         return state
 
     def load_state(self, state):
         self.rows.load_state({k: state[f"neurons.{k}"] for k in self.rows.state()})
         if self.index is not None:
             self.index.load_state({k.removeprefix("index."): v for k, v in state.items() if k.startswith("index.")})
+        if self.recent is not None:
+            self.recent.load_state({k: state[f"recent.{k}"] for k in ("ring", "added")})
 
 
 def _hashable(x):

@@ -42,6 +42,8 @@ class Sampled:
     active       target number of retrieved neurons of a group of samples (the paper's beta)
     min_active   a group that has fewer active neurons, labels included, is filled up to so many with neurons drawn
                  uniformly; None: as many as `active`. Differs from the paper, which does not fill.
+    label_fill   the share, 0 to 1, of that fill which is drawn from the labels seen last, so that a label is drawn by
+                 its frequency; the rest is uniform. Of the last layer alone.
     m            collisions that the "threshold" sampler asks for
     hash         "simhash", "wta", "dwta", "minhash", "cross-polytope" or "mips"; or one's own: a HashFamily, a
                  subclass, or its "package.module:Class". A HashFamily brings its own K, L and seed.
@@ -49,6 +51,9 @@ class Sampled:
     bucket_size, policy   entries a bucket keeps, and which: "fifo" the newest, "reservoir" a uniform sample
     rehash       when the tables are rebuilt: a RehashSchedule
     reinsert     whether the neurons that a batch touched move to their new buckets after that batch
+    logq_correction   whether a neuron that was drawn uniformly counts in the softmax as often as there are neurons that
+                 it stands for (Bengio & Senecal 2008): the sum over the active set is then unbiased for that over all.
+                 Differs from the paper, whose softmax is over the active set as it is. Of the last layer alone.
     labels       whether the true labels join the active set in training. Differs from the paper, not from its code.
     init_std     standard deviation of the normal initial weights; None: see `default_std`
     """
@@ -57,6 +62,7 @@ class Sampled:
     sampler: str | type[Sampler] | Sampler = "vanilla"
     active: int = 1000
     min_active: int | None = None
+    label_fill: float = 0.0
     m: int = 2
     hash: str | type[HashFamily] | HashFamily = "simhash"
     K: int = 9
@@ -65,6 +71,7 @@ class Sampled:
     policy: str = "fifo"
     rehash: RehashSchedule = field(default_factory=RehashSchedule)
     reinsert: bool = False
+    logq_correction: bool = False
     labels: bool = True
     init_std: float | None = None
 
@@ -73,6 +80,9 @@ class Sampled:
             check_integer(name, getattr(self, name))
         if self.min_active is not None:
             check_integer("min_active", self.min_active, 0)
+        check_number("label_fill", self.label_fill, "[0, 1]")
+        if self.label_fill and self.logq_correction:
+            raise ValueError(f"logq_correction: found True with label_fill={self.label_fill}, expected a uniform fill")
         if not isinstance(self.rehash, RehashSchedule):
             raise ValueError(f"rehash: found {self.rehash!r}, expected a RehashSchedule")
         if self.policy not in ("fifo", "reservoir"):

@@ -1,6 +1,6 @@
 """Which neurons are active: one strategy, one file."""
 
-from slide.sampling.base import Sampler, complete, group_rng
+from slide.sampling.base import Sampler, complete, group_rng, inclusion_weights
 from slide.sampling.full import Full
 from slide.sampling.threshold import Threshold
 from slide.sampling.topk import TopK
@@ -9,4 +9,5 @@ from slide.sampling.vanilla import Vanilla
 
 SAMPLERS = {"vanilla": Vanilla, "topk": TopK, "threshold": Threshold, "uniform": Uniform, "full": Full}
 
-__all__ = ["SAMPLERS", "Full", "Sampler", "Threshold", "TopK", "Uniform", "Vanilla", "complete", "group_rng"]
+__all__ = ["SAMPLERS", "Full", "Sampler", "Threshold", "TopK", "Uniform", "Vanilla", "complete", "group_rng",
+           "inclusion_weights"]  # fmt: skip

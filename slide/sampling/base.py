@@ -5,7 +5,7 @@ import threading
 import numpy as np
 
 from slide._kernels.sampling import bound_rows, compact_rows, complete_rows
-from slide.checks import check_integer
+from slide.checks import check_integer, check_number
 from slide.rows import ActiveSet, offsets
 from slide.threads import check_threads
 
@@ -29,6 +29,9 @@ class Sampler:
 
     needs_tables = True
     """Whether `sample` reads hash tables and codes."""
+
+    draws_uniformly = False
+    """Whether what it retrieves is a uniform draw, rather than what the tables hold for the input."""
 
     dense = False
     """Whether every neuron is always active, so that a layer may do without an active set."""
@@ -89,18 +92,22 @@ class Sampler:
         return f"{type(self).__name__}({settings})"
 
 
-def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neurons, seed, step, threads=None):
-    """The active sets of training: (ActiveSet, label_slots int32 (labels,)).
+def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neurons, seed, step, threads=None, pool=None,
+             pool_share=1.0):  # fmt: skip
+    """The active sets of training: (ActiveSet, label_slots int32 (labels,), parts int64 (groups, 2)).
 
     A group's set is the union of its samples' labels in their order, then what was retrieved and is not yet
-    in, then uniformly drawn other neurons until there are min(minimum, n_neurons). Entry k of the label CSR
-    stands at place label_slots[k] of its group's set.
+    in, then other neurons, drawn until there are min(minimum, n_neurons). Entry k of the label CSR
+    stands at place label_slots[k] of its group's set. parts: the size of each set after the labels, and after what
+    was retrieved.
 
     retrieved : ActiveSet of the batch's groups.
     labels_indptr, labels_ids : the labels of each sample, int64 (n + 1,) and int32 (labels,), repeats
         allowed; both None where there are none (inference).
     group_size, seed, step, threads : as in `Sampler.sample`.
     minimum : at least 0.
+    pool, pool_share : int32 (any,) ids, which may repeat, and the share, 0 to 1, of the draws that are from it, as far
+        as four draws for each neuron find new ones; the others are uniform. None: all are.
 
     Differs from the paper, which leaves open whether true labels are active: here they always are, as in the
     released code, which also fills small sets with random neurons.
@@ -124,10 +131,13 @@ def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neuron
         )
     _check_ids("retrieved", retrieved.ids, n_neurons)
     _check_ids("labels_ids", labels_ids, n_neurons)
+    pool = np.zeros(0, np.int32) if pool is None else pool
+    pool_share = check_number("pool_share", pool_share, "[0, 1]")
     ends = np.minimum(np.arange(n_groups + 1) * group_size, len(labels_indptr) - 1)
     bounds = np.diff(labels_indptr[ends]) + np.diff(retrieved.indptr)
     where = offsets(np.clip(bounds, minimum, n_neurons))
     label_slots = np.empty(len(labels_ids), dtype=np.int32)
+    parts = np.empty((n_groups, 2), dtype=np.int64)
     active = collect(
         where,
         lambda ids, sizes: complete_rows(
@@ -135,6 +145,8 @@ def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neuron
             retrieved.ids,
             labels_indptr,
             labels_ids,
+            pool,
+            pool_share,
             group_size,
             minimum,
             n_neurons,
@@ -144,12 +156,28 @@ def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neuron
             seen_scratch(threads, n_neurons),
             scratch("places", threads, n_neurons, np.int32),
             label_slots,
+            parts,
             ids,
             sizes,
             threads,
         ),
     )
-    return active, label_slots
+    return active, label_slots, parts
+
+
+def inclusion_weights(active, certain, n_neurons) -> np.ndarray:
+    """How many neurons each active neuron stands for: 1 / (its probability to be active), float32 (ids,).
+
+    Of each group the first `certain` (groups,) were sure to be active, given the tables; the others were drawn
+    uniformly from the rest of the n_neurons, so that a sum over the active set, so weighted, is unbiased for the sum
+    over all neurons (Bengio & Senecal 2008; stratified sampling).
+    """
+    sizes = np.diff(active.indptr)
+    drawn = np.maximum(sizes - certain, 1)
+    parts = np.stack([certain, sizes - certain], axis=1).reshape(-1)
+    return np.repeat(np.stack([np.ones(len(active)), (n_neurons - certain) / drawn], 1).reshape(-1), parts).astype(
+        np.float32
+    )
 
 
 def locate(tables, codes, n_rows, group_size, n_neurons, threads):

@@ -13,6 +13,7 @@ class Uniform(Sampler):
     """`active` distinct neurons a group (all of them where there are fewer), drawn uniformly; no tables."""
 
     needs_tables = False
+    draws_uniformly = True
 
     def __init__(self, active: int):
         self.active = check_integer("active", active)

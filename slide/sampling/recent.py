@@ -1,0 +1,29 @@
+"""The labels that training saw last: drawing from them draws labels by how frequent they are."""
+
+import numpy as np
+
+
+class RecentLabels:
+    """A ring of the last `size` label entries, int32; an entry drawn uniformly is a label drawn by its frequency."""
+
+    def __init__(self, size: int):
+        self._ring = np.zeros(size, np.int32)
+        self._added = 0
+
+    def add(self, ids: np.ndarray) -> None:
+        """The labels of a batch."""
+        ids = ids[-len(self._ring) :]
+        at = (self._added + np.arange(len(ids))) % len(self._ring)
+        self._ring[at] = ids
+        self._added += len(ids)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """What it holds, int32, in no order that matters."""
+        return self._ring[: min(self._added, len(self._ring))]
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"ring": self._ring, "added": np.array(self._added)}
+
+    def load_state(self, state) -> None:
+        self._ring[...], self._added = state["ring"], int(state["added"])
