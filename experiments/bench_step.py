@@ -24,10 +24,11 @@ PAPER = "memory-bound at every number of threads (figure 6); 1.3 times from huge
 TIME = {"smoke": "10 s", "small": "3 min"}
 
 SETTINGS = {
-    "smoke": dict(scale=0.01, n_train=2000, active=200, K=3, warm_up=3, steps=5, repeats=2, probe=2000),
-    "small": dict(scale=1.0, n_train=40_000, active=3000, K=5, warm_up=20, steps=20, repeats=5, probe=500_000),
+    "smoke": dict(scale=0.01, n_train=2000, active=200, group=64, K=3, warm_up=3, steps=5, repeats=2, probe=2000),
+    "small": dict(scale=1.0, n_train=40_000, active=3000, group=64, K=5, warm_up=20, steps=20, repeats=5,
+                  probe=500_000),
 }
-BATCH, GROUP, HIDDEN, L = 256, 64, 128, 50
+BATCH, HIDDEN, L = 256, 128, 50
 STAGES = ("input", "hash", "sample", "forward", "transpose", "update", "input_update", "rehash", "rest")
 WORDS = {
     "input": "input layer", "hash": "hash", "sample": "probe and select", "forward": "forward, softmax, hidden deltas",
@@ -98,8 +99,8 @@ def measure(settings, variant, seed):
     (X, Y), _ = make_xmc("amazon-670k", settings["n_train"], 1, scale=settings["scale"], seed=seed)
     layer = Sampled(Y.shape[1], hash="dwta", K=settings["K"], L=L, active=settings["active"] // 2,
                     min_active=settings["active"], label_fill=0.5, rehash=RehashSchedule(N0=10**6))  # fmt: skip
-    network = Network(X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(2e-3), batch_size=BATCH, group_size=GROUP,
-                      seed=seed, threads=threads, huge_pages=variant.get("huge_pages", True),
+    network = Network(X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(2e-3), batch_size=BATCH,
+                      group_size=settings["group"], seed=seed, threads=threads, huge_pages=variant.get("huge_pages", True),
                       normalize=False)  # fmt: skip
     X = as_sparse_rows(X).normalized()  # here, since `fit` would do it at every call
     network.fit(X, Y, steps=settings["warm_up"])
@@ -155,8 +156,8 @@ def timed_rebuild(network):
 def floors(ms, counts, network, nnz, bandwidth, gflops):
     """{stage: ms, bytes, flops, floor and what sets it}."""
     features, neurons, active = counts
-    row, pairs = 4 * HIDDEN, active * BATCH / GROUP
-    product = 2.0 * pairs * GROUP * HIDDEN
+    row, pairs = 4 * HIDDEN, active * BATCH / network.group_size
+    product = 2.0 * pairs * network.group_size * HIDDEN
     moved = {
         "input": ("gather", features * row, 2.0 * BATCH * nnz * HIDDEN),
         "hash": ("read", BATCH * row, 0.0),
