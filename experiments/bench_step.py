@@ -100,8 +100,8 @@ def measure(settings, variant, seed):
     layer = Sampled(Y.shape[1], hash="dwta", K=settings["K"], L=L, active=settings["active"] // 2,
                     min_active=settings["active"], label_fill=0.5, rehash=RehashSchedule(N0=10**6))  # fmt: skip
     network = Network(X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(2e-3), batch_size=BATCH,
-                      group_size=settings["group"], seed=seed, threads=threads, huge_pages=variant.get("huge_pages", True),
-                      normalize=False)  # fmt: skip
+                      group_size=settings["group"], seed=seed, threads=threads, normalize=False,
+                      huge_pages=variant.get("huge_pages", True))  # fmt: skip
     X = as_sparse_rows(X).normalized()  # here, since `fit` would do it at every call
     network.fit(X, Y, steps=settings["warm_up"])
     rounds, rates, counts = [], [], []
