@@ -126,7 +126,8 @@ def lines(p1, seconds, lost=0, cpus=2):
             meet = 0.1 if system == "sampled" else 1.0
             met = dict.fromkeys(("rows_in_work", "rows_in_batch", "weights_in_work", "weights_in_batch"), meet)
             gone = lost if system == "sampled" else 1
-            out.append({"record": "conflicts", "additions": 100, "lost": gone, **met, **common})
+            counted = {"additions": 100, "lost": gone, "rows": 10, "hit_rows": gone}
+            out.append({"record": "conflicts", **counted, **met, **common})
         out.append({"record": "control", "system": system, "threads": 1, "p1": 0.9})
     return [{"record": "header"}, *out[1:], out[0]]
 
@@ -143,3 +144,8 @@ def lines(p1, seconds, lost=0, cpus=2):
 def test_the_verdict_follows_its_criterion(p1, seconds, lost, said):
     found = asynchronous.finding(lines({"sampled": (0.9, 0.9, p1), "dense": (0.9, 0.9, 0.9)}, seconds, lost))
     assert said in found
+
+
+def test_one_thread_has_nothing_to_compare():
+    found = lines({"sampled": (0.9,) * 3, "dense": (0.9,) * 3}, (1, 1, 1))
+    assert "nothing to compare" in asynchronous.finding([line for line in found if line.get("threads", 1) == 1])
