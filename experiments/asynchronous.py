@@ -217,8 +217,8 @@ def finding(records) -> str:
         f"({batch['sampled']:.0f} and {batch['dense']:.0f} % to a row that another thread adds to in the same batch); "
         f"on any number at most {gone['sampled', 'hit_rows']:.2g} and {gone['dense', 'hit_rows']:.2g} % of the rows "
         f"lack an addition ({millionth['sampled']:.2g} and {millionth['dense']:.2g} of a million additions are lost). "
-        f"Seconds an epoch on one thread: sampled {epoch['sampled']:.2f}, dense {epoch['dense']:.2f}, dense by matrix products "
-        f"{epoch['matrix']:.2f}."
+        f"Seconds an epoch on one thread: sampled {epoch['sampled']:.2f}, dense {epoch['dense']:.2f}, dense by matrix "
+        f"products {epoch['matrix']:.2f}."
     )
 
 
