@@ -1,0 +1,151 @@
+"""The experiment on updates without locks: its counts against brute force, its networks, its data, its verdict."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from experiments import asynchronous, conflicts, data
+from experiments.mnist import mnist
+from slide.rows import ActiveSet, as_sparse_rows
+from slide.weights import Weights
+
+SETTINGS = {**asynchronous.SETTINGS["smoke"], "n_train": 64}
+
+
+def batch(seed, n=13, n_rows=17, n_columns=11, rows=4, columns=3):
+    """(ActiveSet, columns of n samples), random; some samples have none."""
+    rng = np.random.default_rng(seed)
+    active = ActiveSet.of([rng.permutation(n_rows)[: rng.integers(0, rows + 1)] for _ in range(n)])
+    ones = [rng.permutation(n_columns)[: rng.integers(0, columns + 1)] for _ in range(n)]
+    dense = np.zeros((n, n_columns), np.float32)
+    for sample, ids in enumerate(ones):
+        dense[sample, ids] = 1
+    return active, sparse.csr_array(dense)
+
+
+def shared_twin(active, columns, threads, window):
+    additions = [(i // window, i % window % threads, r, c) for i in range(len(active)) for r in active[i]
+                 for c in columns[[i]].indices]  # fmt: skip
+    others = {(w, r, c): {t for v, t, s, d in additions if (v, s, d) == (w, r, c)} for w, _, r, c in additions}
+    return sum(len(others[w, r, c]) > 1 for w, _, r, c in additions) / max(len(additions), 1)
+
+
+@pytest.mark.parametrize(("threads", "window"), [(1, 1), (2, 2), (3, 3), (2, 13), (4, 8), (1, 13), (20, 20)])
+def test_shared_additions_are_those_of_the_brute_force(threads, window):
+    for seed in range(5):
+        active, columns = batch(seed)
+        expected = shared_twin(active, columns, threads, window)
+        assert conflicts.shared(active, columns, threads, window) == pytest.approx(expected)
+
+
+def test_sets_that_are_empty_share_nothing():
+    active = ActiveSet.of([[], []])
+    assert conflicts.shared(active, sparse.csr_array((2, 3), dtype=np.float32), 2, 2) == 0
+
+
+@pytest.mark.parametrize(("threads", "mode"), [(1, "hogwild"), (1, "rows"), (8, "rows")])
+def test_nothing_is_lost_on_one_thread_or_with_one_owner_a_row(threads, mode):
+    active, columns = batch(3)
+    found = conflicts.lost(active, columns, 17, threads, mode, repeats=3)
+    additions = sum(len(active[i]) * columns[[i]].nnz for i in range(len(active)))
+    assert found["additions"] == 3 * additions and found["lost"] == found["hit_rows"] == 0 < found["rows"]
+
+
+def test_threads_without_locks_lose_no_more_than_was_added():
+    everything = ActiveSet.of([range(50)] * 200)
+    found = conflicts.lost(everything, sparse.csr_array(np.ones((200, 40), np.float32)), 50, 8)
+    assert found["additions"] == 200 * 50 * 40 and 0 <= found["lost"] < found["additions"]
+    assert 0 <= found["hit_rows"] <= found["rows"] == 50
+
+
+def test_each_lost_addition_is_counted(monkeypatch):
+    active, columns = batch(1)
+    update = Weights.update
+
+    def lossy(self, *arguments):
+        touched = update(self, *arguments)
+        written = np.argwhere(self.w < 0)
+        self.w[tuple(written[0])] += 1
+        self.w[tuple(written[-1])] += 1
+        return touched
+
+    monkeypatch.setattr(Weights, "update", lossy)
+    found = conflicts.lost(active, columns, 17, 1, repeats=2)
+    assert found["lost"] == 4 and found["hit_rows"] == 4
+
+
+def test_a_batch_adds_where_its_rows_and_inputs_are():
+    found = mnist(0, 64)
+    network = asynchronous.network("sampled", SETTINGS, found, 1e-3, 9, 1, 0)
+    rows = as_sparse_rows(found.train[0][:16], "X", found.n_features).normalized()
+    (first, pixels), *later = conflicts.rows_and_columns(network, rows)
+    assert (pixels.toarray() == (found.train[0][:16].toarray() != 0)).all()
+    assert len(later) == asynchronous.LAYERS - 1 and (np.diff(first.indptr) == SETTINGS["active"]).all()
+    for active, columns in later:
+        before = np.zeros((16, SETTINGS["width"]))
+        for sample in range(16):
+            before[sample, first[sample]] = 1
+        assert (columns.toarray() == before).all()
+        first = active
+
+
+def test_the_dense_network_with_active_sets_takes_the_steps_of_matrix_products():
+    found = mnist(0, 64)
+    sets, matrix = (asynchronous.network(name, SETTINGS, found, 1e-3, 9, 1, 0) for name in ("dense", "matrix"))
+    for one, other in zip(sets.layers, matrix.layers, strict=True):
+        one.weights[...] = other.weights
+    X, Y = found.train
+    for _ in range(4):
+        assert sets.partial_fit(X, Y) == pytest.approx(matrix.partial_fit(X, Y), rel=1e-4)
+    assert [layer.active for layer in sets.layers] == [SETTINGS["width"]] * asynchronous.LAYERS + [10]
+
+
+def test_the_sampler_of_every_neuron_keeps_the_contract():
+    from slide.testing import check_sampler
+
+    sampler = asynchronous.every_neuron()
+    check_sampler(type(sampler))
+    assert sampler.sample(None, None, 3, 1, 5, 0, 1).ids.tolist() == [*range(5)] * 3
+
+
+def test_without_mnist_images_of_its_shape_are_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "folders", lambda: [tmp_path])
+    found, again = mnist(3, 200), mnist(3, 200)
+    assert "made" in found.title and found.train[0].shape == (200, 784) and found.test[1].shape[1] == 10
+    assert 0.12 < found.train[0].nnz / (200 * 784) < 0.25 and found.train[0].max() <= 1
+    assert (found.train[0] != again.train[0]).nnz == 0 and 0.05 < found.popularity < 0.2
+
+
+def lines(p1, seconds, lost=0, cpus=2):
+    """Records of a run: p1 and seconds by system, on one, two and four threads."""
+    out = [{"record": "evaluation", "system": "matrix", "threads": 1, "seconds": 1.0, "p1": 0.9, "epoch": 1}]
+    for system in asynchronous.SYSTEMS:
+        for at, n in enumerate((1, 2, 4)):
+            common = {"system": system, "threads": n, "cpus": cpus}
+            out.append({"record": "evaluation", "epoch": 1, "p1": p1[system][at], "seconds": seconds[at], **common})
+            meet = 0.1 if system == "sampled" else 1.0
+            met = dict.fromkeys(("rows_in_work", "rows_in_batch", "weights_in_work", "weights_in_batch"), meet)
+            gone = lost if system == "sampled" else 1
+            counted = {"additions": 100, "lost": gone, "rows": 10, "hit_rows": gone}
+            out.append({"record": "conflicts", **counted, **met, **common})
+        out.append({"record": "control", "system": system, "threads": 1, "p1": 0.9})
+    return [{"record": "header"}, *out[1:], out[0]]
+
+
+@pytest.mark.parametrize(
+    ("p1", "seconds", "lost", "said"),
+    [
+        (0.900, (4.0, 2.2, 2.2), 0, "Reproduced up to 2 threads"),
+        (0.880, (4.0, 2.2, 2.2), 0, "In part"),
+        (0.900, (4.0, 3.9, 1.0), 0, "near-linear speed-up does not hold"),
+        (0.880, (4.0, 3.9, 1.0), 9, "Not reproduced"),
+    ],
+)
+def test_the_verdict_follows_its_criterion(p1, seconds, lost, said):
+    found = asynchronous.finding(lines({"sampled": (0.9, 0.9, p1), "dense": (0.9, 0.9, 0.9)}, seconds, lost))
+    assert said in found
+
+
+def test_one_thread_has_nothing_to_compare():
+    found = lines({"sampled": (0.9,) * 3, "dense": (0.9,) * 3}, (1, 1, 1))
+    assert "nothing to compare" in asynchronous.finding([line for line in found if line.get("threads", 1) == 1])
