@@ -70,28 +70,35 @@ def one(setting, chosen, data, records, threads, seed):
     train(net, data, steps, lambda **line: records.add("evaluation", **setting, **line), evaluations=4)
     stages = {name: seconds / steps for name, seconds in net.run.clock.seconds.items()}
     rehashes = net.layers[-1].index.rehashes
-    records.add("found", **setting, **retrieval(net, data, chosen["probes"]), stages=stages, rehashes=rehashes)
+    found = retrieval(net, data, chosen["probes"])
+    records.add("found", **setting, **{**found, "recall": found["recall"][0]}, stages=stages, rehashes=rehashes)
 
 
-def retrieval(net, data, n) -> dict:
-    """Recall of the true top neurons by the buckets of a sample, tables rebuilt, and seconds to hash."""
+def retrieval(net, data, n, tops=(TOP,), rebuild=True) -> dict:
+    """Recall of the true top neurons, one for each of `tops`, by the buckets of n test samples, and their size.
+
+    rebuild: of tables hashed anew, and then the seconds of that hashing; else of the tables as training left them.
+    """
     from slide.rows import as_sparse_rows
 
     first, last = net.layers
     index = last.index
-    start = time.perf_counter()
-    codes = index.family.codes(last.weights)
-    hashing = time.perf_counter() - start
-    index.tables.build(codes)
+    hashing = None
+    if rebuild:
+        start = time.perf_counter()
+        codes = index.family.codes(last.weights)
+        hashing = time.perf_counter() - start
+        index.tables.build(codes)
     hidden = first.exact(as_sparse_rows(data.test[0][:n]).normalized())
-    top, _ = net.predict(data.test[0][:n], k=TOP)
+    best_ids, _ = net.predict(data.test[0][:n], k=max(tops))
     found = index.tables.query(index.codes(hidden))
-    hits, sizes, L = 0, [], index.family.L
+    hits, sizes, L = np.zeros(len(tops)), [], index.family.L
     for row in range(len(hidden)):
         ids = np.unique(found.ids[found.indptr[row * L] : found.indptr[(row + 1) * L]])
-        hits += int(np.isin(top[row], ids).sum())
+        held = np.isin(best_ids[row], ids)
+        hits += [held[:top].mean() for top in tops]
         sizes.append(len(ids))
-    return {"recall": hits / top.size, "retrieved": float(np.mean(sizes)), "hashing": hashing}
+    return {"recall": (hits / len(hidden)).tolist(), "retrieved": float(np.mean(sizes)), "hashing": hashing}
 
 
 def name_of(line) -> str:
