@@ -57,7 +57,10 @@ def make_network(n_features: int, n_labels: int, steps: int, settings: dict) -> 
     rehash = RehashSchedule(
         settings.pop("N0", 50), settings.pop("growth", 0.1), settings.pop("renew_every", 0)
     )
-    names = ("sampler", "hash", "K", "L", "active", "min_active", "m", "bucket_size", "policy", "reinsert")
+    names = (
+        "sampler", "hash", "K", "L", "active", "min_active", "m", "bucket_size", "policy", "reinsert", "weight_type",
+        "moment_type",
+    )  # fmt: skip
     output = {name: settings.pop(name) for name in names if name in settings}
     layers = [Dense(width) for width in settings.pop("hidden")]
     optimizer = OPTIMIZERS[settings.pop("optimizer")](lr=settings.pop("lr"))

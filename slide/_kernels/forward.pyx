@@ -33,8 +33,8 @@ cdef inline void input_gradient_row(const float *W, int64_t stride, const int32_
         ops.lane_input_gradient(W, stride, ids, n, cols, d, delta + b * N_LANES, dx + b * N_LANES, lanes)
 
 
-cdef inline void softmax_row(float *z, int64_t n, int64_t lanes, const int32_t *slots, const int64_t *label_ptr,
-                             int64_t m, float scale, float smooth, float *loss) noexcept nogil:
+cdef void softmax_row(float *z, int64_t n, int64_t lanes, const int32_t *slots, const int64_t *label_ptr,
+                      int64_t m, float scale, float smooth, float *loss) noexcept nogil:
     """Logits z of m samples become their deltas scale * (softmax - target); a sample without labels gets none.
 
     The target is (1 - smooth) / n_labels for each label, and smooth / n for each of the n active neurons. z has one
@@ -82,7 +82,7 @@ cdef inline void subtract_target(float *delta, int64_t lanes, const int32_t *slo
         delta[slots[k] * lanes] -= mass / (high - low)
 
 
-cdef inline void relu_row(float *x, int64_t n) noexcept nogil:
+cdef void relu_row(float *x, int64_t n) noexcept nogil:
     cdef int64_t k
     for k in range(n):
         x[k] = max(x[k], <float>0.0)
