@@ -67,7 +67,7 @@ def make_network(n_features: int, n_labels: int, steps: int, settings: dict) -> 
     )
     names = (
         "sampler", "hash", "K", "L", "active", "min_active", "label_fill", "logq_correction", "m", "bucket_size",
-        "policy", "reinsert",
+        "policy", "reinsert", "weight_type", "moment_type",
     )  # fmt: skip
     output = {name: settings.pop(name) for name in names if name in settings}
     layers = [Dense(width) for width in settings.pop("hidden")]

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from slide.bfloat16 import blocks, widen
 from slide.checks import check_integer, check_number
+from slide.hashing import HashFamily
 from slide.memory import Scratch
 from slide.tables import HashTables
 
@@ -61,9 +63,12 @@ class LSHIndex:
         self.family.threads = self.threads
 
     def build(self, weights: np.ndarray) -> None:
-        self.family.fit(weights)
+        """Hashes all neurons: weights (n_neurons, n_inputs), float32 or the bits of bfloat16."""
+        if type(self.family).fit is not HashFamily.fit:
+            self.family.fit(widen(weights, self.threads))
         codes = self.tables.code_buffer()
-        self.family.codes_into(weights, codes)
+        for part in blocks(weights):
+            self.family.codes_into(widen(weights[part], self.threads), codes[part])
         self.tables.build(codes)
 
     def codes(self, rows) -> np.ndarray:
@@ -87,7 +92,10 @@ class LSHIndex:
         if len(ids):
             ids = np.sort(ids)
             codes = self._scratch.get("codes", (self.family.L, len(ids)), np.uint32).T
-            self.tables.update(ids, self.family.codes_taken(weights, ids, out=codes))
+            rows, taken = weights, ids
+            if weights.dtype != np.float32:
+                rows, taken = widen(weights[ids], self.threads), np.arange(len(ids), dtype=np.int32)
+            self.tables.update(ids, self.family.codes_taken(rows, taken, out=codes))
 
     def state(self) -> dict[str, np.ndarray]:
         counters = np.array([self.rehashes, self.next_rehash], dtype=np.int64)

@@ -3,9 +3,12 @@
 import numpy as np
 
 from slide import memory
+from slide._kernels import bfloat16 as _bfloat16
+from slide._kernels import forward as _forward
 from slide._kernels import hogwild as _hogwild
 from slide._kernels import optimizer as _optimizer
 from slide._kernels import update as _update
+from slide.bfloat16 import TYPES, blocks, narrow
 from slide.blocks import NO_IDS
 from slide.rows import offsets
 
@@ -21,19 +24,25 @@ class Weights:
     last   int32 (n_rows,): the step that last touched a row; empty unless moments decay
     """
 
+    types = np.float32, np.float32  # of w; of m and v
+    seed = 0  # of what is random in an update
+
     def __init__(self, n_rows, width, optimizer, std, rng, with_bias=True, huge_pages=True):
         self.optimizer = optimizer
         self.adam = optimizer.name == "adam"
-        self.w = memory.zeros((n_rows, width), huge_pages=huge_pages)
-        fill_normal(self.w, std, rng)
+        self.w = memory.zeros((n_rows, width), self.types[0], huge_pages)
+        self._fill(std, rng)
         moments = n_rows if self.adam else 0
-        self.m = memory.zeros((moments, width), huge_pages=huge_pages)
-        self.v = memory.zeros((moments, width), huge_pages=huge_pages)
+        self.m = memory.zeros((moments, width), self.types[1], huge_pages)
+        self.v = memory.zeros((moments, width), self.types[1], huge_pages)
         self.bias = memory.zeros((3, n_rows) if with_bias else (0, 0), huge_pages=huge_pages)
         decayed = self.adam and optimizer.moments == "decayed"
         self.last = np.zeros(n_rows if decayed else 0, dtype=np.int32)
         self._slot_of = np.full(n_rows, -1, dtype=np.int32)
         self._scratch = memory.Scratch()
+
+    def _fill(self, std, rng):
+        fill_normal(self.w, std, rng)
 
     def state(self) -> dict[str, np.ndarray]:
         return {"w": self.w, "m": self.m, "v": self.v, "bias": self.bias, "last": self.last}
@@ -55,6 +64,25 @@ class Weights:
             bias, m, v = (self.bias[i : i + 1] for i in range(3))
             no_decay = (*hyper[:4], 0.0)
             _optimizer.step_rows(bias, m, v, bias_grad.reshape(1, -1), self.adam, no_decay, 1)
+
+    def forward(self, active, block, relu, out, threads) -> None:
+        """Logits of every group's active rows, or their ReLU: out (pairs, lanes), of the inputs in a LaneBlock."""
+        _forward.forward_rows(
+            self.w, self.bias[0], active.indptr, active.ids, block.indptr, block.ids, block.values, relu, out, threads
+        )
+
+    def input_gradient(self, active, block, delta, dx, threads) -> None:
+        """dx, shaped as block.values, of the gradients delta (pairs, lanes) of the active rows."""
+        _forward.input_gradient_rows(
+            self.w, active.indptr, active.ids, block.indptr, block.ids, delta, dx, threads
+        )
+
+    def softmax(self, active, block, weights, label_ptr, slots, scale, smooth, delta, dx, loss, threads) -> None:
+        """Forward, softmax over the active rows and its gradients: see `forward.softmax_rows`."""
+        _forward.softmax_rows(
+            self.w, self.bias[0], active.indptr, active.ids, block.indptr, block.ids, block.values, weights,
+            label_ptr, slots, block.group_size, scale, smooth, delta, dx, loss, threads,
+        )  # fmt: skip
 
     def transpose(self, active, threads) -> tuple:
         """Which groups wanted each row, from an ActiveSet: what `update` takes as its plan, valid until the next."""
@@ -80,11 +108,15 @@ class Weights:
         mode      "rows": each row has one owner, the result is the same on any number of threads; "hogwild"
         plan      of `transpose`, if that was called for this batch already
         """
-        s = self._scratch
         part_ptr, n_touched, touched, _ = plan = plan or self.transpose(active, threads)
-        inputs = (x_indptr, x_cols, x)
-        sparse = len(x_cols) > 0 or x_indptr[-1] == 0
         hyper = self.optimizer.hyper(step, rate)
+        self._update(active, plan, coef, (x_indptr, x_cols, x), hyper, step, threads, mode)
+        return _touched_ids(part_ptr, n_touched, touched)
+
+    def _update(self, active, plan, coef, inputs, hyper, step, threads, mode):
+        s = self._scratch
+        x_indptr, x_cols, x = inputs
+        sparse = len(x_cols) > 0 or x_indptr[-1] == 0
         if mode == "hogwild":
             self._update_hogwild(active, plan, coef, inputs, sparse, hyper, step, threads)
         elif sparse:
@@ -100,7 +132,6 @@ class Weights:
                 *plan, coef, x_indptr, x, self.w, self.m, self.v, self.bias, self.last, self.adam, hyper, step,
                 s.get("grad", (threads, self.w.shape[1])), threads,
             )  # fmt: skip
-        return _touched_ids(part_ptr, n_touched, touched)
 
     def _update_hogwild(self, active, plan, coef, inputs, sparse, hyper, step, threads):
         s = self._scratch
@@ -113,6 +144,51 @@ class Weights:
         _hogwild.apply_rows(
             part_ptr, row_ptr, touched, grad, bias_grad, sparse, self.w, self.m, self.v, self.bias, self.last,
             self.adam, hyper, step, threads,
+        )  # fmt: skip
+
+
+class BFloat16Weights(Weights):
+    """Weights whose w is stored as bfloat16, and m and v too where moment_type is; biases stay float32.
+
+    Arithmetic is float32: see slide/_kernels/bfloat16.pyx, also for how results are rounded (w and v at random, by
+    `seed`, m to the nearest). Every row has a bias, inputs are dense, and rows have owners.
+    """
+
+    def __init__(self, n_rows, width, optimizer, std, rng, huge_pages=True, moment_type="float32"):
+        self.types = np.uint16, TYPES[moment_type]
+        super().__init__(n_rows, width, optimizer, std, rng, True, huge_pages)
+
+    def _fill(self, std, rng):
+        for part in blocks(self.w):
+            values = np.zeros(self.w[part].shape, np.float32)
+            fill_normal(values, std, rng)
+            self.w[part] = narrow(values)
+
+    def _row(self, threads):
+        return self._scratch.get("row", (threads, self.w.shape[1]))
+
+    def forward(self, active, block, relu, out, threads):
+        _bfloat16.forward_rows(
+            self.w, self.bias[0], active.indptr, active.ids, block.indptr, block.values, relu, out,
+            self._row(threads), threads,
+        )  # fmt: skip
+
+    def input_gradient(self, active, block, delta, dx, threads):
+        _bfloat16.input_gradient_rows(
+            self.w, active.indptr, active.ids, block.indptr, delta, dx, self._row(threads), threads
+        )
+
+    def softmax(self, active, block, weights, label_ptr, slots, scale, smooth, delta, dx, loss, threads):
+        _bfloat16.softmax_rows(
+            self.w, self.bias[0], active.indptr, active.ids, block.indptr, block.values, weights,
+            label_ptr, slots, block.group_size, scale, smooth, delta, dx, loss, self._row(threads), threads,
+        )  # fmt: skip
+
+    def _update(self, active, plan, coef, inputs, hyper, step, threads, mode):
+        x_indptr, _, x = inputs
+        _bfloat16.update_rows(
+            *plan, coef, x_indptr, x, self.w, self.m, self.v, self.bias, self.last, self.adam, hyper, step, self.seed,
+            self._scratch.get("work", (threads, 4 * self.w.shape[1])), threads,
         )  # fmt: skip
 
 

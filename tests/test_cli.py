@@ -67,6 +67,14 @@ def test_steps_end_training_with_an_evaluation(files, tmp_path, capsys):
     assert [line["step"] for line in records(log) if line["event"] == "evaluation"][-1] == 5
 
 
+def test_weights_are_stored_as_asked(files, tmp_path, capsys):
+    model, types = tmp_path / "model.npz", ("--weight-type", "bfloat16", "--moment-type", "bfloat16")
+    options = ("--steps", 5, "--sampler", "vanilla", *types, "--save", model)
+    assert run(capsys, "train", *files, *options)[0] == 0
+    rows = Network.load(model).layers[-1].rows
+    assert rows.w.dtype == rows.v.dtype == np.uint16
+
+
 def test_resuming_gives_what_training_at_once_gives(files, tmp_path, capsys):
     once, parts = tmp_path / "once.npz", tmp_path / "parts.npz"
     assert run(capsys, "train", *files, "--epochs", 2, "--save", once)[0] == 0

@@ -46,9 +46,8 @@ cdef inline float add_log_weights(float *z, const float *weights, int64_t n, int
     return total
 
 
-cdef inline void softmax_row(float *z, int64_t n, int64_t lanes, const float *weights, const int32_t *slots,
-                             const int64_t *label_ptr, int64_t m, float scale, float smooth,
-                             float *loss) noexcept nogil:
+cdef void softmax_row(float *z, int64_t n, int64_t lanes, const float *weights, const int32_t *slots,
+                      const int64_t *label_ptr, int64_t m, float scale, float smooth, float *loss) noexcept nogil:
     """Logits z of m samples become their deltas scale * (softmax - target); a sample without labels gets none.
 
     An active neuron counts as often as its weight says, NULL: once. The target is (1 - smooth) / n_labels for each
@@ -100,7 +99,7 @@ cdef inline void subtract_target(float *delta, int64_t lanes, const int32_t *slo
         delta[slots[k] * lanes] -= mass / (high - low)
 
 
-cdef inline void relu_row(float *x, int64_t n) noexcept nogil:
+cdef void relu_row(float *x, int64_t n) noexcept nogil:
     cdef int64_t k
     for k in range(n):
         x[k] = max(x[k], <float>0.0)
@@ -137,7 +136,8 @@ def input_gradient_rows(const float[:, ::1] W, const int64_t[::1] indptr, const 
 def softmax_rows(const float[:, ::1] W, const float[::1] bias, const int64_t[::1] indptr, const int32_t[::1] ids,
                  const int64_t[::1] x_indptr, const int32_t[::1] x_cols, const float[:, ::1] x,
                  const float[::1] weights, const int64_t[::1] label_ptr, const int32_t[::1] slots,
-                 int64_t group_size, float scale, float smooth, float[:, ::1] delta, float[:, ::1] dx, float[::1] loss, int threads):
+                 int64_t group_size, float scale, float smooth, float[:, ::1] delta, float[:, ::1] dx, float[::1] loss,
+                 int threads):
     """Forward, softmax over the active set, output deltas and input gradients of every group, in one visit.
 
     While a group is worked on, its active rows stay in the second-level cache: they are read from memory once.
@@ -160,7 +160,8 @@ def softmax_rows(const float[:, ::1] W, const float[::1] bias, const int64_t[::1
                    &delta[indptr[g], 0])
         for b in range((lanes + N_LANES - 1) // N_LANES):
             softmax_row(&delta[indptr[g], b * N_LANES], n, lanes,
-                        &weights[indptr[g]] if weights.shape[0] > 0 else NULL, label_slots, &label_ptr[first + b * N_LANES],
+                        &weights[indptr[g]] if weights.shape[0] > 0 else NULL, label_slots,
+                        &label_ptr[first + b * N_LANES],
                         max(min(m - b * N_LANES, <int64_t>N_LANES), <int64_t>0), scale, smooth,
                         &loss[first + b * N_LANES])
         if dx.shape[0] > 0:

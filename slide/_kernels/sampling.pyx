@@ -278,8 +278,8 @@ cdef int64_t complete_row(const int32_t* labels, int64_t n_labels, const int32_t
 def complete_rows(const int64_t[::1] indptr, const int32_t[::1] ids, const int64_t[::1] labels_indptr,
                   const int32_t[::1] labels_ids, const int32_t[::1] pool, double pool_share, int64_t group_size,
                   int64_t minimum, int64_t n_neurons, uint64_t seed, uint64_t step, const int64_t[::1] offsets,
-                  uint64_t[:, ::1] seen, int32_t[:, ::1] places, int32_t[::1] label_slots, int64_t[:, ::1] parts, int32_t[::1] scratch,
-                  int64_t[::1] sizes, int threads):
+                  uint64_t[:, ::1] seen, int32_t[:, ::1] places, int32_t[::1] label_slots, int64_t[:, ::1] parts,
+                  int32_t[::1] scratch, int64_t[::1] sizes, int threads):
     """Each group's labels, then what was retrieved, then draws until there are `minimum` ids.
 
     Of the draws a share pool_share is from `pool` (any length, ids may repeat), as far as it has enough, the others
@@ -299,4 +299,5 @@ def complete_rows(const int64_t[::1] indptr, const int32_t[::1] ids, const int64
             last = labels_indptr[min(n, (g + 1) * group_size)]
             sizes[g] = complete_row(&labels_ids[0] + first, last - first, &ids[0] + indptr[g],
                                     indptr[g + 1] - indptr[g], &pool[0], pool.shape[0], pool_share, minimum,
-                                    n_neurons, group_key(seed, step, g), &seen[me, 0], &places[me, 0], &label_slots[0] + first, &parts[g, 0], &scratch[offsets[g]])
+                                    n_neurons, group_key(seed, step, g), &seen[me, 0], &places[me, 0],
+                                    &label_slots[0] + first, &parts[g, 0], &scratch[offsets[g]])

@@ -14,7 +14,6 @@ from slide._kernels.optimizer cimport (
 from slide._kernels.vec cimport AdamStep, ops
 
 cdef enum:
-    N_PARTS = 64
     AHEAD = 8
     SLOTS_AHEAD = 16
     ALONE = 200_000  # fewer pairs are sorted into parts sooner than a second thread wakes up
@@ -113,8 +112,8 @@ def transpose_rows(const int64_t[::1] indptr, const int32_t[::1] ids, int32_t[:,
                                   &pairs[1, 0])
 
 
-cdef inline float gradient_row(const int32_t *pair, const int32_t *group, int64_t n, const float *coef, int64_t lanes,
-                               const int64_t *x_indptr, const float *x, int64_t width, float *g) noexcept nogil:
+cdef float gradient_row(const int32_t *pair, const int32_t *group, int64_t n, const float *coef, int64_t lanes,
+                        const int64_t *x_indptr, const float *x, int64_t width, float *g) noexcept nogil:
     """The gradient of one row over its n pairs, into g; returns that of its bias."""
     cdef float bias_g = 0.0
     cdef int64_t k

@@ -1,4 +1,4 @@
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 
 
 cdef extern from "vec_ops.h" nogil:
@@ -36,6 +36,17 @@ cdef extern from "vec_ops.h" nogil:
                                      int64_t) noexcept nogil
         void (*panel_exp)(float *, int64_t, int64_t, const float *, float *) noexcept nogil
         void (*panel_deltas)(float *, int64_t, int64_t, int64_t, const float *, const float *, float *) noexcept nogil
+        void (*lane_logits_bfloat16)(const uint16_t *, int64_t, const float *, const int32_t *, int64_t, const float *,
+                                     float *, int64_t) noexcept nogil
+        void (*lane_input_gradient_bfloat16)(const uint16_t *, int64_t, const int32_t *, int64_t, const float *,
+                                             float *, int64_t) noexcept nogil
+        void (*widen)(const uint16_t *, int64_t, float *) noexcept nogil
+        void (*narrow)(const float *, int64_t, uint16_t *) noexcept nogil
+        void (*narrow_at_random)(const float *, int64_t, uint64_t, int, uint16_t *) noexcept nogil
+        void (*adam_bfloat16)(uint16_t *, float *, float *, const float *, int64_t, const AdamStep *,
+                              uint64_t) noexcept nogil
+        void (*adam_bfloat16_moments)(uint16_t *, uint16_t *, uint16_t *, const float *, int64_t, const AdamStep *,
+                                      uint64_t) noexcept nogil
 
 
 # The live table: chosen when the package is imported, forced by `use`.

@@ -7,6 +7,45 @@
 
 #define AHEAD 16 /* rows of the next blocks to prefetch: far enough for memory, near enough for the L2 cache */
 #define STAY 32  /* rows of lane_input_gradient that stay in the first-level cache together */
+typedef uint32_t slide_bits __attribute__((may_alias));             /* the bits of a float */
+typedef int32_t slide_pair __attribute__((may_alias, aligned(2)));  /* two bfloat16 side by side */
+
+#if defined(__x86_64__)
+#define SLIDE_IN_VECTOR(x) "+x"(x)
+#elif defined(__aarch64__)
+#define SLIDE_IN_VECTOR(x) "+w"(x)
+#else
+#define SLIDE_IN_VECTOR(x) "+m"(x)
+#endif
+
+static inline float slide_wide(uint16_t half)
+{
+    union { uint32_t i; float f; } x = {.i = (uint32_t)half << 16};
+    return x.f;
+}
+
+static inline uint32_t slide_bits_of(float f)
+{
+    union { float f; uint32_t i; } x = {.f = f};
+    return x.i;
+}
+
+/* Place j of a stream of 64 bits has the counter low half + j * SLIDE_COUNT and the key high half, and 32 random bits:
+ * the mixer is Wellons' lowbias32 (2018), the key joins between its rounds. */
+#define SLIDE_COUNT 0x9E3779B9u
+static inline uint32_t slide_mix_bits(uint32_t counter, uint32_t key)
+{
+    uint32_t x = (counter ^ (counter >> 16)) * 0x7FEB352Du;
+    x = (x ^ (x >> 15) ^ key) * 0x846CA68Bu;
+    return x ^ (x >> 16);
+}
+
+/* The upper half of x + added; a NaN must not be carried into infinity. */
+static inline uint16_t slide_upper_half(uint32_t x, uint32_t added)
+{
+    return (x & 0x7FFFFFFFu) > 0x7F800000u ? 0x7FC0 : (uint16_t)((x + added) >> 16);
+}
+
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
 

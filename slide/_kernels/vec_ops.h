@@ -51,6 +51,22 @@ typedef struct {
     /* z (m x n) <- z * factor - even, n whole panels; sum (m) of its columns */
     void (*panel_deltas)(float *z, int64_t ld, int64_t m, int64_t n, const float *factor, const float *even,
                          float *sum);
+    /* bfloat16, the upper half of a float32: lane_logits and lane_input_gradient of all d columns of such weights. */
+    void (*lane_logits_bfloat16)(const uint16_t *W, int64_t d, const float *bias, const int32_t *ids, int64_t n,
+                                 const float *x, float *out, int64_t ld);
+    void (*lane_input_gradient_bfloat16)(const uint16_t *W, int64_t d, const int32_t *ids, int64_t n,
+                                         const float *delta, float *dx, int64_t ld);
+    void (*widen)(const uint16_t *a, int64_t n, float *out); /* out <- a, exactly */
+    /* out <- a to the nearest, ties to even; NaN stays NaN. */
+    void (*narrow)(const float *a, int64_t n, uint16_t *out);
+    /* out <- a to one of both neighbours, so that the mean is a: up with the share of the way that lies behind.
+     * Place j takes the lower (half 0) or upper (half 1) 16 of its 32 random bits, a function of (stream, j). */
+    void (*narrow_at_random)(const float *a, int64_t n, uint64_t stream, int half, uint16_t *out);
+    /* adam, then w narrowed at random (half 0); in the second form m to the nearest and v at random (half 1) too. */
+    void (*adam_bfloat16)(uint16_t *w, float *m, float *v, const float *g, int64_t n, const slide_adam *p,
+                          uint64_t stream);
+    void (*adam_bfloat16_moments)(uint16_t *w, uint16_t *m, uint16_t *v, const float *g, int64_t n,
+                                  const slide_adam *p, uint64_t stream);
     int panel; /* columns of a panel: two registers */
 } slide_vec_ops;
 

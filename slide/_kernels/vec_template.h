@@ -286,12 +286,15 @@ TARGET static void NAME(scale)(float *x, int64_t n, float c)
     for (int64_t j = 0; j < n; j++) x[j] *= c;
 }
 
+#include "bfloat16_template.h"
 #include "products_template.h"
 
 static const slide_vec_ops NAME(ops) = {
     STRING(SET), NAME(lane_logits), NAME(lane_input_gradient), NAME(lane_exp), NAME(row_logits),
     NAME(row_input_gradient), NAME(row_max), NAME(row_exp), NAME(row_gradient), NAME(row_lookup), NAME(adam), NAME(sgd), NAME(scale),
-    NAME(panel_product), NAME(panel_add_transposed), NAME(panel_exp), NAME(panel_deltas), 2 * WIDTH,
+    NAME(panel_product), NAME(panel_add_transposed), NAME(panel_exp), NAME(panel_deltas),
+    NAME(lane_logits_bfloat16), NAME(lane_input_gradient_bfloat16), NAME(widen), NAME(narrow), NAME(narrow_at_random),
+    NAME(adam_bfloat16), NAME(adam_bfloat16_moments), 2 * WIDTH,
 };
 
 #undef NAME

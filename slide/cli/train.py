@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from slide import metrics
+from slide.bfloat16 import TYPES
 from slide.cli.arguments import (
     CLASS,
     count,
@@ -59,6 +60,8 @@ def add_arguments(parser):
     network.add_argument("--N0", type=positive_int, help="batches before the first rehash (50)")
     network.add_argument("--growth", type=rate, help="rate at which rehash intervals grow; 0 keeps them at N0 (0.1)")
     network.add_argument("--renew-every", type=count, metavar="M", help="new hash functions every M rehashes (never)")
+    network.add_argument("--weight-type", choices=TYPES, help="how the last layer's weights are stored (float32)")
+    network.add_argument("--moment-type", choices=TYPES, help="how Adam's moments of the last layer are (float32)")
     network.add_argument("--group-size", type=positive_int, metavar="N", help="samples that share an active set (64)")
     training = parser.add_argument_group("training")
     training.add_argument("--batch-size", type=positive_int, metavar="N", help="(256)")
@@ -77,8 +80,8 @@ def add_arguments(parser):
 
 SETTINGS = (
     "hidden", "sampler", "hash", "K", "L", "active", "min_active", "label_fill", "m", "bucket_size", "policy", "N0",
-    "growth", "renew_every", "group_size", "batch_size", "epochs", "optimizer", "lr", "schedule", "dropout",
-    "label_smoothing", "update", "threads", "seed",
+    "growth", "renew_every", "weight_type", "moment_type", "group_size", "batch_size", "epochs", "optimizer", "lr",
+    "schedule", "dropout", "label_smoothing", "update", "threads", "seed",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ def build_layers(n_features, specs, run, rng):
 
     A sampled layer whose sampler takes every neuron is a dense one: matrix products need no active set.
     """
-    layers, width = [], n_features
+    layers, width, after_dense = [], n_features, False
     for i, spec in enumerate(specs):
         dense = isinstance(spec, Dense) or spec.make_sampler().dense
         last = i == len(specs) - 1
@@ -23,7 +23,10 @@ def build_layers(n_features, specs, run, rng):
             kind = FullSoftmax if last else DenseLayer
         else:
             kind = SampledLayer
+        if getattr(spec, "weight_type", "float32") != "float32" and (dense or not after_dense):
+            where = "with a sampler of every neuron" if dense else "in a layer whose inputs are sparse"
+            raise ValueError(f"weight_type: found {spec.weight_type!r} {where}, expected 'float32'")
         std = default_std(width, spec.n_neurons, i == 0, last) if spec.init_std is None else spec.init_std
         layers.append(kind(width, spec, run, rng, std))
-        width = spec.n_neurons
+        width, after_dense = spec.n_neurons, dense
     return layers

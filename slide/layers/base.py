@@ -6,6 +6,7 @@ import numpy as np
 
 from slide import panels
 from slide._kernels import topk as _topk
+from slide.bfloat16 import widen
 from slide.blocks import LaneBlock
 from slide.memory import Scratch
 from slide.timing import StageClock
@@ -48,8 +49,16 @@ class Layer:
 
     @property
     def weights(self) -> np.ndarray:
-        """float32 (n_neurons, n_inputs), the weights themselves: writing to it changes the network."""
-        return self.rows.w
+        """float32 (n_neurons, n_inputs), the weights themselves: writing to it changes the network.
+
+        Of weights stored as bfloat16 a copy, which cannot be written to.
+        """
+        w = self.rows.w
+        if w.dtype == np.float32:
+            return w
+        copy = widen(w, self.run.threads)
+        copy.setflags(write=False)
+        return copy
 
     @property
     def bias(self) -> np.ndarray:

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from slide._kernels import forward as _forward
 from slide._kernels import topk as _topk
+from slide.bfloat16 import blocks, widen
 from slide.blocks import LaneBlock, lanes_of
 from slide.index import LSHIndex
-from slide.layers.base import Layer, as_dense
+from slide.layers.base import Layer, as_dense, exact_topk
 from slide.rows import SparseRows
 from slide.sampling import complete, inclusion_weights
 from slide.sampling.recent import RecentLabels
-from slide.weights import Weights
+from slide.weights import BFloat16Weights, Weights
 
 RECENT = 1 << 18  # label entries that a fill by frequency is drawn from
 
@@ -19,11 +19,11 @@ class SampledLayer(Layer):
     def __init__(self, n_inputs, spec, run, rng, std):
         super().__init__(n_inputs, spec.n_neurons, run)
         self.spec = spec
-        self.rows = Weights(spec.n_neurons, n_inputs, run.optimizer, std, rng, True, run.huge_pages)
+        self.rows = _make_rows(n_inputs, spec, run, rng, std)
         self.sampler = spec.make_sampler()
         active = getattr(self.sampler, "active", None) or spec.active
         self.minimum = active if spec.min_active is None else spec.min_active
-        self.seed = int(rng.integers(2**62))
+        self.seed = self.rows.seed = int(rng.integers(2**62))
         self.recent = RecentLabels(RECENT) if spec.label_fill else None
         self.index = None
         if self.sampler.needs_tables:
@@ -73,10 +73,7 @@ class SampledLayer(Layer):
 
     def _compute(self, block, active, relu):
         out = self.scratch.get("values", (len(active.ids), lanes_of(block.group_size)))
-        _forward.forward_rows(
-            self.rows.w, self.bias, active.indptr, active.ids, block.indptr, block.ids, block.values, relu, out,
-            self.run.threads,
-        )  # fmt: skip
+        self.rows.forward(active, block, relu, out, self.run.threads)
         return out
 
     def backward(self, dy):
@@ -86,10 +83,7 @@ class SampledLayer(Layer):
                 return None
             block = self._block
             dx = self.scratch.get("dx", block.values.shape)
-            _forward.input_gradient_rows(
-                self.rows.w, self._set.indptr, self._set.ids, block.indptr, block.ids, self._delta, dx,
-                self.run.threads,
-            )  # fmt: skip
+            self.rows.input_gradient(self._set, block, self._delta, dx, self.run.threads)
             return self._as_input(dx)
 
     def _as_input(self, dx):
@@ -131,9 +125,8 @@ class SampledLayer(Layer):
             self._delta = s.get("delta", (len(active.ids), lanes_of(run.group_size)))
             rows, lanes = block.values.shape
             dx, loss = s.get("dx", (0 if isinstance(x, SparseRows) else rows, lanes)), s.get("loss", (n,))
-            _forward.softmax_rows(
-                self.rows.w, self.bias, active.indptr, active.ids, block.indptr, block.ids, block.values,
-                self._weights(active, parts), labels.indptr, slots, run.group_size, 1.0 / n, run.label_smoothing,
+            self.rows.softmax(
+                active, block, self._weights(active, parts), labels.indptr, slots, 1.0 / n, run.label_smoothing,
                 self._delta, dx, loss, run.threads,
             )  # fmt: skip
             self.active = _mean_active(active, run.group_size, n)
@@ -148,7 +141,21 @@ class SampledLayer(Layer):
         return inclusion_weights(active, parts[:, 0 if self.sampler.draws_uniformly else 1], self.n_neurons)
 
     def exact(self, x):
-        return np.maximum(as_dense(x) @ self.rows.w.T + self.bias, 0.0)
+        return np.maximum(as_dense(x) @ self.weights.T + self.bias, 0.0)
+
+    def topk(self, x, k):
+        if self.rows.w.dtype == np.float32:
+            return super().topk(x, k)
+        x, values, ids = as_dense(x), [], []
+        for part in blocks(self.rows.w):
+            w = widen(self.rows.w[part], self.run.threads)
+            found = exact_topk(x, w, self.bias[part], min(k, len(w)), self.scratch, self.run.threads)
+            values.append(found[0])
+            ids.append(found[1] + np.int32(part.start))
+        values, ids = np.concatenate(values, axis=1), np.concatenate(ids, axis=1)
+        # Ids rise from block to block: a stable order leaves equals to the smaller.
+        order = np.argsort(-values, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(values, order, 1), np.take_along_axis(ids, order, 1), self.n_neurons
 
     def retrieve(self, x):
         active = self._sample(x, 1, 0)
@@ -177,6 +184,14 @@ class SampledLayer(Layer):
             self.index.load_state({k.removeprefix("index."): v for k, v in state.items() if k.startswith("index.")})
         if self.recent is not None:
             self.recent.load_state({k: state[f"recent.{k}"] for k in ("ring", "added")})
+
+
+def _make_rows(n_inputs, spec, run, rng, std):
+    if spec.weight_type == "float32":
+        return Weights(spec.n_neurons, n_inputs, run.optimizer, std, rng, True, run.huge_pages)
+    if run.update != "rows":
+        raise ValueError(f"update: found {run.update!r}, expected 'rows', for weights that are {spec.weight_type!r}")
+    return BFloat16Weights(spec.n_neurons, n_inputs, run.optimizer, std, rng, run.huge_pages, spec.moment_type)
 
 
 def _hashable(x):

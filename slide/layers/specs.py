@@ -4,6 +4,7 @@ import inspect
 import math
 from dataclasses import dataclass, field
 
+from slide.bfloat16 import check_types
 from slide.checks import check_integer, check_number
 from slide.custom import find_class
 from slide.hashing import FAMILIES, HashFamily
@@ -56,6 +57,9 @@ class Sampled:
                  Differs from the paper, whose softmax is over the active set as it is. Of the last layer alone.
     labels       whether the true labels join the active set in training. Differs from the paper, not from its code.
     init_std     standard deviation of the normal initial weights; None: see `default_std`
+    weight_type  how weights are stored: "float32" or "bfloat16", in half the memory and rounded at random. bfloat16
+                 needs a sampler other than "full", a dense layer before it, and update="rows".
+    moment_type  how Adam's moments are: "float32" or, where the weights are too, "bfloat16"
     """
 
     n_neurons: int
@@ -74,6 +78,8 @@ class Sampled:
     logq_correction: bool = False
     labels: bool = True
     init_std: float | None = None
+    weight_type: str = "float32"
+    moment_type: str = "float32"
 
     def __post_init__(self):
         for name in ("n_neurons", "active", "m", "K", "L", "bucket_size"):
@@ -93,6 +99,7 @@ class Sampled:
                 found = find_class(name, given, known, base)
                 object.__setattr__(self, name, given if given in known else found)
         _check_std(self.init_std)
+        check_types(self.weight_type, self.moment_type)
 
     def make_sampler(self) -> Sampler:
         """The sampler; of a class, with those of these settings that its constructor takes."""

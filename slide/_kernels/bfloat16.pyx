@@ -1,0 +1,251 @@
+"""Sampled layers whose weights, and moments if asked, are stored as bfloat16: the upper half of a float32.
+
+Memory holds 16 bits, arithmetic is float32 all the same: weights are widened in registers, and products and sums are
+those of forward.pyx in its order, so that the results of the forward side are bit for bit those of float32 kernels on
+the same weights. A row that is updated is widened, stepped as ever and narrowed again.
+
+What is narrowed: weights and second moments at random (Gupta et al. 2015, "Deep learning with limited numerical
+precision"). They grow by less than the 2**-9 of themselves that rounding to the nearest keeps (1 - beta2 is 2**-10),
+so to the nearest they would stand still; at random the mean is right. First moments move by a tenth of their distance
+to the gradient and are rounded to the nearest. The random bits are a function of (seed, step, row, column).
+
+Inputs are dense. Lane blocks and pairs are as in forward.pyx and update.pyx; bits are uint16.
+"""
+
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
+
+from slide._kernels.forward cimport relu_row, softmax_row
+from slide._kernels.optimizer cimport PREFETCH, Rows, apply_row, step_entry
+from slide._kernels.rng cimport key
+from slide._kernels.update cimport N_PARTS, gradient_row
+from slide._kernels.vec cimport N_LANES, AdamStep, ops
+
+cdef extern from *:
+    """
+    #define SLIDE_PREFETCH_READ(p) __builtin_prefetch((p), 0, 2)
+    /* A function that only prefetches is without effect to GCC, which drops calls of it. */
+    #define SLIDE_HAS_EFFECT() __asm__ volatile("")
+    """
+    void PREFETCH_READ "SLIDE_PREFETCH_READ"(const void *) noexcept nogil
+    void HAS_EFFECT "SLIDE_HAS_EFFECT"() noexcept nogil
+
+cdef enum:
+    LINE = 32  # entries of a cache line
+    AHEAD = 8
+    ROWS_AHEAD = 16
+
+ctypedef fused moment:
+    float
+    uint16_t
+
+cdef int32_t FIRST = 0  # the id of a row that stands alone
+
+
+cdef struct Bits:
+    # Weights and moments of one layer; m and v are NULL where moments are float32.
+    uint16_t *w
+    uint16_t *m
+    uint16_t *v
+
+
+def widen_rows(const uint16_t[:, ::1] bits, float[:, ::1] out, int threads):
+    cdef int64_t i, n = bits.shape[0], d = bits.shape[1]
+    if d == 0:
+        return
+    for i in prange(n, nogil=True, num_threads=threads, schedule="static"):
+        ops.widen(&bits[i, 0], d, &out[i, 0])
+
+
+def narrow_rows(const float[:, ::1] x, uint16_t[:, ::1] out, int threads):
+    """To the nearest, ties to even."""
+    cdef int64_t i, n = x.shape[0], d = x.shape[1]
+    if d == 0:
+        return
+    for i in prange(n, nogil=True, num_threads=threads, schedule="static"):
+        ops.narrow(&x[i, 0], d, &out[i, 0])
+
+
+cdef inline void fetch_row(const uint16_t *W, int64_t d, const int32_t *ids, int64_t k, int64_t n,
+                           float *row) noexcept nogil:
+    """Widens row ids[k] into `row` and asks for one that comes later."""
+    cdef int64_t j
+    if k + ROWS_AHEAD < n:
+        for j in range((d + LINE - 1) // LINE):
+            PREFETCH_READ(W + ids[k + ROWS_AHEAD] * d + j * LINE)
+    ops.widen(W + ids[k] * d, d, row)
+
+
+cdef inline void logits_row(const uint16_t *W, const float *bias, const int32_t *ids, int64_t n, int64_t d,
+                            const float *x, int64_t lanes, float *row, float *out) noexcept nogil:
+    cdef int64_t b, k
+    if lanes == 1:
+        for k in range(n):
+            fetch_row(W, d, ids, k, n, row)
+            ops.row_logits(row, d, bias + ids[k], &FIRST, 1, NULL, d, x, out + k)
+    for b in range(lanes // N_LANES):
+        ops.lane_logits_bfloat16(W, d, bias, ids, n, x + b * N_LANES, out + b * N_LANES, lanes)
+
+
+cdef inline void input_gradient_row(const uint16_t *W, const int32_t *ids, int64_t n, int64_t d, const float *delta,
+                                    int64_t lanes, float *row, float *dx) noexcept nogil:
+    cdef int64_t j, b, k
+    for j in range(d * lanes):
+        dx[j] = 0.0
+    if lanes == 1:
+        for k in range(n):
+            fetch_row(W, d, ids, k, n, row)
+            ops.row_input_gradient(row, d, &FIRST, 1, NULL, d, delta + k, dx)
+    for b in range(lanes // N_LANES):
+        ops.lane_input_gradient_bfloat16(W, d, ids, n, delta + b * N_LANES, dx + b * N_LANES, lanes)
+
+
+def forward_rows(const uint16_t[:, ::1] W, const float[::1] bias, const int64_t[::1] indptr, const int32_t[::1] ids,
+                 const int64_t[::1] x_indptr, const float[:, ::1] x, bint relu, float[:, ::1] out,
+                 float[:, ::1] scratch, int threads):
+    """As forward.forward_rows; scratch is threads x width."""
+    cdef int64_t n_groups = indptr.shape[0] - 1, lanes = out.shape[1], d = W.shape[1], g, n
+    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="dynamic"):
+        n = indptr[g + 1] - indptr[g]
+        logits_row(&W[0, 0], &bias[0], &ids[0] + indptr[g], n, d, &x[x_indptr[g], 0], lanes, &scratch[threadid(), 0],
+                   &out[0, 0] + indptr[g] * lanes)
+        if relu:
+            relu_row(&out[0, 0] + indptr[g] * lanes, n * lanes)
+
+
+def input_gradient_rows(const uint16_t[:, ::1] W, const int64_t[::1] indptr, const int32_t[::1] ids,
+                        const int64_t[::1] x_indptr, const float[:, ::1] delta, float[:, ::1] dx,
+                        float[:, ::1] scratch, int threads):
+    """As forward.input_gradient_rows; scratch is threads x width."""
+    cdef int64_t n_groups = indptr.shape[0] - 1, lanes = delta.shape[1], d = W.shape[1], g
+    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="dynamic"):
+        input_gradient_row(&W[0, 0], &ids[0] + indptr[g], indptr[g + 1] - indptr[g], d,
+                           &delta[0, 0] + indptr[g] * lanes, lanes, &scratch[threadid(), 0], &dx[x_indptr[g], 0])
+
+
+def softmax_rows(const uint16_t[:, ::1] W, const float[::1] bias, const int64_t[::1] indptr, const int32_t[::1] ids,
+                 const int64_t[::1] x_indptr, const float[:, ::1] x, const float[::1] weights,
+                 const int64_t[::1] label_ptr, const int32_t[::1] slots, int64_t group_size, float scale,
+                 float smooth, float[:, ::1] delta, float[:, ::1] dx, float[::1] loss, float[:, ::1] scratch,
+                 int threads):
+    """As forward.softmax_rows; scratch is threads x width."""
+    cdef int64_t n_groups = indptr.shape[0] - 1, lanes = delta.shape[1], d = W.shape[1]
+    cdef int64_t n_samples = loss.shape[0], g, n, m, b, first
+    cdef const int32_t *label_slots = &slots[0] if slots.shape[0] > 0 else NULL
+    cdef float *row
+    cdef float *z
+    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="dynamic"):
+        n = indptr[g + 1] - indptr[g]
+        first = g * group_size
+        m = min(group_size, n_samples - first)
+        row = &scratch[threadid(), 0]
+        z = &delta[0, 0] + indptr[g] * lanes
+        logits_row(&W[0, 0], &bias[0], &ids[0] + indptr[g], n, d, &x[x_indptr[g], 0], lanes, row, z)
+        for b in range((lanes + N_LANES - 1) // N_LANES):
+            softmax_row(z + b * N_LANES, n, lanes, &weights[indptr[g]] if weights.shape[0] > 0 else NULL,
+                        label_slots, &label_ptr[first + b * N_LANES],
+                        max(min(m - b * N_LANES, <int64_t>N_LANES), <int64_t>0), scale, smooth,
+                        &loss[first + b * N_LANES])
+        if dx.shape[0] > 0:
+            input_gradient_row(&W[0, 0], &ids[0] + indptr[g], n, d, z, lanes, row, &dx[x_indptr[g], 0])
+
+
+cdef inline void step_row(const Rows *rows, const Bits *bits, int64_t r, float *work, float bias_g, bint adam,
+                          int32_t step, uint64_t seed, const AdamStep *p, const AdamStep *bias_p) noexcept nogil:
+    """The optimizer on row r, whose gradient comes in the first of work's four rows."""
+    cdef int64_t d = rows.width, at = r * rows.width
+    cdef uint64_t stream = key(seed, step, r)
+    if not adam or rows.last != NULL:
+        step_widened(rows, bits, r, work, bias_g, adam, step, stream, p)
+        return
+    if bits.m != NULL:
+        ops.adam_bfloat16_moments(bits.w + at, bits.m + at, bits.v + at, work, d, p, stream)
+    else:
+        ops.adam_bfloat16(bits.w + at, rows.m + at, rows.v + at, work, d, p, stream)
+    step_entry(&rows.bias[r], &rows.bias_m[r], &rows.bias_v[r], bias_g, adam, bias_p)
+
+
+cdef inline void step_widened(const Rows *rows, const Bits *bits, int64_t r, float *work, float bias_g, bint adam,
+                              int32_t step, uint64_t stream, const AdamStep *p) noexcept nogil:
+    """The same by way of float32 copies: for what has no loop of its own."""
+    cdef Rows one
+    cdef int64_t d = rows.width, at = r * rows.width
+    one.width = d
+    one.w = work + d
+    one.m = work + 2 * d if bits.m != NULL else rows.m + at
+    one.v = work + 3 * d if bits.v != NULL else rows.v + at
+    one.bias = rows.bias + r
+    one.bias_m = rows.bias_m + r
+    one.bias_v = rows.bias_v + r
+    one.last = rows.last + r if rows.last != NULL else NULL
+    ops.widen(bits.w + at, d, one.w)
+    if bits.m != NULL:
+        ops.widen(bits.m + at, d, one.m)
+        ops.widen(bits.v + at, d, one.v)
+    apply_row(&one, 0, work, bias_g, adam, step, p)
+    ops.narrow_at_random(one.w, d, stream, 0, bits.w + at)
+    if bits.m != NULL:
+        ops.narrow(one.m, d, bits.m + at)
+        ops.narrow_at_random(one.v, d, stream, 1, bits.v + at)
+
+
+cdef inline void prefetch_bits(const uint16_t *a, int64_t d) noexcept nogil:
+    cdef int64_t j
+    HAS_EFFECT()
+    for j in range((d + LINE - 1) // LINE):
+        PREFETCH(a + j * LINE)
+
+
+cdef inline void prefetch_row(const Rows *rows, const Bits *bits, int64_t r, bint adam) noexcept nogil:
+    cdef int64_t d = rows.width
+    prefetch_bits(bits.w + r * d, d)
+    if bits.m != NULL:
+        prefetch_bits(bits.m + r * d, d)
+        prefetch_bits(bits.v + r * d, d)
+    elif adam:
+        prefetch_bits(<uint16_t *>(rows.m + r * d), 2 * d)
+        prefetch_bits(<uint16_t *>(rows.v + r * d), 2 * d)
+    PREFETCH(rows.bias + r)
+    PREFETCH(rows.bias_m + r)
+    PREFETCH(rows.bias_v + r)
+
+
+def update_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const int32_t[:, ::1] touched,
+                const int32_t[:, ::1] pairs, const float[:, ::1] coef, const int64_t[::1] x_indptr,
+                const float[::1] x, uint16_t[:, ::1] w, moment[:, ::1] m, moment[:, ::1] v, float[:, ::1] bias,
+                int32_t[::1] last, bint adam, tuple hyper, int32_t step, uint64_t seed, float[:, ::1] scratch,
+                int threads):
+    """As update.update_rows; bias has its rows, m and v none with SGD. scratch is threads x (4 * width)."""
+    cdef Rows rows
+    cdef Bits bits
+    cdef AdamStep p, no_decay
+    cdef int64_t part, k, low, high, width = w.shape[1], lanes = coef.shape[1]
+    cdef float *work
+    cdef float bias_g
+    p.lr, p.beta1, p.beta2, p.eps, p.decay = hyper
+    no_decay = p
+    no_decay.decay = 0.0
+    if coef.shape[0] == 0 or width == 0:
+        return
+    rows.width = width
+    rows.m = rows.v = NULL
+    bits.w = &w[0, 0]
+    bits.m = bits.v = NULL
+    if m.shape[0] > 0:
+        if moment is float:
+            rows.m, rows.v = &m[0, 0], &v[0, 0]
+        else:
+            bits.m, bits.v = &m[0, 0], &v[0, 0]
+    rows.bias, rows.bias_m, rows.bias_v = &bias[0, 0], &bias[1, 0], &bias[2, 0]
+    rows.last = &last[0] if last.shape[0] > 0 else NULL
+    for part in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
+        work = &scratch[threadid(), 0]
+        low = part_ptr[part]
+        high = low + n_touched[part]
+        for k in range(low, high):
+            if k + AHEAD < high:
+                prefetch_row(&rows, &bits, touched[0, k + AHEAD], adam)
+                PREFETCH(&coef[pairs[0, touched[1, k + AHEAD]], 0])
+            bias_g = gradient_row(&pairs[0, touched[1, k]], &pairs[1, touched[1, k]], touched[2, k], &coef[0, 0],
+                                  lanes, &x_indptr[0], &x[0], width, work)
+            step_row(&rows, &bits, touched[0, k], work, bias_g, adam, step, seed, &p, &no_decay)
