@@ -30,13 +30,13 @@ SETTINGS = {
     ),
 }  # fmt: skip
 SYSTEMS = ("slide", "uniform", "full")
-BATCH, GROUP = 256, 64
+BATCH, GROUP = 256, 16
 ROW = "{:26} {:>10} {:>10} {:>9} {:>8} {:>8}"
 K_ROW = "{:8} {:>3} {:>12} {:>14} {:>12} {:>14}"
 
 
 def run(scale, records, threads, seed):
-    print(K_ROW.format("hash", "K", "a bucket", "largest", "a sample", f"a group of {GROUP}"))
+    print(K_ROW.format("hash", "K", "a bucket", "largest", "a sample", "a group of 16"))
     for line in _child(scale, "retrieval", threads, seed):
         records.add("retrieval", **line)
         print(K_ROW.format(line["hash"], line["K"], f"{line['mean']:.2f}", line["largest"], f"{line['sample']:.0f}",
@@ -70,9 +70,7 @@ def measure(settings, system, threads, seed):
         "amazon-670k", settings["n_train"], settings["n_test"], scale=settings["scale"], seed=seed
     )
     sampler = {"slide": "vanilla"}.get(system, system)
-    n = settings["active"]
-    sizes = dict(active=n // 2, min_active=n, label_fill=0.5) if system == "slide" else dict(active=n)
-    layer = Sampled(Y.shape[1], sampler=sampler, L=settings["L"], **sizes, **settings["chosen"])
+    layer = Sampled(Y.shape[1], sampler=sampler, active=settings["active"], L=settings["L"], **settings["chosen"])
     network = Network(
         X.shape[1], [Dense(128), layer], optimizer=Adam(2e-3), batch_size=BATCH, group_size=GROUP, seed=seed,
         threads=threads,
