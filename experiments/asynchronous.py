@@ -179,7 +179,7 @@ def rate(records, system, threads, field) -> float:
 def gaps(records, system) -> dict:
     """{threads: final P@1 less that of one thread}."""
     last = {n: of(records, "evaluation", system=system, threads=n)[-1]["p1"] for n in counts_of(records, system)}
-    return {n: p1 - last[1] for n, p1 in last.items() if n > 1}
+    return {n: round(p1 - last[1], 9) for n, p1 in last.items() if n > 1}
 
 
 def control(records, system) -> float:

@@ -136,6 +136,7 @@ def lines(p1, seconds, lost=0, cpus=2):
     ("p1", "seconds", "lost", "said"),
     [
         (0.900, (4.0, 2.2, 2.2), 0, "Reproduced up to 2 threads"),
+        (0.910, (4.0, 2.2, 2.2), 0, "equal accuracy holds"),
         (0.880, (4.0, 2.2, 2.2), 0, "In part"),
         (0.900, (4.0, 3.9, 1.0), 0, "near-linear speed-up does not hold"),
         (0.880, (4.0, 3.9, 1.0), 9, "Not reproduced"),
