@@ -16,7 +16,8 @@ def get_include() -> str:
 def build_info() -> dict:
     """What was compiled and what runs: SIMD sets available and live, OpenMP, CPUs, versions.
 
-    The environment variable SLIDE_SIMD (avx512, avx2 or plain) forces a set when the package is imported.
+    The environment variable SLIDE_SIMD (avx512bf16, avx512, avx2, neon or plain) forces a set when the package is
+    imported. avx512bf16 differs from avx512 in the logits of bfloat16 weights alone.
     """
     return {
         "simd": vec.live(),

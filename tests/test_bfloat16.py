@@ -74,6 +74,14 @@ def both(W, bias, optimizer=None, moment_type="float32"):
     return ours, theirs
 
 
+def agree(got, want, group_size):
+    """Bit for bit; where pairs of bfloat16 are multiplied, and inputs therefore rounded, to their rounding."""
+    if vec.live() == "avx512bf16" and group_size > 1:
+        np.testing.assert_allclose(got, want, rtol=0.02, atol=0.2)
+    else:
+        np.testing.assert_array_equal(got, want)
+
+
 def agree_with_float32(shape):
     W, bias, active, block, label_ptr, slots = problem(*shape, False)
     ours, theirs = both(W, bias)
@@ -89,8 +97,7 @@ def agree_with_float32(shape):
             rows.input_gradient(active, block, delta, again, threads)
             results.append((z, delta, dx, loss, again))
         for got, want in zip(*results, strict=True):
-            np.testing.assert_array_equal(got, want)
-    return ours
+            agree(got, want, shape[4])
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,11 +1,10 @@
 /* The operations of vec_ops.h on bfloat16 weights, for one instruction set; included by vec_template.h.
  *
  * Two neighbouring weights are broadcast together as one 32-bit word, from which a shift makes the first a float32
- * and a mask the second. Products and sums are those of lane_logits and lane_input_gradient, in the same order.
+ * and a mask the second (on little-endian processors, as all of these are). Products and sums are those of
+ * lane_logits and lane_input_gradient, in the same order.
  */
 #define PAIR(row, c) ((VI){0} + *(const slide_pair *)((row) + (c)))
-/* Else the compiler shifts before it broadcasts, in the wrong kind of register. */
-#define KEEP_BROADCAST(pair) __asm__("" : SLIDE_IN_VECTOR(pair))
 #define FIRST(pair) ((V)((pair) << 16))
 #define SECOND(pair) ((V)((pair) & (int32_t)0xFFFF0000))
 #define ONLY(row, c) ((V)((VI){0} + (int32_t)((uint32_t)(row)[c] << 16)))
@@ -17,7 +16,7 @@
         for (int q = 0; q < PARTS; q++) other[q] = load((x) + ld + q * WIDTH);                         \
         for (int k = 0; k < ROWS; k++) {                                                               \
             VI pair = PAIR(row[k], c);                                                                 \
-            KEEP_BROADCAST(pair);                                                                      \
+            SLIDE_KEEP_VECTOR(pair);                                                                   \
             for (int q = 0; q < PARTS; q++) sum[k][q] += FIRST(pair) * part[q];                        \
             for (int q = 0; q < PARTS; q++) sum[k][q] += SECOND(pair) * other[q];                      \
         }                                                                                              \
@@ -59,7 +58,7 @@ TARGET static void NAME(lane_logits_bfloat16)(const uint16_t *W, int64_t d, cons
             for (int q = 0; q < PARTS; q++) part[q] = load(delta + a * ld + q * WIDTH);                \
             for (int i = 0; i + 2 <= COUNT; i += 2) {                                                  \
                 VI pair = PAIR(row[a], j + i);                                                         \
-                KEEP_BROADCAST(pair);                                                                  \
+                SLIDE_KEEP_VECTOR(pair);                                                               \
                 for (int q = 0; q < PARTS; q++) sum[i][q] += FIRST(pair) * part[q];                    \
                 for (int q = 0; q < PARTS; q++) sum[i + 1][q] += SECOND(pair) * part[q];               \
             }                                                                                          \
@@ -147,7 +146,6 @@ TARGET static void NAME(adam_bfloat16_moments)(uint16_t *restrict w, uint16_t *r
 }
 
 #undef PAIR
-#undef KEEP_BROADCAST
 #undef FIRST
 #undef SECOND
 #undef ONLY

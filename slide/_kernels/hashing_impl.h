@@ -50,7 +50,7 @@
 static const slide_hash_ops *slide_find_hash_ops(const char *set)
 {
 #ifdef SLIDE_HASH_X86
-    if (strcmp(set, "avx512") == 0) return &hash_ops_avx512;
+    if (strncmp(set, "avx512", 6) == 0) return &hash_ops_avx512;
     if (strcmp(set, "avx2") == 0) return &hash_ops_avx2;
 #endif
     (void)set;

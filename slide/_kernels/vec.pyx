@@ -1,4 +1,7 @@
-"""The instruction set in use: AVX-512, AVX2 or plain, chosen at run time from one portable build."""
+"""The instruction set in use: AVX-512 (with products of bfloat16 or not), AVX2, NEON or plain.
+
+Chosen at run time from one portable build.
+"""
 
 import os
 
@@ -8,7 +11,7 @@ cdef extern from "vec_impl.h" nogil:
     const VecOps *slide_find_ops(const char *name)
 
 LANES = N_LANES
-SETS = ("avx512", "avx2", "plain")
+SETS = ("avx512bf16", "avx512", "avx2", "neon", "plain")
 
 
 def available():

@@ -10,12 +10,15 @@
 typedef uint32_t slide_bits __attribute__((may_alias));             /* the bits of a float */
 typedef int32_t slide_pair __attribute__((may_alias, aligned(2)));  /* two bfloat16 side by side */
 
-#if defined(__x86_64__)
-#define SLIDE_IN_VECTOR(x) "+x"(x)
+/* Keeps GCC from moving what is done to a broadcast word before the broadcast, into the wrong kind of register. */
+#if defined(__clang__) || !defined(__GNUC__)
+#define SLIDE_KEEP_VECTOR(x)
+#elif defined(__x86_64__)
+#define SLIDE_KEEP_VECTOR(x) __asm__("" : "+x"(x))
 #elif defined(__aarch64__)
-#define SLIDE_IN_VECTOR(x) "+w"(x)
+#define SLIDE_KEEP_VECTOR(x) __asm__("" : "+w"(x))
 #else
-#define SLIDE_IN_VECTOR(x) "+m"(x)
+#define SLIDE_KEEP_VECTOR(x)
 #endif
 
 static inline float slide_wide(uint16_t half)
@@ -77,17 +80,51 @@ static inline uint16_t slide_upper_half(uint32_t x, uint32_t added)
 #define COLS 16
 #define TILE 12
 #include "vec_template.h"
+
+#if __GNUC__ >= 10 || defined(__clang__)
+#include <immintrin.h>
+#define SLIDE_BF16 1
+#define NAME(f) f##_avx512bf16
+#define TARGET __attribute__((target("avx512bf16,avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")))
+#define DOT(sum, w, x) ((dot_floats_avx512bf16)_mm512_dpbf16_ps((__m512)(sum), (__m512bh)(w), (__m512bh)(x)))
+#include "bfloat16_dot.h"
+static slide_vec_ops ops_avx512bf16; /* those of avx512 but for one: see slide_find_ops */
+#endif
+#endif
+
+#if defined(__aarch64__) && defined(__GNUC__)
+#define SLIDE_ARM64 1
+/* Every arm64 processor has NEON, so plain is NEON too: this set makes use of all its 32 registers. */
+#define SET neon
+#define NAME(f) f##_neon
+#define TARGET
+#define WIDTH 4
+#define ROWS 4
+#define COLS 4
+#define TILE 12
+#include "vec_template.h"
 #endif
 
 /* The table of that name, NULL where this build or this processor does not have it. */
 static const slide_vec_ops *slide_find_ops(const char *name)
 {
 #ifdef SLIDE_X86
-    if (strcmp(name, "avx512") == 0 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-        return &ops_avx512;
+    int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                 __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+#ifdef SLIDE_BF16
+    if (strcmp(name, "avx512bf16") == 0 && avx512 && __builtin_cpu_supports("avx512bf16")) {
+        ops_avx512bf16 = ops_avx512;
+        ops_avx512bf16.name = "avx512bf16";
+        ops_avx512bf16.lane_logits_bfloat16 = lane_logits_dot_avx512bf16;
+        return &ops_avx512bf16;
+    }
+#endif
+    if (strcmp(name, "avx512") == 0 && avx512) return &ops_avx512;
     if (strcmp(name, "avx2") == 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return &ops_avx2;
+#endif
+#ifdef SLIDE_ARM64
+    if (strcmp(name, "neon") == 0) return &ops_neon;
 #endif
     return strcmp(name, "plain") == 0 ? &ops_plain : 0;
 }
