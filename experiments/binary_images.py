@@ -9,7 +9,7 @@ import numpy as np
 
 SIDE = 28
 ROWS, COLUMNS = (axis.astype(np.float32) for axis in np.mgrid[:SIDE, :SIDE])
-CHUNK = 2000  # images that are drawn or tested at once
+CHUNK = 1000  # images that are drawn at once
 
 
 def rectangles(n: int, seed):
@@ -44,7 +44,7 @@ def convex(n: int, seed):
     Where the recipe is silent: the number of half planes counts from 0, and without one all pixels are white; the edge
     of a half plane passes a uniform point of the image at a uniform angle, and its side is that of a point which is
     uniform and the set's own. So the two labels have the same number of white pixels on average, as the recipe says
-    that theirs have (about 370 and 360). A set of pixels is convex if it has every pixel of its convex hull
+    that theirs have (about 380 and 350). A set of pixels is convex if it has every pixel of its convex hull
     (`is_convex`).
     """
     rng = np.random.default_rng(seed)
@@ -54,7 +54,7 @@ def convex(n: int, seed):
         at = np.flatnonzero(labels == label)
         found, needed = [], len(at)
         while needed > 0:
-            found.append(draw(CHUNK, rng)[:needed])
+            found.append(draw(min(CHUNK, needed + 20), rng)[:needed])
             needed -= len(found[-1])
         images[at] = np.concatenate(found) if found else images[at]
     return images, labels

@@ -96,7 +96,7 @@ def test_gradients_are_those_of_the_loss(gate):
             assert slope == pytest.approx(g[at], abs=1e-7)
 
 
-@pytest.mark.parametrize(("gate", "share"), zip(GATES, [1.0, 0.4, 0.3, 0.3], strict=True))
+@pytest.mark.parametrize(("gate", "share"), list(zip(GATES, [1.0, 0.4, 0.3, 0.3], strict=True)))
 def test_gates_keep_their_share_and_networks_learn(gate, share):
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 400)
@@ -125,6 +125,11 @@ def test_the_first_step_is_adams():
     network.learn(x, y)
     for p, old, g in zip(network.params, before, gradients, strict=True):
         assert np.allclose(p, old - 0.01 * g / (np.abs(g) + 1e-8), atol=1e-12)
+
+
+def test_few_active_nodes_have_a_rate_of_their_own():
+    assert sparsity_accuracy.groups([0.05, 0.1, 0.25, 0.5]) == [(0.05, [0.05, 0.1]), (0.25, [0.25, 0.5])]
+    assert sparsity_accuracy.groups([1.0]) == [(1.0, [1.0])]
 
 
 def test_a_missing_mnist_is_left_out_and_said(tmp_path, monkeypatch):
