@@ -44,11 +44,11 @@ SETTINGS = {
         sets={"mnist": [300, 200, 2], "rectangles": [300, 200, 2], "convex": [300, 200, 2]},
     ),
     "small": dict(
-        width=1000, shares=_SHARES, rates=[1e-3, 3e-3, 1e-2], tune=2, batch=64, evaluations=3, K=6, L=100, N0=10,
+        width=1000, shares=_SHARES, rates=[1e-3, 1e-2, 3e-2], tune=2, batch=64, evaluations=3, K=6, L=100, N0=10,
         sets={"mnist": [3000, 3000, 6], "rectangles": [2000, 3000, 6], "convex": [2000, 3000, 6]},
     ),
     "paper": dict(
-        width=1000, shares=_SHARES, rates=[1e-3, 3e-3, 1e-2], tune=5, batch=64, evaluations=25, K=6, L=100, N0=50,
+        width=1000, shares=_SHARES, rates=[1e-3, 1e-2, 3e-2], tune=5, batch=64, evaluations=25, K=6, L=100, N0=50,
         sets={"mnist": [60_000, 10_000, 25], "rectangles": [12_000, 50_000, 25], "convex": [8000, 50_000, 25]},
     ),
 }  # fmt: skip
