@@ -21,7 +21,7 @@ test: $(VENV)/.installed
 
 figures: $(VENV)/.installed
 	@echo "== every figure and table of the paper (figures/README.md); an interrupted run goes on where it was"
-	$(PY) -m experiments run all --scale small
+	$(PY) -m experiments run figures --scale small
 
 $(VENV)/.installed: $(SOURCES)
 	@echo "== setting up $(VENV) with $$($(PYTHON) --version)"

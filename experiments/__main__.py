@@ -1,12 +1,14 @@
 """python -m experiments list | run NAME [--scale smoke|small|paper] [--threads N] [--seed N] | draw NAME | report
 
-NAME "all" stands for every experiment.
+NAME "figures" stands for every experiment that repeats a figure or table of the paper, "all" for the benchmarks too.
 """
 
 import argparse
 import sys
 
 from experiments import draw, records, report, runner
+
+GROUPS = {"figures": runner.of_the_paper, "all": runner.names}
 
 
 def main(arguments=None) -> int:
@@ -31,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     page.set_defaults(command=write_report)
     for command, function in ((run, run_experiment), (again, draw_records)):
         command.set_defaults(command=function)
-        command.add_argument("name", metavar="NAME", help='an experiment, or "all"')
+        command.add_argument("name", metavar="NAME", help='an experiment, "figures" or "all"')
         command.add_argument("--scale", choices=runner.SCALES, default="small")
     for command in (run, again, page):
         command.add_argument("--folder", default=None, help="of records and pictures; default: figures")
@@ -55,8 +57,8 @@ def list_experiments(args) -> int:
 
 def run_experiment(args) -> int:
     settings = (args.scale, args.threads, args.seed, args.folder, args.again)
-    if args.name == "all":
-        failed = runner.run_all(*settings)
+    if args.name in GROUPS:
+        failed = runner.run_all(GROUPS[args.name](), *settings)
         if args.scale == "small":
             print(report.report(args.folder))
         print("\n".join(failed), file=sys.stderr)
@@ -68,9 +70,10 @@ def run_experiment(args) -> int:
 
 def draw_records(args) -> int:
     paths = {name: runner.record_path(name, args.scale, args.folder) for name in runner.names()}
-    for name in [name for name in paths if paths[name].exists()] if args.name == "all" else [args.name]:
+    group = args.name in GROUPS
+    for name in [name for name in GROUPS[args.name]() if paths[name].exists()] if group else [args.name]:
         module = runner.load(name)
-        if args.name == "all" and not runner.current(module, records.load(paths[name])):
+        if group and not runner.current(module, records.load(paths[name])):
             print(f"{name}: not drawn, its record is of other settings; run it again", file=sys.stderr)
         else:
             print(draw.draw(module, paths[name]))

@@ -25,6 +25,11 @@ def names() -> list[str]:
     return found
 
 
+def of_the_paper() -> list[str]:
+    """The experiments that repeat a figure or a table, which FIGURE names; the others are benchmarks."""
+    return [name for name in names() if getattr(load(name), "FIGURE", None)]
+
+
 def load(name: str):
     """The module of an experiment. Raises ValueError where there is none of that name."""
     if name not in names():
@@ -60,14 +65,16 @@ def run(name, scale="small", threads=None, seed=0, folder=None, again=False, pro
     return draw.draw(module, path), True
 
 
-def run_all(scale="small", threads=None, seed=0, folder=None, again=False) -> list[str]:
+def run_all(some=None, scale="small", threads=None, seed=0, folder=None, again=False) -> list[str]:
     """Runs every experiment that knows the scale, with a bar of the whole; one that fails does not stop the others.
+
+    some: the names of those to run; None: all.
 
     Returns what failed, in words.
     """
     from tqdm import tqdm
 
-    known = [name for name in names() if scale in getattr(load(name), "TIME", {})]
+    known = [name for name in some or names() if scale in getattr(load(name), "TIME", {})]
     cost = {name: seconds(load(name).TIME[scale]) for name in known}
     failed, before = [], 0.0
     form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, about {remaining} left"
