@@ -89,13 +89,14 @@ def panels(n: int, title: str, rows: int = 1, width: float = 5) -> tuple[Figure,
     return figure, axes
 
 
-def seconds_axis(axis) -> None:
-    """A logarithmic time axis with plain numbers on it."""
-    axis.set_xscale("log")
-    low, high = axis.get_xlim()
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))
-    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.xaxis.set_minor_formatter(NullFormatter())
+def seconds_axis(axis, which="x") -> None:
+    """A logarithmic time axis, x or y, with plain numbers on it."""
+    getattr(axis, f"set_{which}scale")("log")
+    low, high = getattr(axis, f"get_{which}lim")()
+    ticks = getattr(axis, f"{which}axis")
+    ticks.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))
+    ticks.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ticks.set_minor_formatter(NullFormatter())
 
 
 def caption(figure, text: str) -> None:
