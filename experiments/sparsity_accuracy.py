@@ -233,7 +233,8 @@ def plot(records):
         low = min(min(line.get_ydata()) for line in axis.get_lines())
         draw.accuracy(axis, "active nodes of a hidden layer (%, log scale)")
         axis.set(xscale="log", title=f"{data['title']}, {data['n_train']:,} training rows", ylim=(low - 0.04, 1.02))
-        axis.set_xticks(shares, [f"{100 * share:g}" for share in shares])
+        # The last two ticks are too near for both to have a label.
+        axis.set_xticks(shares, [f"{100 * share:g}" if share != shares[-2] else "" for share in shares])
         axis.minorticks_off()
     draw.legend(figure, axes[0])
     return figure
