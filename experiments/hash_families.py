@@ -140,11 +140,11 @@ def plot(records):
     title = f"Hash families and settings: {data['title']}, {data['n_labels']:,} labels"
     figure, (left, right) = draw.panels(2, title, width=6.5)
     parts = list(dict.fromkeys(x["part"] for x, *_ in rows))
-    for x, *_ in rows:
+    for number, (x, *_) in enumerate(rows):
         at = max(x["retrieved"] / data["n_labels"], 1e-5), x["recall"]
         left.plot(*at, **{**draw.series(parts.index(x["part"]), None), "linestyle": ""})
         if x["part"] in ("base", "family", "K", "L"):
-            left.annotate(name_of(x), at, (4, 3), textcoords="offset points", fontsize=7)
+            left.annotate(name_of(x), at, (4, -9 if number % 2 else 3), textcoords="offset points", fontsize=7)
     share = np.geomspace(1e-3, 1, 50)
     left.plot(share, share, ":", color="#888888", label="neurons drawn uniformly")
     left.set(xscale="log", xlabel="share of the neurons that a sample's buckets hold (log scale)", ylim=(-0.03, 1.05),
@@ -157,6 +157,6 @@ def plot(records):
     right.set_yticks(range(len(rows)), names, fontsize=7)
     right.invert_yaxis()
     right.axvline(data["popularity"], linestyle=":", color=draw.COLOURS["popularity"])
-    right.set(xlabel="best P@1 on the test set (fraction)", title=f"{base} (training time; time to hash all neurons)",
+    right.set(xlabel="best P@1 on the test set (fraction)", title=f"{base} (training; hashing all)",
               xlim=(0, 1.15 * max(row[1] for row in rows)))  # fmt: skip
     return figure
