@@ -90,7 +90,7 @@ def panels(n: int, title: str, rows: int = 1, width: float = 5) -> tuple[Figure,
 
 
 def seconds_axis(axis, which="x") -> None:
-    """A logarithmic time axis, x or y, with plain numbers on it."""
+    """A logarithmic axis, x or y, with plain numbers on it."""
     getattr(axis, f"set_{which}scale")("log")
     low, high = getattr(axis, f"get_{which}lim")()
     ticks = getattr(axis, f"{which}axis")

@@ -160,8 +160,10 @@ def plot(records):
         lines = of(records, "evaluation", system=name)
         draw.curve(middle, lines, "step", "p1", **draw.series(number, NAMES[name]))
     settings = records[0]["settings"]
-    left.set(xlabel="neurons retrieved a sample", ylabel="sampling (milliseconds a sample, log scale)", yscale="log",
-             xscale="log", title="{n:,} neurons, SimHash K={K}, L={L}, 1 thread".format(**settings))  # fmt: skip
+    for which in "xy":
+        draw.seconds_axis(left, which)
+    left.set(xlabel="neurons retrieved a sample (log scale)", ylabel="sampling (milliseconds a sample, log scale)",
+             title="{n:,} neurons, SimHash K={K}, L={L}, 1 thread".format(**settings))  # fmt: skip
     left.legend()
     draw.popularity(middle, data)
     draw.accuracy(middle, draw.BATCHES)
