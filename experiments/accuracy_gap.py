@@ -26,6 +26,12 @@ VARIANTS = {
     "logQ": dict(label="no tables: uniform, logits corrected", share=0.0, label_fill=0.0, group_size=64),
 }  # fmt: skip
 OTHERS = {"full": "full softmax", "torch-sampled": "PyTorch, sampled softmax"}
+# Systems that other figures show have their colours there.
+COLOURS = {
+    "recommended": draw.COLOURS["slide"], "full": draw.COLOURS["full"], "torch-sampled": draw.COLOURS["torch-sampled"],
+    "retrieved": "#E69F00", "groups": "#8C510A", "frequency": "#CC79A7", "no tables": "#009E73",
+    "frequency alone": "#999999", "logQ": "#000000",
+}  # fmt: skip
 # lr, dropout, label_smoothing: what most systems chose in the trials of time_accuracy, the same for all here.
 SETTINGS = {
     "smoke": {"tiny": dict(epochs=2, size=200, lr=5e-3, regular=PLAIN, evaluations=2, probes=50, full=PLAIN)},
@@ -113,7 +119,7 @@ def plot(records):
         facts, found = of(records, "data", data=data)[0], lines_of(records, data)
         left, middle, right = axes[3 * number : 3 * number + 3]
         for at, (name, lines) in enumerate(found.items()):
-            look = draw.series(at, name_of(name))
+            look = {**draw.series(at, name_of(name)), "color": COLOURS[name]}
             for axis, x in ((left, "seconds"), (middle, "step")):
                 draw.curve(axis, lines, x, "p1", **look)
         for axis, label in ((left, draw.SECONDS), (middle, draw.BATCHES)):
@@ -128,10 +134,10 @@ def plot(records):
 
 def recalls(axis, found):
     """What the tables hold of the true top neurons, as training goes on."""
-    for at, lines in enumerate(found.values()):
+    for at, (name, lines) in enumerate(found.items()):
         if "recall" in lines[0]:
             for top, style in ((0, "-"), (1, "--")):
-                look = {**draw.series(at, None), "linestyle": style}
+                look = {**draw.series(at, None), "color": COLOURS[name], "linestyle": style}
                 axis.plot([x["step"] for x in lines], [x["recall"][top] for x in lines], **look)
     axis.set(xlabel=draw.BATCHES, ylabel="share in a sample's buckets", ylim=(-0.03, 1.03),
              title="true top 1 (line) and top 10 (dashes)")  # fmt: skip

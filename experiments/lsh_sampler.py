@@ -12,7 +12,7 @@ PAPER = (
     "An item is found with probability 1 - (1 - p^K)^L, computable exactly, so that importance-weighted sums are "
     "unbiased; gradients drawn so lead to a lower loss than uniform ones, by epochs and by time (LGD, NeurIPS 2019)"
 )
-TIME = {"smoke": "8 s", "small": "4 min", "paper": "20 min"}
+TIME = {"smoke": "8 s", "small": "60 s", "paper": "20 min"}
 
 _SMOKE = dict(
     dim=48, K=2, L=4, trials=200, sum_items=200, sum_K=[1, 3], sum_L=[2, 10], sum_draws=40,
@@ -22,7 +22,7 @@ _SMOKE = dict(
 _SMALL = dict(
     dim=128, K=3, L=10, trials=3000, sum_items=2000, sum_K=[1, 2, 4, 6, 8], sum_L=[1, 5, 20, 50], sum_draws=600,
     regression=dict(n=20_000, dim=90, epochs=8, evaluations=16, K=5, L=100, batch=16, full_steps=60,
-                    rates=[0.1, 0.3, 1.0, 3.0], full_rates=[0.3, 1.0, 3.0, 10.0], tune_epochs=1),
+                    rates=[0.1, 0.3, 1.0, 3.0], full_rates=[1.0, 3.0, 10.0, 30.0, 100.0], tune_epochs=1),
 )  # fmt: skip
 SETTINGS = {
     "smoke": _SMOKE,

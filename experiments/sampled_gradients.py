@@ -110,7 +110,7 @@ class Sampler:
 
 
 def descend(model, method, chosen, records, threads, seed):
-    """Tunes the rate by the loss after some epochs, then trains; adds "trial" and "descent" lines."""
+    """Tunes the rate by the loss of a trial, then trains; adds "trial" and "descent" lines."""
     x, y = make(model, chosen["n"], chosen["dim"], seed)
     sampler = None
     if method == "lsh":
@@ -118,7 +118,8 @@ def descend(model, method, chosen, records, threads, seed):
         sampler = Sampler(MODELS[model].hashed(x, y), chosen["K"], chosen["L"], seed, threads)
         records.add("tables", model=model, seconds=time.perf_counter() - start)
     epochs = {"full": chosen["full_steps"]}.get(method, chosen["epochs"])
-    short = {"full": max(1, epochs // 4)}.get(method, chosen["tune_epochs"])
+    # A full gradient is cheap, and a rate at which it diverges may look well for some steps.
+    short = {"full": epochs}.get(method, chosen["tune_epochs"])
     losses, batch = {}, chosen["batch"]
     for rate in chosen["full_rates" if method == "full" else "rates"]:
         *_, last = descent(model, method, x, y, sampler, rate, short, 1, batch, seed + 1)
