@@ -12,7 +12,7 @@ PAPER = (
     "Accuracy per iteration is that of the full softmax (figure 5); independent runs of the released code peak early "
     "and fall: Delicious-200K .459 to .422, Wikipedia-325K .438 against .501"
 )
-TIME = {"smoke": "8 s", "small": "4 min", "paper": "20 h"}
+TIME = {"smoke": "8 s", "small": "3 min", "paper": "20 h"}
 
 # Active sets of equal size: `active` are retrieved, the fill up to `size` is drawn.
 VARIANTS = {

@@ -25,7 +25,7 @@ from experiments import children, draw, released
 
 QUESTION = "How long does a training step take beside PyTorch and the released C++ SLIDE?"
 PAPER = "10 times faster than TensorFlow's full softmax on the same CPU (abstract)"
-TIME = {"smoke": "20 s", "small": "10 min"}
+TIME = {"smoke": "20 s", "small": "6 min"}
 
 SETTINGS = {
     "smoke": dict(

@@ -21,7 +21,7 @@ from experiments import draw
 
 QUESTION = "Where does a training step's time go, and how far is each stage from what the machine allows?"
 PAPER = "memory-bound at every number of threads (figure 6); 1.3 times from huge pages and SIMD (section 5.4)"
-TIME = {"smoke": "10 s", "small": "3 min"}
+TIME = {"smoke": "10 s", "small": "80 s"}
 
 SETTINGS = {
     "smoke": dict(scale=0.01, n_train=2000, active=200, group=64, K=3, warm_up=3, steps=5, repeats=2, probe=2000),

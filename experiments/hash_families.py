@@ -15,7 +15,7 @@ PAPER = (
     "SimHash K=9, L=50 for Delicious-200K and DWTA K=8, L=50 for Amazon-670K, first rehash after N0 = 50 batches, then "
     "ever more seldom; gives no ablation (section 5)"
 )
-TIME = {"smoke": "9 s", "small": "7 min", "paper": "30 h"}
+TIME = {"smoke": "9 s", "small": "3 min", "paper": "30 h"}
 
 BASE = dict(hash="dwta", K=4, L=50, label_fill=0.5)
 ABLATIONS = {

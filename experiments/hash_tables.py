@@ -16,7 +16,7 @@ PAPER = (
     "205,443 neurons: reservoir 0.371 s, FIFO 0.762 s, and 18 s with the hashing for both (table 3): hashing is 96 % "
     "or more of a rebuild"
 )
-TIME = {"smoke": "3 s", "small": "2 min", "paper": "1 h"}
+TIME = {"smoke": "3 s", "small": "40 s", "paper": "1 h"}
 
 SETTINGS = {
     "smoke": dict(

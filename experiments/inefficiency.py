@@ -14,7 +14,7 @@ PAPER = (
     "Memory-bound slots are the largest class in both systems; their share grows with the cores in TensorFlow and "
     "shrinks in SLIDE (figure 6, VTune)"
 )
-TIME = {"smoke": "5 s", "small": "90 s", "paper": "20 min"}
+TIME = {"smoke": "5 s", "small": "40 s", "paper": "20 min"}
 
 SETTINGS = {
     "smoke": dict(data="tiny", steps={"slide": 10, "torch": 3}, most=1),

@@ -17,7 +17,7 @@ from experiments import children, draw
 
 QUESTION = "Does the cost of a sample grow with the active neurons, and not with the number of labels?"
 PAPER = "the cost is sub-linear in the width of the layer: only the retrieved neurons are touched (section 3)"
-TIME = {"smoke": "20 s", "small": "3 min"}
+TIME = {"smoke": "20 s", "small": "5 min"}
 
 SETTINGS = {
     "smoke": dict(labels=[1000, 2000], active=[100], steps=12, warm_up=3, rounds=1, n_features=3000),

@@ -11,7 +11,7 @@ PAPER = (
     "SLIDE has about 0.5 % of the classes active; the sampled softmax needs 20 % of them for any decent accuracy, "
     "rises faster at first on Amazon-670K and saturates lower (figure 7)"
 )
-TIME = {"smoke": "5 s", "small": "6 min", "paper": "12 h"}
+TIME = {"smoke": "5 s", "small": "5 min", "paper": "12 h"}
 
 SETTINGS = {
     "smoke": dict(data="tiny", share=0.02, shares=[0.02, 0.2], group_size=4, rates=[5e-3], epochs=3, tune_epochs=1,

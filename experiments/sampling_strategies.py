@@ -17,7 +17,7 @@ PAPER = (
     "Top-k is slower by magnitudes and grows faster (n log n), the threshold slightly above vanilla; accuracy per "
     "iteration hardly differs (figures 4, 12); m = 9 of 10 tables leaves only p > 0.8 a chance above 0.5 (figure 11)"
 )
-TIME = {"smoke": "5 s", "small": "3 min", "paper": "3 h"}
+TIME = {"smoke": "5 s", "small": "50 s", "paper": "3 h"}
 
 SETTINGS = {
     "smoke": dict(

@@ -12,7 +12,7 @@ PAPER = (
     "SLIDE's time falls up to 44 cores, TensorFlow's no more after 16; SLIDE passes TensorFlow on the CPU at 2 "
     "(Amazon) to 8 cores (Delicious) (figures 9, 13)"
 )
-TIME = {"smoke": "10 s", "small": "5 min", "paper": "300 h"}
+TIME = {"smoke": "10 s", "small": "6 min", "paper": "300 h"}
 
 SETTINGS = {
     "smoke": dict(data="tiny", epochs=2, evaluations=4, most=2, seconds=None, rates=[5e-3], tune_epochs=0.2),
