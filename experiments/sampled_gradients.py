@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments import draw
 
+TRIED = 8  # evaluations of a trial
 METHODS = ("lsh", "uniform", "full")
 LOOKS = {
     "lsh": {**draw.series(0, "sampled by LSH"), "markersize": 3.5},
@@ -110,7 +111,10 @@ class Sampler:
 
 
 def descend(model, method, chosen, records, threads, seed):
-    """Tunes the rate by the loss of a trial, then trains; adds "trial" and "descent" lines."""
+    """Tunes the rate by the mean loss over a trial, so that none wins that diverges on its way; then trains.
+
+    Adds "trial" and "descent" lines.
+    """
     x, y = make(model, chosen["n"], chosen["dim"], seed)
     sampler = None
     if method == "lsh":
@@ -122,8 +126,8 @@ def descend(model, method, chosen, records, threads, seed):
     short = {"full": epochs}.get(method, chosen["tune_epochs"])
     losses, batch = {}, chosen["batch"]
     for rate in chosen["full_rates" if method == "full" else "rates"]:
-        *_, last = descent(model, method, x, y, sampler, rate, short, 1, batch, seed + 1)
-        losses[rate] = last["loss"]
+        lines = descent(model, method, x, y, sampler, rate, short, TRIED, batch, seed + 1)
+        losses[rate] = float(np.mean([line["loss"] for line in lines]))
         records.add("trial", model=model, method=method, rate=rate, loss=losses[rate])
     rate = min(losses, key=losses.get)
     w = np.zeros(x.shape[1])
