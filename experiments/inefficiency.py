@@ -2,10 +2,12 @@
 
 import time
 
-from experiments import children, draw
+import numpy as np
+
+from experiments import bench_step, children, draw
 from experiments.core_utilization import build, thread_counts
 from experiments.data import problem
-from experiments.huge_pages import counts, reason
+from experiments.huge_pages import counts, faults, reason
 from experiments.records import of
 
 QUESTION = "Where do the cycles of SLIDE go, and is memory the limit?"
@@ -17,9 +19,9 @@ PAPER = (
 TIME = {"smoke": "5 s", "small": "40 s", "paper": "20 min"}
 
 SETTINGS = {
-    "smoke": dict(data="tiny", steps={"slide": 10, "torch": 3}, most=1),
-    "small": dict(data="citeulike-tags-53k", steps={"slide": 150, "torch": 15}, most=32),
-    "paper": dict(data="amazon-670k", steps={"slide": 300, "torch": 8}, most=32),
+    "smoke": dict(data="tiny", steps={"slide": 10, "torch": 3}, most=1, probe=2_000),
+    "small": dict(data="citeulike-tags-53k", steps={"slide": 150, "torch": 15}, most=32, probe=200_000),
+    "paper": dict(data="amazon-670k", steps={"slide": 300, "torch": 8}, most=32, probe=500_000),
 }
 # Event: what it tells, as a share of the cycles or of the slots.
 EVENTS = ("cycles", "instructions", "stalled-cycles-frontend", "stalled-cycles-backend", "cache-references",
@@ -47,18 +49,37 @@ def run(scale, records, threads, seed):
 
 
 def measure(scale, system, threads, seed):
-    """Yields the seconds of each stage of SLIDE's training steps; {} for PyTorch, whose stages are its own."""
+    """Yields seconds and page faults of training steps, and of SLIDE each stage's, with the share of its roofline."""
     chosen = SETTINGS[scale]
     found = problem(chosen["data"], seed, n_test=1)
     network = build(system, found, threads, seed)
     network.fit(*found.train, steps=2)
     if system == "slide":
         network.run.clock.reset()
-    start = time.perf_counter()
-    network.fit(*found.train, steps=chosen["steps"][system])
-    total = time.perf_counter() - start
-    stages = dict(network.run.clock.seconds) if system == "slide" else {}
-    yield {"stages": stages, "total": total, "steps": chosen["steps"][system]}
+    steps, touched = chosen["steps"][system], []
+
+    def note(network, loss):
+        if system == "slide":
+            touched.append([*(layer.touched for layer in network.layers), network.active])
+
+    before, start = faults(), time.perf_counter()
+    network.fit(*found.train, steps=steps, callback=note)
+    line = {"total": time.perf_counter() - start, "faults": faults() - before, "steps": steps, "stages": {}}
+    if system == "slide":
+        line["stages"] = dict(network.run.clock.seconds)
+        line["floors"] = floors(network, line["stages"], touched, found, chosen, threads)
+    yield line
+
+
+def floors(network, stages, touched, found, chosen, threads) -> dict:
+    """{stage: the seconds that memory and arithmetic need at least}, by `bench_step`, for all steps together."""
+    from slide.roofline import measure_bandwidth, measure_products
+
+    rates = measure_bandwidth(threads, n_rows=chosen["probe"], touched=min(40_000, chosen["probe"]), repeats=3)
+    X = found.train[0]
+    least = bench_step.floors({**dict.fromkeys(bench_step.STAGES, 0.0), **stages}, np.mean(touched, axis=0), network,
+                              X.nnz / X.shape[0], rates, measure_products(threads))  # fmt: skip
+    return {name: len(touched) * 1e-3 * stage["floor_ms"] for name, stage in least.items()}
 
 
 def shares(records) -> dict:
@@ -93,7 +114,17 @@ def finding(records) -> str:
         parts = (f"{line['system']} on {line['threads']} threads: " + ", ".join(f"{k} {v:.1f}" for k, v in
                  ratios(line["counts"]).items()) for line in of(records, "counted"))  # fmt: skip
         counted = f"Counted in whole processes, percent: {'; '.join(parts)}"
-    return f"{counted}. What can be had is the time of each stage of a batch: {words} (on {max(by)} threads)."
+    lines = [x for x in of(records, "stages") if x["threads"] == max(by)]
+    faulted = ", ".join(f"{draw.LABELS[x['system']]} {x['faults'] / x['total']:,.0f}" for x in lines)
+    return (
+        f"{counted}. What can be had is the time of each stage of a batch: {words} (on {max(by)} threads); memory and "
+        f"arithmetic would need {roofline(records)[max(by)]:.0f} % of the whole. Page faults a second: {faulted}."
+    )
+
+
+def roofline(records) -> dict:
+    """{threads: the floors of all stages, in percent of the time of a step}."""
+    return {x["threads"]: 100 * sum(x["floors"].values()) / x["total"] for x in of(records, "stages", system="slide")}
 
 
 def plot(records):
@@ -101,10 +132,11 @@ def plot(records):
     figure, axes = draw.panels(2 if counted else 1, "Where SLIDE's time goes", width=7.5)
     names = [name for name in [*STAGES, "other"] if any(name in known for known in by.values())]
     names += sorted({name for known in by.values() for name in known} - set(names))
-    left = dict.fromkeys(by, 0.0)
+    left, floor = dict.fromkeys(by, 0.0), roofline(records)
     for number, name in enumerate(names):
         values = [by[n].get(name, 0.0) for n in by]
-        axes[0].barh([f"threads: {n}" for n in by], values, left=list(left.values()), color=draw.SERIES[number % 9],
+        bars = [f"threads: {n}\n(roofline: {floor[n]:.0f} %)" for n in by]
+        axes[0].barh(bars, values, left=list(left.values()), color=draw.SERIES[number % 9],
                      label=STAGES.get(name, name))  # fmt: skip
         left = {n: left[n] + value for n, value in zip(by, values, strict=True)}
     axes[0].set(xlabel="time of a training step (percent)", xlim=(0, 100))
