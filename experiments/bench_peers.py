@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments import children, draw, released
+from experiments.training import SAMPLERS, sized
 
 QUESTION = "How long does a training step take beside PyTorch and the released C++ SLIDE?"
 PAPER = "10 times faster than TensorFlow's full softmax on the same CPU (abstract)"
@@ -122,10 +123,8 @@ def measure(scale, system, threads, seed, folder):
 def time_slide(system, X, Y, settings, threads, seed) -> dict:
     from slide import Adam, Dense, Network, Sampled
 
-    # The recommended active set: half of it retrieved, a quarter drawn by frequency, a quarter uniformly.
-    n, sampler = settings["active"], {"slide": "vanilla"}.get(system, system)
-    sizes = dict(active=n // 2, min_active=n, label_fill=0.5) if system == "slide" else dict(active=n)
-    layer = Sampled(Y.shape[1], sampler=sampler, hash="dwta", K=settings["K"], **sizes)
+    layer = Sampled(Y.shape[1], sampler=SAMPLERS[system], hash="dwta", K=settings["K"],
+                    **sized(system, settings["active"]))  # fmt: skip
     network = Network(
         X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(LR), batch_size=BATCH, group_size=settings["group"],
         seed=seed, threads=threads,

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments import draw
+from experiments.training import sized
 
 QUESTION = "Where does a training step's time go, and how far is each stage from what the machine allows?"
 PAPER = "memory-bound at every number of threads (figure 6); 1.3 times from huge pages and SIMD (section 5.4)"
@@ -97,8 +98,8 @@ def measure(settings, variant, seed):
 
     threads = variant["threads"]
     (X, Y), _ = make_xmc("amazon-670k", settings["n_train"], 1, scale=settings["scale"], seed=seed)
-    layer = Sampled(Y.shape[1], hash="dwta", K=settings["K"], L=L, active=settings["active"] // 2,
-                    min_active=settings["active"], label_fill=0.5, rehash=RehashSchedule(N0=10**6))  # fmt: skip
+    layer = Sampled(Y.shape[1], hash="dwta", K=settings["K"], L=L, rehash=RehashSchedule(N0=10**6),
+                    **sized("slide", settings["active"]))  # fmt: skip
     network = Network(X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(2e-3), batch_size=BATCH,
                       group_size=settings["group"], seed=seed, threads=threads, normalize=False,
                       huge_pages=variant.get("huge_pages", True))  # fmt: skip
