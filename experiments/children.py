@@ -61,6 +61,17 @@ def has_torch() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
+def gpu() -> str | None:
+    """The name of the GPU that PyTorch finds; None where it finds none, or is not there.
+
+    A child is asked: PyTorch, once imported, would keep memory and threads in this process.
+    """
+    if not has_torch():
+        return None
+    [found] = lines("torch_peers", "gpu")
+    return found["name"]
+
+
 def echo(value):
     """What the child was given: for tests."""
     yield {"value": value, "env": os.environ.get("SLIDE_TEST")}

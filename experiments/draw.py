@@ -17,6 +17,7 @@ COLOURS = {
     "slide-plain": "#E69F00",
     "torch": "#000000",
     "torch-sampled": "#56B4E9",
+    "torch-gpu": "#882255",
     "popularity": "#666666",
 }
 LABELS = {
@@ -27,6 +28,7 @@ LABELS = {
     "slide-plain": "SLIDE without SIMD and huge pages",
     "torch": "full softmax (PyTorch)",
     "torch-sampled": "sampled softmax (PyTorch)",
+    "torch-gpu": "full softmax (PyTorch, GPU)",
     "popularity": "always the most frequent label",
 }
 # For what is no system: variants, families, samplers.
@@ -35,7 +37,7 @@ SIGNS = "os^Dv<>PX"
 SECONDS, BATCHES = "training (seconds, log scale)", "training (batches)"
 THEORY, MEASURED = "#0072B2", "#D55E00"  # where a formula is drawn beside measurements of it
 MARKERS = {"slide": "o", "full": "s", "uniform": "^", "slide-paper": "D", "slide-plain": "v", "torch": "x",
-           "torch-sampled": ">"}  # fmt: skip
+           "torch-sampled": ">", "torch-gpu": "P"}  # fmt: skip
 
 
 def style(system: str) -> dict:

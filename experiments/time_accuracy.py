@@ -1,5 +1,5 @@
 """P@1 against training time and iterations: SLIDE, SLIDE without its optimisations, the full softmax here and in
-PyTorch, and PyTorch's sampled softmax. Every system has a process of its own."""
+PyTorch, on a GPU too where there is one, and PyTorch's sampled softmax. Every system has a process of its own."""
 
 import statistics
 import time
@@ -36,9 +36,10 @@ SETTINGS = {
         for name in ("amazon-670k", "delicious-200k")
     },
 }  # fmt: skip
-SYSTEMS = ("slide", "slide-plain", "full", "torch-sampled", "torch")
+SYSTEMS = ("slide", "slide-plain", "full", "torch-sampled", "torch", "torch-gpu")
 PLAIN = {"SLIDE_SIMD": "plain", **children.NO_HUGE_PAGES}
 BELOW = 0.005  # the target is the full softmax's best P@1 less this
+TORCH_GPU = "torch-gpu"  # takes the full softmax's choice, and is trained: its time is its own
 TORCH_STEPS = "torch"  # takes the full softmax's steps here, on the time that a step of its own takes
 
 
@@ -47,6 +48,8 @@ def run(scale, records, threads, seed):
     if not children.has_torch():
         systems = [name for name in SYSTEMS if not name.startswith("torch")]
         records.add("note", text=children.NO_TORCH)
+    elif not children.gpu():
+        systems = [name for name in SYSTEMS if name != TORCH_GPU]
     for setting in records.pending([{"data": name, "system": s} for name in sets for s in systems]):
         plain = PLAIN if setting["system"] == "slide-plain" else {}
         environment = {**plain, **children.waits(setting["system"], scale)}
@@ -57,12 +60,13 @@ def run(scale, records, threads, seed):
 
 def taken(setting, records) -> dict | None:
     """The choice that a system takes from another, which computes the same: None where it is tuned itself."""
-    other = {"slide-plain": "slide", "torch": "full"}.get(setting["system"])
+    other = {"slide-plain": "slide", "torch": "full", TORCH_GPU: "full"}.get(setting["system"])
     return choice_of(of(records.lines, "evaluation", data=setting["data"], system=other)[0]) if other else None
 
 
 def measure(scale, data, system, threads, seed, choice):
-    """Yields the lines of a system on a set: "data", "trial" and "evaluation", or "steps" of PyTorch's full softmax."""
+    """Yields the lines of a system on a set: "data", "trial" and "evaluation", or "steps" of PyTorch's full softmax;
+    of a GPU its name, as "device"."""
     plan, out = dict(SETTINGS[scale][data]), []
     shape, smaller, check = (plan.pop(name, None) for name in ("shape", "tune_scale", "check"))
     found, of_all = problem(data, seed, shape=shape), {"threads": threads, "seed": seed}
@@ -70,6 +74,8 @@ def measure(scale, data, system, threads, seed, choice):
     if system == TORCH_STEPS:
         yield {"record": "steps", **torch_steps(found, choice, check, threads, seed)}
         return
+    if system == TORCH_GPU:
+        yield {"record": "device", **begin(found, choice, threads, seed)}
 
     def add(record, **line):
         out.append({"record": record, **line})
@@ -82,6 +88,15 @@ def measure(scale, data, system, threads, seed, choice):
     chosen = settings(system, found, huge_pages=system != "slide-plain")
     tuned_run(system, found, add, chosen, early=True, choice=choice, **of_all, **plan)
     yield from out
+
+
+def begin(found, choice, threads, seed) -> dict:
+    """The GPU's name, when a step of another network has loaded its libraries: they belong to no training."""
+    from experiments.torch_peers import gpu, unit_rows
+
+    X, Y = unit_rows(found.train[0][:256]), found.train[1][:256]
+    make(TORCH_GPU, found, settings(TORCH_GPU, found), choice, 1, threads, seed).partial_fit(X, Y)
+    return next(gpu())
 
 
 def torch_steps(found, choice, check, threads, seed) -> dict:
@@ -139,7 +154,13 @@ def finding(records) -> str:
         ratio = ", ".join(f"{draw.LABELS[s]} {_times(at[s], slide)}" for s in at if s != "slide")
         words.append(f"{data}: to P@1 {target:.3f} SLIDE takes {slide:.3g} s, {ratio}; best P@1 {scores}")
     verdict = "Reproduced" if min(faster) >= 8 else "In part" if max(faster) > 1 else "Not reproduced"
-    return f"{verdict} against the CPU ({draw.threads(records)}; no GPU here). {'. '.join(words)}."
+    return f"{verdict} against the CPU ({draw.threads(records)}{_gpu(records)}). {'. '.join(words)}."
+
+
+def _gpu(records) -> str:
+    """The GPUs of a record, in words; nothing where there was no PyTorch that would have found one."""
+    names = sorted({line["name"] for line in of(records, "device")})
+    return "; GPU: " + ", ".join(names) if names else "; no GPU here" if of(records, "steps") else ""
 
 
 def _times(other, slide) -> str:

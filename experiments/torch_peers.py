@@ -2,6 +2,8 @@
 
 Gradients are written out, buffers are kept between batches, and only touched rows are updated where a batch touches
 few; `Plain` alone is the softmax as one writes it.
+
+All tensors lie on one device, that of the softmax: "cpu", or "cuda". ("mps" has no embedding_bag and no CSR products.)
 """
 
 import math
@@ -18,7 +20,7 @@ EVALUATED = 256  # rows a matrix product of an evaluation
 
 
 class TorchNetwork:
-    """D -> hidden -> labels, ReLU, a softmax, Adam; `output` is Plain, Full or Candidates.
+    """D -> hidden -> labels, ReLU, a softmax, Adam; `output` is Plain, Full or Candidates, and says on which `device`.
 
     It has as much of slide.Network's face as the experiments use, its schedule (None: a constant rate) included.
     """
@@ -26,30 +28,32 @@ class TorchNetwork:
     def __init__(self, n_features, hidden, output, *, lr, schedule=None, batch_size=256, seed=0, threads=1,
                  dropout=0.0):  # fmt: skip
         torch.set_num_threads(threads)
-        self.random = torch.Generator().manual_seed(seed)
-        self.first = Rows(0.1 * torch.randn(n_features, hidden, generator=self.random))
-        self.bias = Rows(torch.zeros(1, hidden))
+        self.device = output.weights.device
+        self.random = _generator(seed, self.device)
+        self.first = Rows(0.1 * torch.randn(n_features, hidden, generator=self.random, device=self.device))
+        self.bias, self.only = Rows(torch.zeros(1, hidden, device=self.device)), _on([0], self.device)
         self.output, self.lr, self.schedule, self.dropout = output, lr, schedule, dropout
         self.batch_size, self.seed = batch_size, seed
         self.step = self.samples = self.active = 0
 
     def partial_fit(self, X, Y) -> float:
-        """One step on CSR rows X and Y, X of unit norm. Returns the mean loss."""
+        """One step on CSR rows X and Y, X of unit norm, which go to the device. Returns the mean loss."""
         self.step += 1
         self.samples += X.shape[0]
         lr = self.lr * (1.0 if self.schedule is None else self.schedule.rate(self.step))
         hidden = self._hidden(X)
         kept = hidden > 0
         if self.dropout:
-            kept = kept.float().mul_(torch.rand(hidden.shape, generator=self.random) >= self.dropout)
+            kept = kept.float()
+            kept.mul_(torch.rand(hidden.shape, generator=self.random, device=self.device) >= self.dropout)
             kept.div_(1 - self.dropout)
             hidden = hidden.mul_(kept)
-        loss, delta, self.active = self.output.learn(hidden, Targets(Y), self.step, lr)
+        loss, delta, self.active = self.output.learn(hidden, Targets(Y, self.device), self.step, lr)
         delta.mul_(kept)
         touched, grad = _by_feature(X, delta)
         self.first.update(touched, grad, self.step, lr)
-        self.bias.update(torch.zeros(1, dtype=torch.long), delta.sum(0, keepdim=True), self.step, lr)
-        return float(loss)
+        self.bias.update(self.only, delta.sum(0, keepdim=True), self.step, lr)
+        return float(loss)  # a GPU is waited for here
 
     def fit(self, X, Y, steps, callback=None):
         """Trains for `steps` more batches, in a new order each epoch, or until callback(network, loss) is true."""
@@ -72,12 +76,12 @@ class TorchNetwork:
         X, hits = unit_rows(X), 0
         for low in range(0, X.shape[0], EVALUATED):
             z = torch.addmm(self.output.bias, self._hidden(X[low : low + EVALUATED]), self.output.weights.t())
-            top = z.argmax(1).numpy().copy()
+            top = z.argmax(1).cpu().numpy().copy()
             hits += int(np.count_nonzero(Y[np.arange(low, low + len(top)), top]))
         return Evaluation({"P@1": hits / X.shape[0]}, float(len(self.output.bias)))
 
     def _hidden(self, X):
-        starts, ids, values = (torch.from_numpy(part) for part in (X.indptr[:-1], X.indices, X.data))
+        starts, ids, values = (_on(part, self.device) for part in (X.indptr[:-1], X.indices, X.data))
         sums = torch.nn.functional.embedding_bag(ids, self.first.w, starts, mode="sum", per_sample_weights=values)
         return sums.add_(self.bias.w).relu_()
 
@@ -91,18 +95,18 @@ class TorchNetwork:
 
 
 def full_softmax(n_features, n_labels, *, lr, steps, hidden=128, batch_size=256, seed=0, threads=1, dropout=0.0,
-                 label_smoothing=0.0):  # fmt: skip
+                 label_smoothing=0.0, device="cpu"):  # fmt: skip
     """The full softmax in chunks, its rate falling linearly to zero over `steps` batches."""
-    output = Full(n_labels, hidden, batch_size, seed, label_smoothing)
+    output = Full(n_labels, hidden, batch_size, seed, label_smoothing, device)
     return _scheduled(n_features, hidden, output, steps, lr=lr, batch_size=batch_size, seed=seed, threads=threads,
                       dropout=dropout)  # fmt: skip
 
 
 def sampled_softmax(n_features, Y, candidates, *, lr, steps, hidden=128, batch_size=256, seed=0, threads=1,
-                    dropout=0.0, label_smoothing=0.0):  # fmt: skip
+                    dropout=0.0, label_smoothing=0.0, device="cpu"):  # fmt: skip
     """The softmax over so many candidates, drawn by the frequency of labels in Y, with the same schedule."""
     by_frequency = np.argsort(-np.bincount(Y.indices, minlength=Y.shape[1]), kind="stable")
-    output = Candidates(by_frequency, hidden, candidates, seed, label_smoothing)
+    output = Candidates(by_frequency, hidden, candidates, seed, label_smoothing, device)
     return _scheduled(n_features, hidden, output, steps, lr=lr, batch_size=batch_size, seed=seed, threads=threads,
                       dropout=dropout)  # fmt: skip
 
@@ -111,6 +115,11 @@ def _scheduled(n_features, hidden, output, steps, **settings):
     from slide import Schedule
 
     return TorchNetwork(n_features, hidden, output, schedule=Schedule("linear", steps=max(steps, 1)), **settings)
+
+
+def gpu():
+    """Yields the name of the GPU that PyTorch finds, or None: for a process of its own (see `children.gpu`)."""
+    yield {"name": torch.cuda.get_device_name() if torch.cuda.is_available() else None}
 
 
 def unit_rows(X):
@@ -123,12 +132,12 @@ def unit_rows(X):
 class Targets:
     """(row, label, weight) of every label entry of CSR rows, the weight 1 / (number of labels)."""
 
-    def __init__(self, Y):
+    def __init__(self, Y, device="cpu"):
         count = np.diff(Y.indptr)
         row = np.repeat(np.arange(Y.shape[0]), count)
         self.n = Y.shape[0]
-        self.row, self.label = torch.from_numpy(row), torch.from_numpy(Y.indices.astype(np.int64))
-        self.weight = torch.from_numpy((1.0 / count[row]).astype(np.float32))
+        self.row, self.label = _on(row, device), _on(Y.indices.astype(np.int64), device)
+        self.weight = _on((1.0 / count[row]).astype(np.float32), device)
 
 
 class Rows:
@@ -158,19 +167,19 @@ def _by_feature(X, delta):
     touched = np.flatnonzero(np.diff(columns.indptr))
     starts = np.append(columns.indptr[touched], columns.indptr[-1])
     by_feature = torch.sparse_csr_tensor(
-        torch.from_numpy(starts), torch.from_numpy(columns.indices), torch.from_numpy(columns.data),
-        size=(len(touched), X.shape[0]), check_invariants=False,
+        *(_on(part, delta.device) for part in (starts, columns.indices, columns.data)),
+        size=(len(touched), X.shape[0]), device=delta.device, check_invariants=False,
     )  # fmt: skip
-    return torch.from_numpy(touched), by_feature @ delta
+    return _on(touched, delta.device), by_feature @ delta
 
 
 class Plain:
     """The full softmax as one writes it: a linear layer, log_softmax, autograd, Adam."""
 
-    def __init__(self, n_labels, hidden, seed=0):
-        self.layer = torch.nn.Linear(hidden, n_labels)
+    def __init__(self, n_labels, hidden, seed=0, device="cpu"):
+        self.layer = torch.nn.Linear(hidden, n_labels, device=device)
         with torch.no_grad():
-            self.layer.weight.copy_(_glorot(n_labels, hidden, seed))
+            self.layer.weight.copy_(_glorot(n_labels, hidden, seed, device))
             self.layer.bias.zero_()
         self.weights, self.bias = self.layer.weight.data, self.layer.bias.data
         self.adam = torch.optim.Adam(self.layer.parameters(), betas=(BETA1, BETA2), eps=EPS, fused=True)
@@ -192,21 +201,21 @@ class Full:
     smoothing: the share of the target that is spread evenly over all labels; the loss is told without it.
     """
 
-    def __init__(self, n_labels, hidden, batch_size, seed=0, smoothing=0.0):
+    def __init__(self, n_labels, hidden, batch_size, seed=0, smoothing=0.0, device="cpu"):
         self.smoothing = smoothing
-        self.weights, self.bias = _glorot(n_labels, hidden, seed), torch.zeros(n_labels)
+        self.weights, self.bias = _glorot(n_labels, hidden, seed, device), torch.zeros(n_labels, device=device)
         parameters = [torch.nn.Parameter(tensor, requires_grad=False) for tensor in (self.weights, self.bias)]
         for parameter in parameters:
             parameter.grad = torch.zeros_like(parameter)
         self.adam = torch.optim.Adam(parameters, betas=(BETA1, BETA2), eps=EPS, fused=True)
         self.grads = [parameter.grad for parameter in parameters]
-        self.buffer = torch.empty(n_labels, batch_size)
+        self.buffer = torch.empty(n_labels, batch_size, device=device)
         self.chunks = [slice(low, min(low + CHUNK, n_labels)) for low in range(0, n_labels, CHUNK)]
 
     def learn(self, hidden, targets, step, lr):
         n = targets.n
         z = self.buffer if n == self.buffer.shape[1] else self.buffer.view(-1)[: n * len(self.bias)].view(-1, n)
-        turned, top, total, delta = hidden.t().contiguous(), torch.full((n,), -math.inf), torch.zeros(n), 0
+        turned, top, total = hidden.t().contiguous(), hidden.new_full((n,), -math.inf), hidden.new_zeros(n)
         for at in self.chunks:
             torch.addmm(self.bias[at, None], self.weights[at], turned, out=z[at])
             top = torch.maximum(top, z[at].amax(0))
@@ -238,25 +247,27 @@ class Candidates:
     the target that is spread evenly over them. Logits are taken as they are.
     """
 
-    def __init__(self, by_frequency, hidden, n, seed=0, smoothing=0.0):
+    def __init__(self, by_frequency, hidden, n, seed=0, smoothing=0.0, device="cpu"):
         n_labels = len(by_frequency)
-        self.rows, self.bias_rows = Rows(_glorot(n_labels, hidden, seed)), Rows(torch.zeros(n_labels))
+        self.rows = Rows(_glorot(n_labels, hidden, seed, device))
+        self.bias_rows = Rows(torch.zeros(n_labels, device=device))
         self.weights, self.bias = self.rows.w, self.bias_rows.w
-        self.by_frequency, self.n, self.smoothing = torch.as_tensor(by_frequency), n, smoothing
-        self.place = torch.full((n_labels,), -1)
-        self.random = torch.Generator().manual_seed(seed)
+        self.by_frequency, self.n, self.smoothing = _on(by_frequency, device), n, smoothing
+        self.place = torch.full((n_labels,), -1, device=device)
+        self.random = _generator(seed, device)
 
     def draw(self, label):
         """(distinct candidates, place of each label entry among them)."""
         wanted = torch.unique(label)
-        self.place[wanted] = torch.arange(len(wanted))
+        self.place[wanted] = torch.arange(len(wanted), device=label.device)
         slot = self.place[label]
         missing = max(self.n - len(wanted), 0)
         # Frequent labels are drawn again and again: three draws leave about one that is new.
-        rank = torch.rand(3 * missing, generator=self.random).mul_(math.log(len(self.place))).exp_().long().sub_(1)
+        rank = torch.rand(3 * missing, generator=self.random, device=label.device)
+        rank = rank.mul_(math.log(len(self.place))).exp_().long().sub_(1)
         drawn = self.by_frequency[rank]
         drawn = torch.unique(drawn[self.place[drawn] < 0])
-        drawn = drawn[torch.randperm(len(drawn), generator=self.random)[:missing]]
+        drawn = drawn[torch.randperm(len(drawn), generator=self.random, device=label.device)[:missing]]
         self.place[wanted] = -1
         return torch.cat([wanted, drawn]), slot
 
@@ -275,6 +286,15 @@ class Candidates:
         return loss, delta, len(ids)
 
 
-def _glorot(n_labels, hidden, seed):
-    random = torch.Generator().manual_seed(seed + 1)
-    return torch.randn(n_labels, hidden, generator=random).mul_(math.sqrt(2 / (n_labels + hidden)))
+def _glorot(n_labels, hidden, seed, device):
+    random = _generator(seed + 1, device)
+    return torch.randn(n_labels, hidden, generator=random, device=device).mul_(math.sqrt(2 / (n_labels + hidden)))
+
+
+def _generator(seed, device):
+    return torch.Generator(device).manual_seed(seed)
+
+
+def _on(array, device):
+    """An array as a tensor on the device; on the CPU they share their memory."""
+    return torch.as_tensor(array, device=device)

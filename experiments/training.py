@@ -48,7 +48,8 @@ def choices(problem, rates, regularise=True) -> list[dict]:
 def make(system, problem, chosen, choice, steps, threads, seed):
     """The network of a system: `chosen` are its `settings`, `choice` (rate, dropout, smoothing) overrides them.
 
-    "torch" is PyTorch's full softmax, "torch-sampled" its sampled one, with as many candidates as SLIDE has active.
+    "torch" is PyTorch's full softmax, "torch-gpu" the same on a GPU, "torch-sampled" its sampled one, with as many
+    candidates as SLIDE has active.
     """
     lr, regular = choice["lr"], {name: value for name, value in choice.items() if name != "lr"}
     if not system.startswith("torch"):
@@ -56,8 +57,9 @@ def make(system, problem, chosen, choice, steps, threads, seed):
     from experiments import torch_peers
 
     shape = {"lr": lr, "steps": steps, "seed": seed, "threads": threads, "batch_size": chosen["batch_size"], **regular}
-    if system == "torch":
-        return torch_peers.full_softmax(problem.n_features, problem.n_labels, **shape)
+    if system != "torch-sampled":
+        device = "cuda" if system == "torch-gpu" else "cpu"
+        return torch_peers.full_softmax(problem.n_features, problem.n_labels, **shape, device=device)
     return torch_peers.sampled_softmax(problem.n_features, problem.train[1], chosen["layer"]["min_active"], **shape)
 
 

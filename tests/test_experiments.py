@@ -212,6 +212,49 @@ def test_pytorchs_network_has_the_face_of_slides():
     assert peer.step == 10
 
 
+def test_no_tensor_is_made_without_its_device(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from experiments import torch_peers
+    from slide.data import make_xmc
+
+    train, test = make_xmc("amazon-670k", 600, 50, scale=0.004)
+    shape = dict(lr=5e-3, steps=3, dropout=0.3, label_smoothing=0.5, device="cpu")
+    monkeypatch.setattr(torch, "from_numpy", None)  # arrays go by `_on`, which moves them
+    with torch.device("meta"):  # what is made without a device lands here, and fails beside the others
+        for network in (
+            torch_peers.full_softmax(train[0].shape[1], train[1].shape[1], **shape),
+            torch_peers.sampled_softmax(train[0].shape[1], train[1], 2000, **shape),
+            torch_peers.TorchNetwork(
+                train[0].shape[1], 16, torch_peers.Plain(train[1].shape[1], 16, device="cpu"), lr=5e-3
+            ),
+        ):
+            network.fit(*train, steps=3)
+            assert 0 <= network.evaluate(*test).scores["P@1"] <= 1
+            assert network.output.weights.isfinite().all()
+
+
+def test_accuracy_is_drawn_over_the_time_of_a_gpu_where_there_is_one(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    from experiments import children, time_accuracy, torch_peers
+
+    def on_the_cpu(*shape, device, make=torch_peers.full_softmax, **settings):
+        devices.append(device)
+        return make(*shape, **settings)
+
+    devices, lines = [], lambda module, function, env=None, **given: getattr(runner.load(module), function)(**given)
+    monkeypatch.setattr(torch_peers, "full_softmax", on_the_cpu)
+    monkeypatch.setattr(torch_peers, "gpu", lambda: iter([{"name": "Made-up 100"}]))
+    monkeypatch.setattr(children, "gpu", lambda: "Made-up 100")
+    monkeypatch.setattr(children, "lines", lines)
+    picture, _ = runner.run("time_accuracy", "smoke", threads=2, folder=tmp_path)
+    found = records.load(picture.with_suffix(".jsonl"))
+    own, full = (records.of(found, "evaluation", system=system) for system in ("torch-gpu", "full"))
+    assert len(own) == 4 and {line["lr"] for line in own} == {line["lr"] for line in full}
+    assert not records.of(found, "trial", system="torch-gpu") and devices == ["cpu", "cuda", "cuda"]
+    said = time_accuracy.finding(found)
+    assert "GPU: Made-up 100" in said and "no GPU here" not in said and LABELS["torch-gpu"] in said
+
+
 def test_pytorch_smooths_targets_as_the_full_softmax():
     torch = pytest.importorskip("torch")
     from experiments.torch_peers import Full, Targets
