@@ -4,9 +4,9 @@ import statistics
 import time
 
 from experiments import draw
-from experiments.data import problem
+from experiments.data import Problem, problem
 from experiments.records import of
-from experiments.training import best, n_batches, network, settings, train
+from experiments.training import PLAIN, best, n_batches, network, settings, sized, train
 
 QUESTION = "What do weights and moments in bfloat16 save, and what do they cost in accuracy?"
 PAPER = (
@@ -16,9 +16,9 @@ PAPER = (
 TIME = {"smoke": "5 s", "small": "3 min"}
 
 SETTINGS = {
-    "smoke": dict(scale=0.01, n_train=2000, active=200, K=3, warm_up=2, steps=3, repeats=2, data="tiny", epochs=2,
+    "smoke": dict(scale=0.01, n_train=2000, n_active=200, warm_up=2, steps=3, repeats=2, data="tiny", epochs=2,
                   evaluations=2),
-    "small": dict(scale=1.0, n_train=20_000, active=3000, K=5, warm_up=15, steps=10, repeats=7,
+    "small": dict(scale=1.0, n_train=20_000, n_active=3000, warm_up=15, steps=10, repeats=7,
                   data="citeulike-tags-53k", epochs=12, evaluations=8),
 }  # fmt: skip
 # name: how weights are stored, how moments are
@@ -27,7 +27,7 @@ VARIANTS = {
     "bfloat16 weights": ("bfloat16", "float32"),
     "bfloat16 weights and moments": ("bfloat16", "bfloat16"),
 }
-BATCH, GROUP, HIDDEN, L, LR = 256, 16, 128, 50, 5e-3
+LR = 5e-3
 STAGES = ("forward", "update")
 
 
@@ -51,15 +51,14 @@ def steps(chosen, threads, seed):
     from slide.rows import as_sparse_rows
 
     (X, Y), _ = make_xmc("amazon-670k", chosen["n_train"], 1, scale=chosen["scale"], seed=seed)
-    X = as_sparse_rows(X).normalized()
-    networks = {name: step_network(X.shape[1], Y.shape[1], *types, chosen, threads, seed)
-                for name, types in VARIANTS.items()}  # fmt: skip
+    found = Problem("", "", (as_sparse_rows(X).normalized(), Y), None, 0.0)
+    networks = {name: step_network(found, *types, chosen, threads, seed) for name, types in VARIANTS.items()}
     rounds = {name: [] for name in VARIANTS}
     for net in networks.values():
-        net.fit(X, Y, steps=chosen["warm_up"])
+        net.fit(*found.train, steps=chosen["warm_up"])
     for _ in range(chosen["repeats"]):
         for name, net in networks.items():
-            rounds[name].append(timed(net, X, Y, chosen["steps"]))
+            rounds[name].append(timed(net, *found.train, chosen["steps"]))
     for name, net in networks.items():
         rows = net.layers[-1].rows
         yield {
@@ -70,13 +69,14 @@ def steps(chosen, threads, seed):
         }  # fmt: skip
 
 
-def step_network(n_features, n_labels, weight_type, moment_type, chosen, threads, seed):
-    from slide import Adam, Dense, Network, RehashSchedule, Sampled
+def step_network(found, weight_type, moment_type, chosen, threads, seed):
+    """The recommended network, which neither rebuilds tables nor normalises rows while it is timed."""
+    from slide import RehashSchedule
 
-    layer = Sampled(n_labels, hash="dwta", K=chosen["K"], L=L, active=chosen["active"], weight_type=weight_type,
-                    moment_type=moment_type, rehash=RehashSchedule(N0=10**6))  # fmt: skip
-    return Network(n_features, [Dense(HIDDEN), layer], optimizer=Adam(2e-3), batch_size=BATCH, group_size=GROUP,
-                   seed=seed, threads=threads, normalize=False)  # fmt: skip
+    layer = dict(sized("slide", chosen["n_active"]), weight_type=weight_type, moment_type=moment_type,
+                 rehash=RehashSchedule(N0=10**6))  # fmt: skip
+    steps = chosen["warm_up"] + chosen["repeats"] * chosen["steps"]
+    return network(found, settings("slide", found, layer, **PLAIN, normalize=False), LR, steps, threads, seed)
 
 
 def timed(net, X, Y, n):
@@ -86,7 +86,7 @@ def timed(net, X, Y, n):
     net.fit(X, Y, steps=n)
     total = time.perf_counter() - start
     seconds = {stage: net.run.clock.seconds[stage] for stage in STAGES} | {"total": total}
-    return {stage: 1e3 * value / n / BATCH for stage, value in seconds.items()}
+    return {stage: 1e3 * value / n / net.batch_size for stage, value in seconds.items()}
 
 
 def finding(records) -> str:

@@ -1,8 +1,8 @@
 """What a training sample costs as the number of labels grows and the number of active neurons stays.
 
-Synthetic sets with the features and rows of Amazon-670K and ever more labels; SLIDE (the vanilla sampler, DWTA with
-the K that slide.defaults recommends for the number of labels, L = 50) and, beside it, as many neurons drawn uniformly:
-a sampled softmax without tables. Each setting has a process of its own; rounds over all of them alternate, medians.
+Synthetic sets with the features and rows of Amazon-670K and ever more labels; SLIDE with the settings recommended for
+the number of labels, but for the number of active neurons, and, beside it, as many neurons drawn uniformly: a sampled
+softmax without tables. Each setting has a process of its own; rounds over all of them alternate, medians.
 The time a sample is all in but for the rebuilding of the tables, which hashes every neuron and so grows with the
 labels, but comes less and less often: its share over the first epoch of Amazon-670K is added, and shown apart.
 """
@@ -14,26 +14,28 @@ from pathlib import Path
 import numpy as np
 
 from experiments import children, draw
+from experiments.data import Problem
+from experiments.training import PLAIN, network, settings, sized
 
 QUESTION = "Does the cost of a sample grow with the active neurons, and not with the number of labels?"
 PAPER = "the cost is sub-linear in the width of the layer: only the retrieved neurons are touched (section 3)"
 TIME = {"smoke": "20 s", "small": "5 min"}
 
 SETTINGS = {
-    "smoke": dict(labels=[1000, 2000], active=[100], steps=12, warm_up=3, rounds=1, n_features=3000),
-    "small": dict(labels=[50_000, 200_000, 670_091, 2_000_000], active=[1000, 3000], steps=60, warm_up=20, rounds=2,
-                  n_features=135_909),
+    "smoke": dict(labels=[1000, 2000], n_active=[100], steps=12, warm_up=3, rounds=1, n_features=3000),
+    "small": dict(labels=[50_000, 200_000, 670_091, 2_000_000], n_active=[1000, 3000], steps=60, warm_up=20,
+                  rounds=2, n_features=135_909),
 }  # fmt: skip
 SYSTEMS = ("slide", "uniform")
-BATCH, HIDDEN, L = 256, 128, 50
+BATCH, HIDDEN, L, LR = 256, 128, 50, 2e-3  # L: as recommended
 EPOCH = 490_449  # training samples of Amazon-670K
 MOMENTS = 3  # float32 arrays of labels x hidden that a layer holds
 ROW = "{:>9} {:>7} {:26} {:>10} {:>11} {:>9} {:>9} {:>8}"
 
 
 def run(scale, records, threads, seed):
-    settings, fitting = SETTINGS[scale], []
-    for n in settings["labels"]:
+    plan, fitting = SETTINGS[scale], []
+    for n in plan["labels"]:
         if needed(n) > available():
             text = f"{n:,} labels are left out: they take {needed(n) / 2**30:.1f} GB, and less is free"
             print(records.add("note", text=text)["text"])
@@ -41,7 +43,7 @@ def run(scale, records, threads, seed):
             fitting.append(n)
     grid = [
         {"round": number, "labels": n, "target": active, "system": system}
-        for number in range(settings["rounds"]) for n in fitting for active in settings["active"] for system in SYSTEMS
+        for number in range(plan["rounds"]) for n in fitting for active in plan["n_active"] for system in SYSTEMS
     ]  # fmt: skip
     for setting in records.pending(grid):
         arguments = {name: value for name, value in setting.items() if name != "round"}
@@ -75,41 +77,35 @@ def measure(scale, labels, target, system, threads, seed):
     """Yields ms a sample without rebuilds, by stage, one rebuild, active neurons, peak memory: of a process alone."""
     import resource
 
-    from slide import Adam, Dense, Network, RehashSchedule, Sampled
-    from slide.defaults import default_K
-    from slide.hashing import FAMILIES
+    from slide import RehashSchedule
 
-    settings, n_labels = SETTINGS[scale], labels
-    schedule, K = RehashSchedule(), default_K(n_labels, FAMILIES["dwta"].bits_per_hash)
-    X, Y = rows(settings, n_labels, seed)
-    layer = Sampled(
-        n_labels, sampler={"slide": "vanilla"}.get(system, system), hash="dwta", K=K, L=L, active=target,
-        rehash=RehashSchedule(N0=10**9),
-    )  # fmt: skip
-    network = Network(X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(2e-3), batch_size=BATCH, seed=seed,
-                      threads=threads)  # fmt: skip
-    network.fit(X, Y, steps=settings["warm_up"])
-    network.run.clock.reset()
-    steps, active = settings["steps"], []
+    plan, active = SETTINGS[scale], []
+    steps, (X, Y) = plan["steps"], rows(plan, labels, seed)
+    found = Problem("", "", (X, Y), (X, Y), 0.0)
+    chosen = settings(system, found, layer={**sized(system, target), "rehash": RehashSchedule(N0=10**9)}, **PLAIN,
+                      batch_size=BATCH, hidden=[HIDDEN])  # fmt: skip
+    net = network(found, chosen, LR, plan["warm_up"] + steps, threads, seed)
+    net.fit(X, Y, steps=plan["warm_up"])
+    net.run.clock.reset()
     start = time.perf_counter()
-    network.fit(X, Y, steps=steps, callback=lambda network, loss: active.append(network.active))
+    net.fit(X, Y, steps=steps, callback=lambda net, loss: active.append(net.active))
     seconds = time.perf_counter() - start
-    stages = {name: 1e3 * value / (steps * BATCH) for name, value in network.run.clock.seconds.items()}
+    stages = {name: 1e3 * value / (steps * BATCH) for name, value in net.run.clock.seconds.items()}
     yield dict(
-        K=K, step_ms=1e3 * seconds / (steps * BATCH), stages=stages,
-        active=float(np.mean(active)), rebuild_ms=rebuild(network.layers[-1]), rebuilds=rebuilds(schedule),
+        K=chosen["layer"]["K"], step_ms=1e3 * seconds / (steps * BATCH), stages=stages,
+        active=float(np.mean(active)), rebuild_ms=rebuild(net.layers[-1]), rebuilds=rebuilds(RehashSchedule()),
         peak_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     )  # fmt: skip
 
 
-def rows(settings, n_labels, seed):
+def rows(plan, n_labels, seed):
     """Batches with the features of Amazon-670K and labels 1 to 7 a row, of n_labels by the same law of frequency."""
     from scipy.sparse import csr_matrix
 
     from slide.data import make_xmc
 
-    n = BATCH * settings["steps"]
-    (X, _), _ = make_xmc("amazon-670k", n, 1, scale=settings["n_features"] / 135_909, seed=seed)
+    n = BATCH * plan["steps"]
+    (X, _), _ = make_xmc("amazon-670k", n, 1, scale=plan["n_features"] / 135_909, seed=seed)
     random = np.random.default_rng(seed)
     count = 1 + random.binomial(6, 4.45 / 6, n)
     rank = np.exp(random.random(int(count.sum())) * np.log((n_labels + 80) / 80)) * 80 - 80
