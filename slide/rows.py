@@ -172,7 +172,7 @@ def _dense(X, name):
 
 def _canonical(X, name):
     """(indptr, columns, values) of a sparse matrix, columns ascending and unique in a row."""
-    _check_structure(X, name)
+    check_structure(X, name)
     X = X.tocsr()
     indptr, columns, values = X.indptr, X.indices[: X.indptr[-1]], X.data[: X.indptr[-1]]
     ascends = columns[1:] > columns[:-1]
@@ -186,8 +186,11 @@ def _canonical(X, name):
     return copy.indptr, copy.indices, copy.data
 
 
-def _check_structure(X, name):
-    """Looks at the index arrays alone: scipy's own full check prunes the object that it checks."""
+def check_structure(X, name):
+    """ValueError, naming `name`, where the index arrays of a SciPy sparse matrix would lead outside of them.
+
+    It looks at nothing else: scipy's own full check prunes the object that it checks.
+    """
     if X.format in ("csr", "csc", "bsr"):
         block = X.blocksize if X.format == "bsr" else (1, 1)
         major, minor = (X.shape[0] // block[0], X.shape[1] // block[1])

@@ -269,10 +269,10 @@ def test_bad_csr(name):
         family.codes(scipy.sparse.csr_matrix((3, 9), dtype=np.float32))
     rows = scipy.sparse.csr_matrix(np.eye(3, 8, dtype=np.float32))
     rows.indptr[1] = 1000
-    with pytest.raises(ValueError, match="rows: found indptr"):
+    with pytest.raises(ValueError, match="rows: found a corrupt indptr"):
         family.codes(rows)
     rows.indptr[1], rows.indices[1] = 1, 1000
-    with pytest.raises(ValueError, match="rows: found column 1000, expected columns from 0 to 7"):
+    with pytest.raises(ValueError, match="rows: found index 1000, expected 0 to 7"):
         family.codes(rows)
 
 

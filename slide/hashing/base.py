@@ -4,50 +4,15 @@ import numpy as np
 import scipy.sparse
 
 from slide import reference
-from slide._kernels.hasher import BLOCK, RowHasher, hash_csr_rows, hash_rows
+from slide._kernels.hasher import RowHasher
 from slide.checks import check_integer
+from slide.hashing.run import LANES, run_hasher, run_hasher_csr
+from slide.rows import check_structure
 from slide.threads import check_threads
 
-LANES = 16
 MAX_CODE_BITS = 31
 MAX_DIM = 2**30
 OWN_ROWS = 1 << 15  # hashed at once by a `codes` of one's own: in NumPy it holds some copies of so many rows
-
-
-def aligned(threads, length, dtype):
-    """(threads, length) scratch of a 4-byte dtype whose rows start at multiples of 64 bytes."""
-    length = -(-length // LANES) * LANES
-    raw = np.empty(threads * length + LANES, dtype)
-    start = -raw.ctypes.data % 64 // raw.itemsize
-    return raw[start : start + threads * length].reshape(threads, length)
-
-
-def run_hasher(hasher, rows, codes, threads):
-    """codes (n, L), of any strides, of dense float32 rows (n, dim) by a RowHasher."""
-    hash_rows(hasher, rows, codes, *_scratch(hasher, threads), threads)
-
-
-def run_hasher_csr(hasher, indptr, ids, values, codes, threads):
-    """The same of CSR rows, which become dense a block at a time."""
-    blocks = np.zeros((threads, BLOCK * hasher.dim), np.float32)
-    hash_csr_rows(hasher, indptr, ids, values, codes, blocks, *_scratch(hasher, threads), threads)
-
-
-def _scratch(hasher, threads):
-    """Codes of a block, and bytes to work in, each thread's on cache lines of its own."""
-    codes = aligned(threads, BLOCK * hasher.L, np.uint32)
-    return codes, aligned(threads, max(1, -(-hasher.scratch // 4)), np.uint32).view(np.uint8)
-
-
-def check_csr(rows):
-    """ValueError where the arrays of a SciPy CSR matrix would lead outside themselves."""
-    starts, ids = rows.indptr, rows.indices
-    if starts[0] != 0 or (np.diff(starts) < 0).any() or starts[-1] > min(len(ids), len(rows.data)):
-        raise ValueError(f"rows: found indptr {starts}, expected it to rise from 0 to the number of values")
-    ids = ids[: starts[-1]]
-    if len(ids) and not 0 <= ids.min() <= ids.max() < rows.shape[1]:
-        found = ids[(ids < 0) | (ids >= rows.shape[1])][0]
-        raise ValueError(f"rows: found column {found}, expected columns from 0 to {rows.shape[1] - 1}")
 
 
 class HashFamily:
@@ -239,7 +204,7 @@ class HashFamily:
             raise ValueError(f"rows: found shape {rows.shape}, expected (n, {self.dim})")
         if not sparse:
             return np.ascontiguousarray(rows, np.float32)
-        check_csr(rows)
+        check_structure(rows, "rows")
         if not rows.has_canonical_format:
             rows = rows.copy()
             rows.sum_duplicates()

@@ -4,8 +4,9 @@ import numpy as np
 
 from slide import reference
 from slide._kernels import hashing_wta as kernel
-from slide.hashing.base import HashFamily, aligned
+from slide.hashing.base import HashFamily
 from slide.hashing.bins import agreement, empty_odds, invert_bins
+from slide.hashing.run import aligned
 from slide.hashing.wta import WTA
 
 

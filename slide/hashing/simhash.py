@@ -4,7 +4,8 @@ import numpy as np
 
 from slide import reference
 from slide._kernels import hashing_simhash as kernel
-from slide.hashing.base import HashFamily, aligned
+from slide.hashing.base import HashFamily
+from slide.hashing.run import aligned
 
 
 class SimHash(HashFamily):

@@ -5,8 +5,9 @@ import numpy as np
 from slide import reference
 from slide._kernels import hashing_wta as kernel
 from slide.checks import check_integer
-from slide.hashing.base import MAX_DIM, HashFamily, aligned
+from slide.hashing.base import MAX_DIM, HashFamily
 from slide.hashing.bins import agreement, cut_permutations
+from slide.hashing.run import aligned
 
 
 class WTA(HashFamily):
