@@ -1,5 +1,6 @@
 """Signs of sums of a few random coordinates: a hash family for slide, compiled outside of it.
 
+    pip install --no-build-isolation examples/my_hash  # see setup.py
     python -m slide train ... --hash my_hash:MyHash
 
 It is SimHash with projections drawn in another way. Sixteen rows lie side by side, and one vector operation adds a

@@ -1,4 +1,10 @@
-"""Builds my_hash.pyx against the installed slide: its .pxd files are found by themselves, its C headers named here."""
+"""Builds my_hash.pyx against the installed slide: its .pxd files are found by themselves, its C headers named here.
+
+    pip install cython setuptools
+    pip install --no-build-isolation examples/my_hash
+
+Without the flag pip builds in an environment of its own, and looks for slide on PyPI.
+"""
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
