@@ -66,16 +66,18 @@ def taken(setting, records) -> dict | None:
 
 def measure(scale, data, system, threads, seed, choice):
     """Yields the lines of a system on a set: "data", "trial" and "evaluation", or "steps" of PyTorch's full softmax;
-    of a GPU its name, as "device"."""
+    of a GPU "device", its name beside such steps, which also load its libraries before any clock runs."""
     plan, out = dict(SETTINGS[scale][data]), []
     shape, smaller, check = (plan.pop(name, None) for name in ("shape", "tune_scale", "check"))
     found, of_all = problem(data, seed, shape=shape), {"threads": threads, "seed": seed}
     yield {"record": "data", **found.facts()}
     if system == TORCH_STEPS:
-        yield {"record": "steps", **torch_steps(found, choice, check, threads, seed)}
+        yield {"record": "steps", **torch_steps(system, found, choice, check, threads, seed)}
         return
     if system == TORCH_GPU:
-        yield {"record": "device", **begin(found, choice, threads, seed)}
+        from experiments.torch_peers import gpu
+
+        yield {"record": "device", **torch_steps(system, found, choice, check, threads, seed), **next(gpu())}
 
     def add(record, **line):
         out.append({"record": record, **line})
@@ -90,25 +92,15 @@ def measure(scale, data, system, threads, seed, choice):
     yield from out
 
 
-def begin(found, choice, threads, seed) -> dict:
-    """The GPU's name, when a step of another network has loaded its libraries: they belong to no training."""
-    from experiments.torch_peers import gpu, unit_rows
-
-    X, Y = unit_rows(found.train[0][:256]), found.train[1][:256]
-    make(TORCH_GPU, found, settings(TORCH_GPU, found), choice, 1, threads, seed).partial_fit(X, Y)
-    return next(gpu())
-
-
-def torch_steps(found, choice, check, threads, seed) -> dict:
-    """Seconds a step of PyTorch's full softmax, and how far its losses are from this package's over as many steps.
+def torch_steps(system, found, choice, check, threads, seed) -> dict:
+    """Seconds a step of a full softmax of PyTorch, and how far its losses are from this package's over as many steps.
 
     Raises RuntimeError where they differ by more than rounding explains.
     """
     from experiments.torch_peers import unit_rows
 
     choice, total = {**choice, "dropout": 0.0}, 10**6  # dropout draws other neurons in PyTorch
-    ours, theirs = (make(system, found, settings(system, found), choice, total, threads, seed)
-                    for system in ("full", "torch"))  # fmt: skip
+    ours, theirs = (make(name, found, settings(name, found), choice, total, threads, seed) for name in ("full", system))
     theirs.copy_from(ours)
     X, Y = unit_rows(found.train[0]), found.train[1]
     order = np.random.default_rng(seed).permutation(X.shape[0])

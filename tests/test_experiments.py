@@ -251,6 +251,8 @@ def test_accuracy_is_drawn_over_the_time_of_a_gpu_where_there_is_one(tmp_path, m
     own, full = (records.of(found, "evaluation", system=system) for system in ("torch-gpu", "full"))
     assert len(own) == 4 and {line["lr"] for line in own} == {line["lr"] for line in full}
     assert not records.of(found, "trial", system="torch-gpu") and devices == ["cpu", "cuda", "cuda"]
+    [device] = records.of(found, "device")
+    assert device["name"] == "Made-up 100" and device["losses_apart"] < 1e-3
     said = time_accuracy.finding(found)
     assert "GPU: Made-up 100" in said and "no GPU here" not in said and LABELS["torch-gpu"] in said
 
