@@ -130,7 +130,7 @@ class Weights:
         else:
             _update.update_rows(
                 *plan, coef, x_indptr, x, self.w, self.m, self.v, self.bias, self.last, self.adam, hyper, step,
-                s.get("grad", (threads, self.w.shape[1])), threads,
+                s.get("grad", (threads, _update.ROWS_BESIDE * (self.w.shape[1] + 1))), threads,
             )  # fmt: skip
 
     def _update_hogwild(self, active, plan, coef, inputs, sparse, hyper, step, threads):
@@ -186,9 +186,11 @@ class BFloat16Weights(Weights):
 
     def _update(self, active, plan, coef, inputs, hyper, step, threads, mode):
         x_indptr, _, x = inputs
+        width = self.w.shape[1]
+        work = _update.ROWS_BESIDE * (width + 1) + 3 * width
         _bfloat16.update_rows(
             *plan, coef, x_indptr, x, self.w, self.m, self.v, self.bias, self.last, self.adam, hyper, step, self.seed,
-            self._scratch.get("work", (threads, 4 * self.w.shape[1])), threads,
+            self._scratch.get("work", (threads, work)), threads,
         )  # fmt: skip
 
 

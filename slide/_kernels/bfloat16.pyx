@@ -16,23 +16,21 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 
 from slide._kernels.forward cimport relu_row, softmax_row
-from slide._kernels.optimizer cimport PREFETCH, Rows, apply_row, step_entry
+from slide._kernels.optimizer cimport PREFETCH, Rows, add_ahead, apply_row, step_entry
 from slide._kernels.rng cimport key
-from slide._kernels.update cimport N_PARTS, gradient_row
-from slide._kernels.vec cimport N_LANES, AdamStep, ops
+from slide._kernels.update cimport BESIDE, N_PARTS, gradient_rows
+from slide._kernels.vec cimport MOST_AHEAD, N_LANES, AdamStep, Ahead, ops
 
 cdef extern from *:
     """
-    #define SLIDE_PREFETCH_READ(p) __builtin_prefetch((p), 0, 2)
-    /* A function that only prefetches is without effect to GCC, which drops calls of it. */
-    #define SLIDE_HAS_EFFECT() __asm__ volatile("")
+    #define SLIDE_PREFETCH_READ(p) (__builtin_prefetch((p), 0, 2), slide_has_effect())
     """
     void PREFETCH_READ "SLIDE_PREFETCH_READ"(const void *) noexcept nogil
-    void HAS_EFFECT "SLIDE_HAS_EFFECT"() noexcept nogil
 
 cdef enum:
     LINE = 32  # entries of a cache line
-    AHEAD = 8
+    AHEAD = 12
+    A_ROW = 4  # entries of a row in what is ahead: weights, two moments, coefficients
     ROWS_AHEAD = 16
 
 ctypedef fused moment:
@@ -150,30 +148,31 @@ def softmax_rows(const uint16_t[:, ::1] W, const float[::1] bias, const int64_t[
             input_gradient_row(&W[0, 0], &ids[0] + indptr[g], n, d, z, lanes, row, &dx[x_indptr[g], 0])
 
 
-cdef inline void step_row(const Rows *rows, const Bits *bits, int64_t r, float *work, float bias_g, bint adam,
-                          int32_t step, uint64_t seed, const AdamStep *p, const AdamStep *bias_p) noexcept nogil:
-    """The optimizer on row r, whose gradient comes in the first of work's four rows."""
+cdef inline void step_row(const Rows *rows, const Bits *bits, int64_t r, float *g, float bias_g, float *work,
+                          bint adam, int32_t step, uint64_t seed, const AdamStep *p,
+                          const AdamStep *bias_p) noexcept nogil:
+    """The optimizer on row r, whose gradient is g; work is three rows."""
     cdef int64_t d = rows.width, at = r * rows.width
     cdef uint64_t stream = key(seed, step, r)
     if not adam or rows.last != NULL:
-        step_widened(rows, bits, r, work, bias_g, adam, step, stream, p)
+        step_widened(rows, bits, r, g, bias_g, work, adam, step, stream, p)
         return
     if bits.m != NULL:
-        ops.adam_bfloat16_moments(bits.w + at, bits.m + at, bits.v + at, work, d, p, stream)
+        ops.adam_bfloat16_moments(bits.w + at, bits.m + at, bits.v + at, g, d, p, stream)
     else:
-        ops.adam_bfloat16(bits.w + at, rows.m + at, rows.v + at, work, d, p, stream)
+        ops.adam_bfloat16(bits.w + at, rows.m + at, rows.v + at, g, d, p, stream)
     step_entry(&rows.bias[r], &rows.bias_m[r], &rows.bias_v[r], bias_g, adam, bias_p)
 
 
-cdef inline void step_widened(const Rows *rows, const Bits *bits, int64_t r, float *work, float bias_g, bint adam,
-                              int32_t step, uint64_t stream, const AdamStep *p) noexcept nogil:
+cdef inline void step_widened(const Rows *rows, const Bits *bits, int64_t r, float *g, float bias_g, float *work,
+                              bint adam, int32_t step, uint64_t stream, const AdamStep *p) noexcept nogil:
     """The same by way of float32 copies: for what has no loop of its own."""
     cdef Rows one
     cdef int64_t d = rows.width, at = r * rows.width
     one.width = d
-    one.w = work + d
-    one.m = work + 2 * d if bits.m != NULL else rows.m + at
-    one.v = work + 3 * d if bits.v != NULL else rows.v + at
+    one.w = work
+    one.m = work + d if bits.m != NULL else rows.m + at
+    one.v = work + 2 * d if bits.v != NULL else rows.v + at
     one.bias = rows.bias + r
     one.bias_m = rows.bias_m + r
     one.bias_v = rows.bias_v + r
@@ -182,32 +181,51 @@ cdef inline void step_widened(const Rows *rows, const Bits *bits, int64_t r, flo
     if bits.m != NULL:
         ops.widen(bits.m + at, d, one.m)
         ops.widen(bits.v + at, d, one.v)
-    apply_row(&one, 0, work, bias_g, adam, step, p)
+    apply_row(&one, 0, g, bias_g, adam, step, p)
     ops.narrow_at_random(one.w, d, stream, 0, bits.w + at)
     if bits.m != NULL:
         ops.narrow(one.m, d, bits.m + at)
         ops.narrow_at_random(one.v, d, stream, 1, bits.v + at)
 
 
-cdef inline void prefetch_bits(const uint16_t *a, int64_t d) noexcept nogil:
-    cdef int64_t j
-    HAS_EFFECT()
-    for j in range((d + LINE - 1) // LINE):
-        PREFETCH(a + j * LINE)
-
-
-cdef inline void prefetch_row(const Rows *rows, const Bits *bits, int64_t r, bint adam) noexcept nogil:
-    cdef int64_t d = rows.width
-    prefetch_bits(bits.w + r * d, d)
+cdef inline void plan_row(Ahead *ahead, const Rows *rows, const Bits *bits, int64_t r, bint adam) noexcept nogil:
+    """Weights and moments of a row are planned to be prefetched, its bias is."""
+    cdef int64_t d = rows.width, at = r * rows.width
+    add_ahead(ahead, bits.w + at, 2 * d)
     if bits.m != NULL:
-        prefetch_bits(bits.m + r * d, d)
-        prefetch_bits(bits.v + r * d, d)
+        add_ahead(ahead, bits.m + at, 2 * d)
+        add_ahead(ahead, bits.v + at, 2 * d)
     elif adam:
-        prefetch_bits(<uint16_t *>(rows.m + r * d), 2 * d)
-        prefetch_bits(<uint16_t *>(rows.v + r * d), 2 * d)
+        add_ahead(ahead, rows.m + at, 4 * d)
+        add_ahead(ahead, rows.v + at, 4 * d)
     PREFETCH(rows.bias + r)
     PREFETCH(rows.bias_m + r)
     PREFETCH(rows.bias_v + r)
+
+
+cdef void update_part(const Rows *rows, const Bits *bits, const int32_t *ids, const int32_t *start,
+                      const int32_t *count, int64_t n, const int32_t *pair, const int32_t *group, const float *coef,
+                      int64_t lanes, const int64_t *x_indptr, const float *x, bint adam, int32_t step, uint64_t seed,
+                      const AdamStep *p, float *scratch) noexcept nogil:
+    """As update.update_part."""
+    cdef Ahead ahead
+    cdef AdamStep no_decay = p[0]
+    cdef int64_t k = 0, planned = 0, width = rows.width, done, r
+    cdef float *bias_g = scratch + BESIDE * width
+    no_decay.decay = 0.0
+    while k < n:
+        ahead.n = ahead.lines = 0
+        while planned < min(k + AHEAD, n) and ahead.n + A_ROW <= MOST_AHEAD:
+            plan_row(&ahead, rows, bits, ids[planned], adam)
+            add_ahead(&ahead, coef + <int64_t>pair[start[planned]] * lanes, lanes * sizeof(float))
+            planned += 1
+        done = gradient_rows(start + k, count + k, n - k, pair, group, coef, lanes, x_indptr, x, width, scratch,
+                             bias_g, &ahead)
+        for r in range(done):
+            step_row(rows, bits, ids[k + r], scratch + r * width, bias_g[r], bias_g + BESIDE, adam, step, seed, p,
+                     &no_decay)
+        k += done
+        planned = max(planned, k)
 
 
 def update_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const int32_t[:, ::1] touched,
@@ -215,19 +233,15 @@ def update_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const
                 const float[::1] x, uint16_t[:, ::1] w, moment[:, ::1] m, moment[:, ::1] v, float[:, ::1] bias,
                 int32_t[::1] last, bint adam, tuple hyper, int32_t step, uint64_t seed, float[:, ::1] scratch,
                 int threads):
-    """As update.update_rows; bias has its rows, m and v none with SGD. scratch is threads x (4 * width)."""
+    """As update.update_rows; bias has its rows, m and v none with SGD. scratch is threads x (BESIDE * (width + 1) + 3 * width)."""
     cdef Rows rows
     cdef Bits bits
-    cdef AdamStep p, no_decay
-    cdef int64_t part, k, low, high, width = w.shape[1], lanes = coef.shape[1]
-    cdef float *work
-    cdef float bias_g
+    cdef AdamStep p
+    cdef int64_t part, low
     p.lr, p.beta1, p.beta2, p.eps, p.decay = hyper
-    no_decay = p
-    no_decay.decay = 0.0
-    if coef.shape[0] == 0 or width == 0:
+    if coef.shape[0] == 0 or w.shape[1] == 0:
         return
-    rows.width = width
+    rows.width = w.shape[1]
     rows.m = rows.v = NULL
     bits.w = &w[0, 0]
     bits.m = bits.v = NULL
@@ -239,13 +253,7 @@ def update_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const
     rows.bias, rows.bias_m, rows.bias_v = &bias[0, 0], &bias[1, 0], &bias[2, 0]
     rows.last = &last[0] if last.shape[0] > 0 else NULL
     for part in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
-        work = &scratch[threadid(), 0]
         low = part_ptr[part]
-        high = low + n_touched[part]
-        for k in range(low, high):
-            if k + AHEAD < high:
-                prefetch_row(&rows, &bits, touched[0, k + AHEAD], adam)
-                PREFETCH(&coef[pairs[0, touched[1, k + AHEAD]], 0])
-            bias_g = gradient_row(&pairs[0, touched[1, k]], &pairs[1, touched[1, k]], touched[2, k], &coef[0, 0],
-                                  lanes, &x_indptr[0], &x[0], width, work)
-            step_row(&rows, &bits, touched[0, k], work, bias_g, adam, step, seed, &p, &no_decay)
+        update_part(&rows, &bits, &touched[0, 0] + low, &touched[1, 0] + low, &touched[2, 0] + low, n_touched[part],
+                    &pairs[0, 0], &pairs[1, 0], &coef[0, 0], coef.shape[1], &x_indptr[0], &x[0], adam, step, seed, &p,
+                    &scratch[threadid(), 0])

@@ -14,23 +14,22 @@ from slide._kernels.vec cimport N_LANES, ops
 
 cdef inline void logits_row(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t n,
                             const int32_t *cols, int64_t d, const float *x, int64_t lanes, float *out) noexcept nogil:
-    cdef int64_t b
     if lanes == 1:
         ops.row_logits(W, stride, bias, ids, n, cols, d, x, out)
-    for b in range(lanes // N_LANES):
-        ops.lane_logits(W, stride, bias, ids, n, cols, d, x + b * N_LANES, out + b * N_LANES, lanes)
+    else:
+        ops.lane_logits(W, stride, bias, ids, n, cols, d, x, out, lanes)
 
 
 cdef inline void input_gradient_row(const float *W, int64_t stride, const int32_t *ids, int64_t n,
                                     const int32_t *cols, int64_t d, const float *delta, int64_t lanes,
                                     float *dx) noexcept nogil:
-    cdef int64_t j, b
+    cdef int64_t j
     for j in range(d * lanes):
         dx[j] = 0.0
     if lanes == 1:
         ops.row_input_gradient(W, stride, ids, n, cols, d, delta, dx)
-    for b in range(lanes // N_LANES):
-        ops.lane_input_gradient(W, stride, ids, n, cols, d, delta + b * N_LANES, dx + b * N_LANES, lanes)
+    else:
+        ops.lane_input_gradient(W, stride, ids, n, cols, d, delta, dx, lanes)
 
 
 cdef inline float add_log_weights(float *z, const float *weights, int64_t n, int64_t lanes,

@@ -2,11 +2,13 @@
 from libc.math cimport powf, sqrtf
 from libc.stdint cimport int32_t, int64_t
 
-from slide._kernels.vec cimport AdamStep, ops
+from slide._kernels.vec cimport MOST_AHEAD, AdamStep, Ahead, ops
 
 cdef extern from *:
     """
-    #define SLIDE_PREFETCH(p) __builtin_prefetch((p), 1, 2)
+    /* A function that only prefetches is without effect to GCC, which drops calls of it: this is one. */
+    #define SLIDE_PREFETCH(p) (__builtin_prefetch((p), 1, 2), slide_has_effect())
+    static inline void slide_has_effect(void) { __asm__ volatile(""); }
     """
     void PREFETCH "SLIDE_PREFETCH"(const void *) noexcept nogil
 
@@ -61,17 +63,35 @@ cdef inline void apply_row(const Rows *rows, int64_t r, float *g, float bias_g, 
         step_entry(&rows.bias[r], &rows.bias_m[r], &rows.bias_v[r], bias_g, adam, &no_decay)
 
 
-cdef inline void prefetch_row(const Rows *rows, int64_t r, bint adam) noexcept nogil:
-    cdef int64_t j
-    for j in range(0, rows.width, 16):
-        PREFETCH(rows.w + r * rows.width + j)
-        if adam:
-            PREFETCH(rows.m + r * rows.width + j)
-            PREFETCH(rows.v + r * rows.width + j)
+cdef inline void add_ahead(Ahead *ahead, const void *at, int64_t n_bytes) noexcept nogil:
+    if ahead.n < MOST_AHEAD:
+        ahead.at[ahead.n] = <const char *>at
+        ahead.left[ahead.n] = (n_bytes + 63) // 64
+        ahead.lines += ahead.left[ahead.n]
+        ahead.n += 1
+
+
+cdef inline void plan_row(Ahead *ahead, const Rows *rows, int64_t r, bint adam) noexcept nogil:
+    """Weights and moments of a row are planned to be prefetched, its bias is."""
+    cdef int64_t n_bytes = rows.width * sizeof(float)
+    add_ahead(ahead, rows.w + r * rows.width, n_bytes)
+    if adam:
+        add_ahead(ahead, rows.m + r * rows.width, n_bytes)
+        add_ahead(ahead, rows.v + r * rows.width, n_bytes)
     if rows.bias != NULL:
         PREFETCH(rows.bias + r)
         PREFETCH(rows.bias_m + r)
         PREFETCH(rows.bias_v + r)
+
+
+cdef inline void prefetch_row(const Rows *rows, int64_t r, bint adam) noexcept nogil:
+    """All of a row at once, where no other work is at hand."""
+    cdef int64_t j
+    for j in range(r * rows.width, (r + 1) * rows.width, 16):
+        PREFETCH(rows.w + j)
+        if adam:
+            PREFETCH(rows.m + j)
+            PREFETCH(rows.v + j)
 
 
 cdef inline void fill_rows(Rows *rows, float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, float[:, ::1] bias,

@@ -9,16 +9,18 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t
 
 from slide._kernels.optimizer cimport (
-    PREFETCH, Rows, apply_row, decay_moments, fill_rows, prefetch_row, step_entry, sum_coef,
+    PREFETCH, Rows, add_ahead, apply_row, decay_moments, fill_rows, plan_row, prefetch_row, step_entry, sum_coef,
 )
-from slide._kernels.vec cimport AdamStep, ops
+from slide._kernels.vec cimport MOST_AHEAD, AdamStep, Ahead, ops
 
 cdef enum:
-    AHEAD = 8
+    AHEAD = 12
+    A_ROW = 4  # entries of a row in what is ahead: weights, two moments, coefficients
     SLOTS_AHEAD = 16
     ALONE = 200_000  # fewer pairs are sorted into parts sooner than a second thread wakes up
 
 PARTS = N_PARTS
+ROWS_BESIDE = BESIDE
 
 
 cdef inline int64_t part_of(int32_t row) noexcept nogil:
@@ -112,17 +114,50 @@ def transpose_rows(const int64_t[::1] indptr, const int32_t[::1] ids, int32_t[:,
                                   &pairs[1, 0])
 
 
-cdef float gradient_row(const int32_t *pair, const int32_t *group, int64_t n, const float *coef, int64_t lanes,
-                        const int64_t *x_indptr, const float *x, int64_t width, float *g) noexcept nogil:
-    """The gradient of one row over its n pairs, into g; returns that of its bias."""
-    cdef float bias_g = 0.0
-    cdef int64_t k
-    for k in range(width):
-        g[k] = 0.0
-    for k in range(n):
-        ops.row_gradient(coef + <int64_t>pair[k] * lanes, x + x_indptr[group[k]] * lanes, lanes, width, g)
-        bias_g += sum_coef(coef + <int64_t>pair[k] * lanes, lanes)
-    return bias_g
+cdef int64_t gradient_rows(const int32_t *start, const int32_t *count, int64_t n, const int32_t *pair,
+                           const int32_t *group, const float *coef, int64_t lanes, const int64_t *x_indptr,
+                           const float *x, int64_t width, float *g, float *bias_g,
+                           Ahead *ahead) noexcept nogil:
+    """Gradients of the first of n rows, into g (rows, width) and bias_g: as many, up to BESIDE, as begin with pairs
+    of one group, whose inputs are then read once; returns how many. Row r has count[r] pairs from start[r] on."""
+    cdef const float *first[BESIDE]
+    cdef int64_t rows = 0, r, k
+    while rows < min(n, BESIDE) and group[start[rows]] == group[start[0]]:
+        first[rows] = coef + <int64_t>pair[start[rows]] * lanes
+        rows += 1
+    ops.rows_gradient(first, rows, x + x_indptr[group[start[0]]] * lanes, lanes, width, g, bias_g,
+                      ahead)
+    for r in range(rows):
+        for k in range(start[r] + 1, start[r] + count[r]):
+            ops.row_gradient(coef + <int64_t>pair[k] * lanes, x + x_indptr[group[k]] * lanes, lanes, width,
+                             g + r * width)
+            bias_g[r] += sum_coef(coef + <int64_t>pair[k] * lanes, lanes)
+    return rows
+
+
+cdef void update_part(const Rows *rows, const int32_t *ids, const int32_t *start, const int32_t *count, int64_t n,
+                      const int32_t *pair, const int32_t *group, const float *coef, int64_t lanes,
+                      const int64_t *x_indptr, const float *x, bint adam, int32_t step, const AdamStep *p,
+                      float *scratch) noexcept nogil:
+    """Gradient and optimizer of n rows; those of the next rows are fetched from memory meanwhile."""
+    cdef Ahead ahead
+    cdef int64_t k = 0, planned = 0, width = rows.width, done, r
+    cdef float *bias_g = scratch + BESIDE * width
+    while k < n:
+        ahead.n = ahead.lines = 0
+        while planned < min(k + AHEAD, n) and ahead.n + A_ROW <= MOST_AHEAD:
+            if lanes == 1:  # too little work to hide anything behind
+                prefetch_row(rows, ids[planned], adam)
+            else:
+                plan_row(&ahead, rows, ids[planned], adam)
+                add_ahead(&ahead, coef + <int64_t>pair[start[planned]] * lanes, lanes * sizeof(float))
+            planned += 1
+        done = gradient_rows(start + k, count + k, n - k, pair, group, coef, lanes, x_indptr, x, width, scratch,
+                             bias_g, &ahead)
+        for r in range(done):
+            apply_row(rows, ids[k + r], scratch + r * width, bias_g[r], adam, step, p)
+        k += done
+        planned = max(planned, k)
 
 
 def update_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const int32_t[:, ::1] touched,
@@ -133,29 +168,20 @@ def update_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const
 
     x holds the groups' inputs sample by sample (lanes x width at x_indptr[g] * lanes). bias (3 x rows: value and
     moments), m and v (SGD), last (moments frozen while a row is untouched) may have no rows. hyper is (lr, beta1,
-    beta2, eps, decay) with the bias corrections in lr and eps; scratch is threads x width.
+    beta2, eps, decay) with the bias corrections in lr and eps; scratch is threads x BESIDE * (width + 1).
     """
     cdef Rows rows
     cdef AdamStep p
-    cdef int64_t part, k, low, high
-    cdef int thread
-    cdef float bias_g
-    cdef int64_t width = w.shape[1], lanes = coef.shape[1]
+    cdef int64_t part, low
     p.lr, p.beta1, p.beta2, p.eps, p.decay = hyper
-    if coef.shape[0] == 0 or width == 0:
+    if coef.shape[0] == 0 or w.shape[1] == 0:
         return
     fill_rows(&rows, w, m, v, bias, last)
     for part in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
-        thread = threadid()
         low = part_ptr[part]
-        high = low + n_touched[part]
-        for k in range(low, high):
-            if k + AHEAD < high:
-                prefetch_row(&rows, touched[0, k + AHEAD], adam)
-                PREFETCH(&coef[pairs[0, touched[1, k + AHEAD]], 0])
-            bias_g = gradient_row(&pairs[0, touched[1, k]], &pairs[1, touched[1, k]], touched[2, k], &coef[0, 0],
-                                  lanes, &x_indptr[0], &x[0], width, &scratch[thread, 0])
-            apply_row(&rows, touched[0, k], &scratch[thread, 0], bias_g, adam, step, &p)
+        update_part(&rows, &touched[0, 0] + low, &touched[1, 0] + low, &touched[2, 0] + low, n_touched[part],
+                    &pairs[0, 0], &pairs[1, 0], &coef[0, 0], coef.shape[1], &x_indptr[0], &x[0], adam, step, &p,
+                    &scratch[threadid(), 0])
 
 
 cdef inline int64_t sparse_gradient_row(const int32_t *pair, const int32_t *group, int64_t n, const float *coef,

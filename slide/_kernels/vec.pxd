@@ -3,6 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 
 cdef extern from "vec_ops.h" nogil:
     int N_LANES "SLIDE_LANES"
+    int MOST_AHEAD "SLIDE_AHEAD"
 
     ctypedef struct AdamStep "slide_adam":
         float lr
@@ -10,6 +11,12 @@ cdef extern from "vec_ops.h" nogil:
         float beta2
         float eps
         float decay
+
+    ctypedef struct Ahead "slide_ahead":
+        const char **at
+        int64_t *left
+        int64_t n
+        int64_t lines
 
     ctypedef struct VecOps "slide_vec_ops":
         const char *name
@@ -26,6 +33,8 @@ cdef extern from "vec_ops.h" nogil:
         float (*row_max)(const float *, int64_t) noexcept nogil
         float (*row_exp)(float *, int64_t, float) noexcept nogil
         void (*row_gradient)(const float *, const float *, int64_t, int64_t, float *) noexcept nogil
+        void (*rows_gradient)(const float *const *, int64_t, const float *, int64_t, int64_t, float *, float *,
+                              Ahead *) noexcept nogil
         void (*row_lookup)(const float *, int64_t, const int32_t *, const float *, int64_t, float *) noexcept nogil
         void (*adam)(float *, float *, float *, const float *, int64_t, const AdamStep *) noexcept nogil
         void (*sgd)(float *, const float *, int64_t, float, float) noexcept nogil

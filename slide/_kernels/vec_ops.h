@@ -9,18 +9,39 @@
 #include <stdint.h>
 
 #define SLIDE_LANES 16
+#define SLIDE_AHEAD 16
 
 typedef struct {
     float lr, beta1, beta2, eps;  /* lr carries the bias corrections */
     float decay;                  /* lr * weight decay, decoupled */
 } slide_adam;
 
+/* Pieces of memory that will be needed soon. A loop that has other work prefetches some lines of them at each turn:
+ * all at once would fill the queue for memory and stop the loop. */
+typedef struct {
+    const char *at[SLIDE_AHEAD];
+    int64_t left[SLIDE_AHEAD]; /* cache lines of each that were not prefetched yet */
+    int64_t n, lines;          /* pieces; their lines */
+} slide_ahead;
+
+static inline void slide_prefetch(slide_ahead *ahead, int64_t lines)
+{
+    while (lines > 0 && ahead->n > 0) {
+        int64_t k = ahead->n - 1, count = ahead->left[k] < lines ? ahead->left[k] : lines;
+        for (int64_t i = 0; i < count; i++) __builtin_prefetch(ahead->at[k] + 64 * i, 1, 2);
+        ahead->at[k] += 64 * count;
+        ahead->left[k] -= count;
+        if (ahead->left[k] == 0) ahead->n--;
+        lines -= count;
+    }
+}
+
 typedef struct {
     const char *name;
-    /* out[a] = W[ids[a], cols] . x + bias[ids[a]], for LANES samples at once. bias may be NULL. */
+    /* out[a] = W[ids[a], cols] . x + bias[ids[a]], for ld lanes, whole LANES. bias may be NULL. */
     void (*lane_logits)(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t n,
                         const int32_t *cols, int64_t d, const float *x, float *out, int64_t ld);
-    /* dx[j] += sum_a W[ids[a], cols[j]] * delta[a], for LANES samples at once. */
+    /* dx[j] += sum_a W[ids[a], cols[j]] * delta[a], for ld lanes, whole LANES. */
     void (*lane_input_gradient)(const float *W, int64_t stride, const int32_t *ids, int64_t n, const int32_t *cols,
                                 int64_t d, const float *delta, float *dx, int64_t ld);
     /* x[a] <- exp(x[a] - max over a); returns the sums a lane in sum, the maxima in max. */
@@ -34,6 +55,10 @@ typedef struct {
     float (*row_exp)(float *x, int64_t n, float max);  /* x <- exp(x - max); returns the sum */
     /* g += sum_s c[s] * x[s * d ..], over m samples stored one after the other. */
     void (*row_gradient)(const float *c, const float *x, int64_t m, int64_t d, float *g);
+    /* The same of n rows of coefficients, g (n x d) from zero; totals (n) of the coefficients. Prefetches
+     * what is ahead. */
+    void (*rows_gradient)(const float *const *c, int64_t n, const float *x, int64_t m, int64_t d, float *g,
+                          float *totals, slide_ahead *ahead);
     /* out += sum_k c[k] * W[ids[k]]: rows of d floats. */
     void (*row_lookup)(const float *W, int64_t d, const int32_t *ids, const float *c, int64_t n, float *out);
     void (*adam)(float *w, float *m, float *v, const float *g, int64_t n, const slide_adam *p);

@@ -50,15 +50,17 @@ TARGET static inline V NAME(exp_)(V x)
             for (int q = 0; q < PARTS; q++) sum[k][q] += row[k][c] * part[q];                 \
     } while (0)
 
-TARGET static void NAME(lane_logits)(const float *W, int64_t stride, const float *bias, const int32_t *ids,
-                                     int64_t n, const int32_t *cols, int64_t d, const float *x, float *out,
-                                     int64_t ld)
+/* The logits of m rows for LANES lanes; columns from..to of the row `distance` further on are prefetched, up to `left`. */
+TARGET static void NAME(logits_tile)(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t m,
+                                     const int32_t *cols, int64_t d, const float *x, float *out, int64_t ld,
+                                     int64_t distance, int64_t left, int64_t from, int64_t to)
 {
     const float *row[ROWS], *ahead[ROWS];
-    for (int64_t a = 0; a < n; a += ROWS) {
+    for (int64_t a = 0; a < m; a += ROWS) {
         V sum[ROWS][PARTS];
         for (int k = 0; k < ROWS; k++) {
-            int64_t here = a + k < n ? a + k : n - 1, next = a + AHEAD + k < n ? a + AHEAD + k : n - 1;
+            int64_t here = a + k < m ? a + k : m - 1, next = a + distance + k;
+            next = next < left ? next : left - 1;
             row[k] = W + ids[here] * stride;
             ahead[k] = W + ids[next] * stride;
             if (bias) __builtin_prefetch(bias + ids[next], 0, 2);
@@ -69,13 +71,33 @@ TARGET static void NAME(lane_logits)(const float *W, int64_t stride, const float
             for (; j < d; j++) ADD_COLUMN(cols[j], x + j * ld);
         } else {
             for (; j + 16 <= d; j += 16) {
-                for (int k = 0; k < ROWS; k++) __builtin_prefetch(ahead[k] + j, 0, 2);
+                if (from <= j && j < to)
+                    for (int k = 0; k < ROWS; k++) __builtin_prefetch(ahead[k] + j, 0, 2);
                 for (int i = 0; i < 16; i++) ADD_COLUMN(j + i, x + (j + i) * ld);
             }
             for (; j < d; j++) ADD_COLUMN(j, x + j * ld);
         }
-        for (int k = 0; k < ROWS && a + k < n; k++)
+        for (int k = 0; k < ROWS && a + k < m; k++)
             for (int q = 0; q < PARTS; q++) store(out + (a + k) * ld + q * WIDTH, sum[k][q]);
+    }
+}
+
+/* Rows come in tiles that stay in the cache while all lanes pass. The first lanes of all read the first tile as it
+ * comes from memory; the others fetch the next tile, each some columns of it. */
+TARGET static void NAME(lane_logits)(const float *W, int64_t stride, const float *bias, const int32_t *ids,
+                                     int64_t n, const int32_t *cols, int64_t d, const float *x, float *out,
+                                     int64_t ld)
+{
+    int64_t others = ld / SLIDE_LANES - 1, share = others ? (d / 16 + others - 1) / others * 16 : 0;
+    int64_t tile = others ? STAY_L2 : n;
+    for (int64_t low = 0; low < n; low += tile) {
+        int64_t m = n - low < tile ? n - low : tile;
+        for (int64_t b = 0; b <= others; b++) {
+            int64_t from = (b - 1) * share, to = from + share, distance = m, left = n - low;
+            if (b == 0) from = 0, to = low == 0 ? d : 0, distance = AHEAD, left = m;
+            NAME(logits_tile)(W, stride, bias, ids + low, m, cols, d, x + b * SLIDE_LANES,
+                              out + low * ld + b * SLIDE_LANES, ld, distance, left, from, to);
+        }
     }
 }
 
@@ -98,30 +120,41 @@ TARGET static void NAME(lane_logits)(const float *W, int64_t stride, const float
 #define IN_ORDER(i) (j + i)
 #define BY_COLUMN(i) cols[j + i]
 
-/* Rows come in tiles that stay in the L1 cache while all columns pass; those of the next tile are prefetched. */
+/* dx of LANES lanes from a tile of m rows; meanwhile `count` rows `ahead` are prefetched. */
+TARGET static void NAME(gradient_tile)(const float *const *row, int64_t m, const int32_t *cols, int64_t d,
+                                       const float *delta, float *dx, int64_t ld, const float *const *ahead,
+                                       int64_t count)
+{
+    int64_t j = 0, fetched = 0, share = (count * COLS + d - 1) / (d > 0 ? d : 1); /* for each block of columns */
+    if (cols) {
+        for (; j + COLS <= d; j += COLS) ADD_ROWS(COLS, BY_COLUMN);
+        for (; j < d; j++) ADD_ROWS(1, BY_COLUMN);
+        return;
+    }
+    for (; j + COLS <= d; j += COLS) {
+        for (int64_t end = fetched + share; fetched < end && fetched < count; fetched++)
+            for (int64_t i = 0; i < d; i += 16) __builtin_prefetch(ahead[fetched] + i, 0, 2);
+        ADD_ROWS(COLS, IN_ORDER);
+    }
+    for (; j < d; j++) ADD_ROWS(1, IN_ORDER);
+}
+
+/* Rows come in tiles that stay in the L1 cache while all columns and lanes pass; the next tile is fetched meanwhile. */
 TARGET static void NAME(lane_input_gradient)(const float *W, int64_t stride, const int32_t *ids, int64_t n,
                                              const int32_t *cols, int64_t d, const float *delta, float *dx,
                                              int64_t ld)
 {
     const float *row[STAY], *next[STAY];
-    int64_t share = (STAY * COLS + d - 1) / (d > 0 ? d : 1); /* rows to prefetch for each block of columns */
+    int64_t blocks = ld / SLIDE_LANES, share = (STAY + blocks - 1) / blocks;
     for (int64_t k = 0; k < STAY && k < n; k++) next[k] = W + ids[k] * stride;
     for (int64_t low = 0; low < n; low += STAY, delta += STAY * ld) {
         int64_t m = n - low < STAY ? n - low : STAY, rest = n - low - m < STAY ? n - low - m : STAY;
-        int64_t j = 0, fetched = 0;
         for (int64_t k = 0; k < m; k++) row[k] = next[k];
         for (int64_t k = 0; k < rest; k++) next[k] = W + ids[low + STAY + k] * stride;
-        if (cols) {
-            for (; j + COLS <= d; j += COLS) ADD_ROWS(COLS, BY_COLUMN);
-            for (; j < d; j++) ADD_ROWS(1, BY_COLUMN);
-            continue;
+        for (int64_t b = 0, at = 0; b < blocks; b++, at += share) {
+            int64_t count = rest - at < share ? rest - at : share;
+            NAME(gradient_tile)(row, m, cols, d, delta + b * SLIDE_LANES, dx + b * SLIDE_LANES, ld, next + at, count);
         }
-        for (; j + COLS <= d; j += COLS) {
-            for (int64_t end = fetched + share; fetched < end && fetched < rest; fetched++)
-                for (int64_t i = 0; i < d; i += 16) __builtin_prefetch(next[fetched] + i, 0, 2);
-            ADD_ROWS(COLS, IN_ORDER);
-        }
-        for (; j < d; j++) ADD_ROWS(1, IN_ORDER);
     }
 }
 
@@ -239,6 +272,64 @@ TARGET static void NAME(row_gradient)(const float *c, const float *x, int64_t m,
     }
 }
 
+TARGET static inline float NAME(total)(const float *x, int64_t n)
+{
+    V sum = splat(0.0f);
+    float total = 0.0f;
+    int64_t j = 0;
+    for (; j + WIDTH <= n; j += WIDTH) sum += load(x + j);
+    for (; j < n; j++) total += x[j];
+    for (int i = 0; i < WIDTH; i++) total += sum[i];
+    return total;
+}
+
+/* Gradients of BESIDE rows or fewer, side by side. */
+TARGET static inline void NAME(gradient_beside)(const float *const *row, int64_t n, const float *x, int64_t m,
+                                                int64_t d, float *g, slide_ahead *ahead)
+{
+    int64_t j = 0, strips = d / (2 * WIDTH);
+    int64_t share = strips ? (ahead->lines + strips - 1) / strips : 0;
+    for (; j + 2 * WIDTH <= d; j += 2 * WIDTH) {
+        V sum[BESIDE][2];
+        slide_prefetch(ahead, share);
+        for (int k = 0; k < BESIDE; k++) sum[k][0] = sum[k][1] = splat(0.0f);
+        for (int64_t s = 0; s < m; s++) {
+            V x0 = load(x + s * d + j), x1 = load(x + s * d + j + WIDTH);
+            for (int k = 0; k < BESIDE; k++) {
+                sum[k][0] += row[k][s] * x0;
+                sum[k][1] += row[k][s] * x1;
+            }
+        }
+        for (int k = 0; k < BESIDE && k < n; k++) {
+            store(g + k * d + j, sum[k][0]);
+            store(g + k * d + j + WIDTH, sum[k][1]);
+        }
+    }
+    for (; j < d; j++)
+        for (int k = 0; k < BESIDE && k < n; k++) {
+            float sum = 0.0f;
+            for (int64_t s = 0; s < m; s++) sum += row[k][s] * x[s * d + j];
+            g[k * d + j] = sum;
+        }
+}
+
+TARGET static void NAME(rows_gradient)(const float *const *c, int64_t n, const float *x, int64_t m, int64_t d,
+                                       float *g, float *totals, slide_ahead *ahead)
+{
+    for (int64_t k = 0; k < n; k++) totals[k] = NAME(total)(c[k], m);
+    if (n == 1) {
+        slide_prefetch(ahead, ahead->lines);
+        memset(g, 0, d * sizeof(float));
+        NAME(row_gradient)(c[0], x, m, d, g);
+        return;
+    }
+    for (int64_t r = 0; r < n; r += BESIDE) {
+        const float *row[BESIDE];
+        for (int k = 0; k < BESIDE; k++) row[k] = c[r + k < n ? r + k : n - 1];
+        NAME(gradient_beside)(row, n - r, x, m, d, g + r * d, ahead);
+    }
+}
+
 TARGET static void NAME(row_lookup)(const float *W, int64_t d, const int32_t *ids, const float *c, int64_t n,
                                     float *out)
 {
@@ -291,7 +382,8 @@ TARGET static void NAME(scale)(float *x, int64_t n, float c)
 
 static const slide_vec_ops NAME(ops) = {
     STRING(SET), NAME(lane_logits), NAME(lane_input_gradient), NAME(lane_exp), NAME(row_logits),
-    NAME(row_input_gradient), NAME(row_max), NAME(row_exp), NAME(row_gradient), NAME(row_lookup), NAME(adam), NAME(sgd), NAME(scale),
+    NAME(row_input_gradient), NAME(row_max), NAME(row_exp), NAME(row_gradient),
+    NAME(rows_gradient), NAME(row_lookup), NAME(adam), NAME(sgd), NAME(scale),
     NAME(panel_product), NAME(panel_add_transposed), NAME(panel_exp), NAME(panel_deltas),
     NAME(lane_logits_bfloat16), NAME(lane_input_gradient_bfloat16), NAME(widen), NAME(narrow), NAME(narrow_at_random),
     NAME(adam_bfloat16), NAME(adam_bfloat16_moments), 2 * WIDTH,
