@@ -86,6 +86,7 @@ class HashFamily:
     * `watches = True`, where `fit` wants to know the inputs of the layer, too: in training the index then keeps the
       mean and the variance of those that it saw last, and puts them in `inputs` before it calls `fit`: float32
       (dim,) each, or None before there were any.
+    * `drops`, how many of the K hashes most tables leave out of their codes: the recommended K makes up for it.
     * `codes_reference(rows)`, the same codes from plain NumPy, which tests compare.
     * `similarity(x, y)` and `collision_probability(similarity)`, the theory, which tests compare; where
       there is a `query_codes`, x is an indexed row and y a query.
@@ -96,6 +97,7 @@ class HashFamily:
     options = ()
     watches = False
     inputs = None
+    drops = 0
     # CSR rows at least this full are hashed as dense ones: the same codes, and sixteen rows at a time.
     dense_from = 1 / 32
     hasher = None

@@ -19,7 +19,7 @@ class Ranged(HashFamily):
     `share`**d(t) of the neurons of the largest bounds: its buckets are about as large as those of all neurons under K
     hashes, but a neuron is found with the probability of K - d(t) of them.
 
-    d is 1 in most tables; in a fifth it is 0, so that every neuron can be found; a twelfth drop 2, and one table each
+    d is 1 in most tables; in an eighth it is 0, so that every neuron can be found; a twelfth drop 2, and one table each
     3 to K. The last one, without any hash, holds the same few neurons for every input, as the bias and the common part
     of the inputs would have it.
 
@@ -27,7 +27,7 @@ class Ranged(HashFamily):
     2018), which ranges rows by norm and probes sub-indexes of equal codes. Differs from it: ranges are by the bound,
     and nested; a range has fewer hashes instead of a scale of its own. Only the angle is hashed, as by DWTA.
 
-    K is by one or two larger than DWTA's. The rows that a table does not hold have its code 1, which no input has.
+    K is by one larger than DWTA's. The rows that a table does not hold have its code 1, which no input has.
 
     share : float, 0 < share < 1.
     errors : float, 0 or more: standard deviations of the logits from their mean.
@@ -37,11 +37,13 @@ class Ranged(HashFamily):
 
     name = "ranged"
     inner = DWTA
+    bits_per_hash = DWTA.bits_per_hash
     options = ("share", "errors")
     watches = True
+    drops = 1
     dense_from = 0.0  # bounds are summed over dense rows
 
-    def __init__(self, dim, K, L, seed=0, share=0.2, errors=3.0):
+    def __init__(self, dim, K, L, seed=0, share=0.22, errors=3.0):
         self._inner = self.inner(dim, K, L, seed)
         self.bits_per_hash = self._inner.bits_per_hash
         super().__init__(dim, K, L, seed)
@@ -60,8 +62,8 @@ class Ranged(HashFamily):
         bounds = np.empty(len(rows), np.float32)
         if len(rows):
             kernel.bound_rows(rows, self._mean, self._variance, self.errors, bounds, check_threads(self.threads))
-        least = [least_of(bounds[np.isfinite(bounds)], self.share**d) for d in range(self.K + 1)]
-        self._least = np.array(least, np.float32)[self.dropped]
+        least = least_of(bounds[np.isfinite(bounds)], self.share ** np.arange(self.K + 1))
+        self._least = least[self.dropped]
 
     def state(self):
         return {"mean": self._mean, "variance": self._variance, "least": self._least}
@@ -82,9 +84,7 @@ class Ranged(HashFamily):
 
     def _codes_taken(self, rows, ids, codes, threads):
         self._inner._codes_taken(rows, ids, codes, threads)
-        kernel.range_rows(
-            rows, ids, self._mean, self._variance, self.errors, self._least, self._bits, codes, threads
-        )
+        kernel.range_rows(rows, ids, self._mean, self._variance, self.errors, self._least, self._bits, codes, threads)
 
     def _codes_reference(self, rows):
         codes = self._inner.codes_reference(rows)
@@ -98,16 +98,23 @@ def dropped(K, L):
     for d in deep:
         counts[d] = max(1, L // 12) if 2 == d < K else 1
     counts[np.cumsum(counts) > L // 2] = 0
-    counts[0] = L - counts.sum() if K == 1 else max(1, (L - counts.sum()) // 5)
+    counts[0] = L - counts.sum() if K == 1 else max(1, (L - counts.sum()) // 8)
     if K > 1:
         counts[1] = L - counts.sum()
     return np.repeat(np.arange(K + 1), counts)
 
 
-def least_of(bounds, share):
-    """The least of the largest `share` of the bounds, or rather a value between it and the next: -inf of all."""
-    n = max(1, round(share * len(bounds)))
-    if n >= len(bounds):
-        return -np.inf
-    at = len(bounds) - n
-    return bounds[np.argpartition(bounds, [at - 1, at])[[at - 1, at]]].mean(dtype=np.float64)
+def least_of(bounds, shares):
+    """Of each share, the least of that many of the largest bounds, or rather halfway to the next: float32, -inf of all.
+
+    Halfway, so that the last bit of a bound does not matter.
+    """
+    n = len(bounds)
+    counts = np.maximum(1, np.round(np.asarray(shares) * n)).astype(np.int64)
+    some = counts < n
+    at = n - counts[some]
+    least = np.full(len(counts), -np.inf, np.float32)
+    if some.any():
+        ordered = np.partition(bounds, np.unique([at - 1, at]))
+        least[some] = (ordered[at - 1].astype(np.float64) + ordered[at]) / 2
+    return least
