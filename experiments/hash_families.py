@@ -30,8 +30,8 @@ BITS = {"simhash": 1, "wta": 3, "dwta": 3, "minhash": 3}
 RANGED = "ranged"  # whose K counts otherwise: see slide.hashing.Ranged
 SETTINGS = {
     "smoke": dict(data="tiny", families={"simhash": [4], "wta": [2], "dwta": [2], "minhash": [2], RANGED: [3]},
-                  base={**BASE, "K": 2, "L": 10, "active": 100}, ablations={"K": [{"K": 3}], "active set": [{"labels": False}]}, lr=5e-3,
-                  epochs=1, probes=50),
+                  base={**BASE, "K": 2, "L": 10, "active": 100},
+                  ablations={"K": [{"K": 3}], "active set": [{"labels": False}]}, lr=5e-3, epochs=1, probes=50),
     "small": dict(data="citeulike-tags-53k",
                   families={name: [4] if name != "simhash" else [4, 12] for name in BITS} | {RANGED: [5]},
                   base={**BASE, "active": 1000, "min_active": 2000}, ablations=ABLATIONS, lr=1e-2, epochs=3,
