@@ -20,6 +20,8 @@ VARIANTS = {
     "groups": dict(label="retrieved alone, groups of 64", share=1.0, label_fill=0.0, group_size=64),
     "recommended": dict(label="half retrieved, the rest half by frequency, half uniform", share=0.5, label_fill=0.5,
                         group_size=64),
+    "ranged": dict(label="as recommended, but retrieved by ranged hashing", share=0.5, label_fill=0.5, group_size=64,
+                   hash="ranged"),
     "frequency": dict(label="half retrieved, the rest by frequency", share=0.5, label_fill=1.0, group_size=64),
     "no tables": dict(label="no tables: half by frequency, half uniform", share=0.0, label_fill=0.5, group_size=64),
     "frequency alone": dict(label="no tables: by frequency alone", share=0.0, label_fill=1.0, group_size=64),
@@ -30,7 +32,7 @@ OTHERS = {"full": "full softmax", "torch-sampled": "PyTorch, sampled softmax"}
 COLOURS = {
     "recommended": draw.COLOURS["slide"], "full": draw.COLOURS["full"], "torch-sampled": draw.COLOURS["torch-sampled"],
     "retrieved": "#E69F00", "groups": "#8C510A", "frequency": "#CC79A7", "no tables": "#009E73",
-    "frequency alone": "#999999", "logQ": "#000000",
+    "frequency alone": "#999999", "logQ": "#000000", "ranged": "#56B4E9",
 }  # fmt: skip
 # lr, dropout, label_smoothing: what most systems chose in the trials of time_accuracy, the same for all here.
 SETTINGS = {
@@ -80,7 +82,8 @@ def of_variant(system, variant, found, size) -> dict:
         return settings(system, found, {"min_active": size})
     wanted = VARIANTS[variant]
     layer = {"active": max(1, round(wanted["share"] * size)), "min_active": size, "label_fill": wanted["label_fill"],
-             "sampler": "vanilla" if wanted["share"] else "uniform", "logq_correction": variant == "logQ"}  # fmt: skip
+             "sampler": "vanilla" if wanted["share"] else "uniform", "logq_correction": variant == "logQ",
+             "hash": wanted.get("hash", "dwta")}  # fmt: skip
     return settings(system, found, layer, group_size=wanted["group_size"])
 
 

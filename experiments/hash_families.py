@@ -27,18 +27,21 @@ ABLATIONS = {
                    {"label_fill": 0.0, "logq_correction": True}, {"reinsert": True}],
 }
 BITS = {"simhash": 1, "wta": 3, "dwta": 3, "minhash": 3}
+RANGED = "ranged"  # whose K counts otherwise: see slide.hashing.Ranged
 SETTINGS = {
-    "smoke": dict(data="tiny", families={"simhash": [4], "wta": [2], "dwta": [2], "minhash": [2]}, base={**BASE, "K": 2,
-                  "L": 10, "active": 100}, ablations={"K": [{"K": 3}], "active set": [{"labels": False}]}, lr=5e-3,
-                  epochs=1, probes=50),
-    "small": dict(data="citeulike-tags-53k", families={name: [4] if name != "simhash" else [4, 12] for name in BITS},
+    "smoke": dict(data="tiny", families={"simhash": [4], "wta": [2], "dwta": [2], "minhash": [2], RANGED: [3]},
+                  base={**BASE, "K": 2, "L": 10, "active": 100},
+                  ablations={"K": [{"K": 3}], "active set": [{"labels": False}]}, lr=5e-3, epochs=1, probes=50),
+    "small": dict(data="citeulike-tags-53k",
+                  families={name: [4] if name != "simhash" else [4, 12] for name in BITS} | {RANGED: [5]},
                   base={**BASE, "active": 1000, "min_active": 2000}, ablations=ABLATIONS, lr=1e-2, epochs=3,
                   probes=500),
-    "paper": dict(data="amazon-670k", families={name: [5] if name != "simhash" else [5, 15] for name in BITS},
+    "paper": dict(data="amazon-670k",
+                  families={name: [5] if name != "simhash" else [5, 15] for name in BITS} | {RANGED: [6]},
                   base={**BASE, "K": 5, "active": 1500, "min_active": 3000}, ablations=ABLATIONS, lr=5e-3, epochs=1,
                   probes=1000),
 }  # fmt: skip
-NAMES = {"simhash": "SimHash", "wta": "WTA", "dwta": "DWTA", "minhash": "MinHash"}
+NAMES = {"simhash": "SimHash", "wta": "WTA", "dwta": "DWTA", "minhash": "MinHash", RANGED: "ranged DWTA"}
 TOP = 10
 
 

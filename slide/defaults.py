@@ -30,7 +30,7 @@ def recommended(n_rows: int, n_labels: int, given=None) -> dict:
         "hidden": [128],
         "sampler": "vanilla" if n_labels > FEW else "full",
         "hash": "dwta",
-        "K": default_K(n_labels, family.bits_per_hash),
+        "K": default_K(n_labels, family.bits_per_hash) + family.drops,
         "L": 50,
         "active": active,
         "min_active": min(n_labels, 2 * active),

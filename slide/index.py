@@ -9,6 +9,7 @@ from slide.bfloat16 import blocks, widen
 from slide.checks import check_integer, check_number
 from slide.hashing import HashFamily
 from slide.memory import Scratch
+from slide.moments import RecentMoments
 from slide.tables import HashTables
 
 
@@ -51,6 +52,7 @@ class LSHIndex:
         self.rehashes = 0
         self.next_rehash = schedule.interval(0)
         self.family = None
+        self.inputs = None
         self._renew(0)
         self.tables = HashTables(
             n_neurons, self.family.L, self.family.code_bits, bucket_size, policy, seed=seed, threads=threads,
@@ -61,9 +63,13 @@ class LSHIndex:
     def _renew(self, generation: int) -> None:
         self.family = self._make_family((self._seed + 7919 * generation) % 2**64)
         self.family.threads = self.threads
+        if self.family.watches and self.inputs is None:
+            self.inputs = RecentMoments(self.family.dim)
 
     def build(self, weights: np.ndarray) -> None:
         """Hashes all neurons: weights (n_neurons, n_inputs), float32 or the bits of bfloat16."""
+        if self.inputs:
+            self.family.inputs = self.inputs.moments()
         if type(self.family).fit is not HashFamily.fit:
             self.family.fit(widen(weights, self.threads))
         codes = self.tables.code_buffer()
@@ -71,8 +77,13 @@ class LSHIndex:
             self.family.codes_into(widen(weights[part], self.threads), codes[part])
         self.tables.build(codes)
 
-    def codes(self, rows) -> np.ndarray:
-        """uint32 (n, L): the buckets of inputs, from a dense array or CSR rows."""
+    def codes(self, rows, watch=False) -> np.ndarray:
+        """uint32 (n, L): the buckets of inputs, from a dense array or CSR rows.
+
+        watch: whether these are inputs of training, which a family that `watches` is to know.
+        """
+        if watch and self.inputs:
+            self.inputs.add(rows)
         return self.family.query_codes(rows)
 
     def maintain(self, step: int, weights: np.ndarray) -> bool:
@@ -100,12 +111,16 @@ class LSHIndex:
     def state(self) -> dict[str, np.ndarray]:
         counters = np.array([self.rehashes, self.next_rehash], dtype=np.int64)
         parts = {"tables": self.tables.state(), "family": self.family.state()}
+        if self.inputs:
+            parts["inputs"] = self.inputs.state()
         return {"counters": counters, **{f"{part}.{k}": v for part, state in parts.items() for k, v in state.items()}}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         self.rehashes, self.next_rehash = (int(x) for x in state["counters"])
         renew = self.schedule.renew_every
         self._renew(self.rehashes // renew if renew else 0)
-        for part, into in (("family", self.family), ("tables", self.tables)):
+        for part, into in (("family", self.family), ("tables", self.tables), ("inputs", self.inputs)):
+            if into is None:
+                continue
             prefix = f"{part}."
             into.load_state({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})

@@ -311,6 +311,27 @@ def dwta_rows(rows, bins, K, bits, a, b):
     return pack(densify(winners(present, bins, -1), a, b), K, bits)
 
 
+def bound_rows(rows, mean, variance, errors):
+    """rows . mean + errors * sqrt(rows**2 . variance), of float32 sums over every eighth coordinate."""
+    short = -rows.shape[1] % 8
+    rows, mean, variance = (np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, short)]) for x in (rows, mean, variance))
+    first, second = np.zeros((2, len(rows), 8), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for j in range(0, rows.shape[1], 8):
+            some = rows[:, j : j + 8]
+            first += some * mean[j : j + 8]
+            second += some * some * variance[j : j + 8]
+        middle, spread = (np.cumsum(x, axis=1, dtype=np.float32)[:, -1] for x in (first, second))
+        return middle + np.float32(errors) * np.sqrt(spread)
+
+
+def range_rows(rows, mean, variance, errors, least, bits, codes):
+    """(n, L) codes without the lowest bits[t] bits of table t, and 1 where the row's bound is below least[t]."""
+    held = bound_rows(rows, mean, variance, errors)[:, None] >= least
+    bits = np.asarray(bits, np.uint32)
+    return np.where((bits == 0) | held, codes >> bits << bits, np.uint32(1))
+
+
 def top_coordinates(rows, top_k):
     """(n, dim) bool: the top_k largest of each row, the lower coordinate of equals; never a zero or NaN."""
     present = (rows != 0) & ~np.isnan(rows)

@@ -115,7 +115,7 @@ def test_needed_counts_by_hand():
     assert Threshold(1, 3).observe(tables, query, 4, 0, 0).tolist() == [3]
 
 
-@pytest.mark.parametrize("name", sorted(FAMILIES))
+@pytest.mark.parametrize("name", sorted(set(FAMILIES) - {"ranged"}))  # which has no formula
 @pytest.mark.parametrize("sampler", [Vanilla(), Threshold(None, 2)], ids=repr)
 def test_families(name, sampler):
     """Weights at one similarity to the input, retrieved as often as the family's formula and the sampler's say."""

@@ -6,11 +6,12 @@ from slide.hashing.cross_polytope import CrossPolytope
 from slide.hashing.dwta import DWTA
 from slide.hashing.minhash import MinHash
 from slide.hashing.mips import MIPS
+from slide.hashing.ranged import Ranged
 from slide.hashing.simhash import SimHash
 from slide.hashing.wta import WTA
 
-FAMILIES = {family.name: family for family in (SimHash, WTA, DWTA, MinHash, CrossPolytope, MIPS)}
+FAMILIES = {family.name: family for family in (SimHash, WTA, DWTA, MinHash, CrossPolytope, MIPS, Ranged)}
 
 __all__ = [
-    "FAMILIES", "DWTA", "CrossPolytope", "HashFamily", "MIPS", "MinHash", "RowHasher", "SimHash", "WTA",
+    "FAMILIES", "DWTA", "CrossPolytope", "HashFamily", "MIPS", "MinHash", "Ranged", "RowHasher", "SimHash", "WTA",
 ]  # fmt: skip

@@ -48,6 +48,10 @@ class HashFamily:
       indexed rows, `query_codes` for the inputs that look them up. By default both are the same.
     * `fit(rows)`, called with all rows about to be indexed before they are hashed; `state()` and
       `load_state(state)` keep what it learnt. `codes` then depends on that, too.
+    * `watches = True`, where `fit` wants to know the inputs of the layer, too: in training the index then keeps the
+      mean and the variance of those that it saw last, and puts them in `inputs` before it calls `fit`: float32
+      (dim,) each, or None before there were any.
+    * `drops`, how many of the K hashes most tables leave out of their codes: the recommended K makes up for it.
     * `codes_reference(rows)`, the same codes from plain NumPy, which tests compare.
     * `similarity(x, y)` and `collision_probability(similarity)`, the theory, which tests compare; where
       there is a `query_codes`, x is an indexed row and y a query.
@@ -56,6 +60,9 @@ class HashFamily:
     name = ""
     bits_per_hash = 1
     options = ()
+    watches = False
+    inputs = None
+    drops = 0
     # CSR rows at least this full are hashed as dense ones: the same codes, and sixteen rows at a time.
     dense_from = 1 / 32
     hasher = None

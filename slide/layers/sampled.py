@@ -55,7 +55,7 @@ class SampledLayer(Layer):
         """What the sampler finds for each group, and nothing else: at step 0 the active sets of prediction."""
         run = self.run
         with run.clock("hash"):
-            codes = self.index.codes(_hashable(x)) if self.index else None
+            codes = self.index.codes(_hashable(x), watch=step > 0) if self.index else None
         with run.clock("sample"):
             tables = self.index.tables if self.index else None
             n = len(x) if not isinstance(x, LaneBlock) else x.n

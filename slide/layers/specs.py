@@ -46,8 +46,8 @@ class Sampled:
     label_fill   the share, 0 to 1, of that fill which is drawn from the labels seen last, so that a label is drawn by
                  its frequency; the rest is uniform. Of the last layer alone.
     m            collisions that the "threshold" sampler asks for
-    hash         "simhash", "wta", "dwta", "minhash", "cross-polytope" or "mips"; or one's own: a HashFamily, a
-                 subclass, or its "package.module:Class". A HashFamily brings its own K, L and seed.
+    hash         "simhash", "wta", "dwta", "minhash", "cross-polytope", "mips" or "ranged"; or one's own: a HashFamily,
+                 a subclass, or its "package.module:Class". A HashFamily brings its own K, L and seed.
     K, L         hash functions a table, and tables
     bucket_size, policy   entries a bucket keeps, and which: "fifo" the newest, "reservoir" a uniform sample
     rehash       when the tables are rebuilt: a RehashSchedule
