@@ -3,8 +3,11 @@
 import os
 
 # GNU OpenMP's idle threads spin for milliseconds unless told otherwise: with other work on the machine that makes
-# small parallel loops a hundred times slower. It reads this once, when the first kernel is imported below.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# small parallel loops a hundred times slower. A tenth of a millisecond bridges the gaps between the loops of a step.
+# It reads these once, when the first kernel is imported below.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 # ruff: noqa: E402
 from slide.index import RehashSchedule
