@@ -164,24 +164,24 @@ class BFloat16Weights(Weights):
             fill_normal(values, std, rng)
             self.w[part] = narrow(values)
 
-    def _row(self, threads):
-        return self._scratch.get("row", (threads, self.w.shape[1]))
+    def _tile(self, threads):
+        return self._scratch.get("tile", (threads, _bfloat16.TILE_ROWS * (self.w.shape[1] + 1)))
 
     def forward(self, active, block, relu, out, threads):
         _bfloat16.forward_rows(
             self.w, self.bias[0], active.indptr, active.ids, block.indptr, block.values, relu, out,
-            self._row(threads), threads,
+            self._tile(threads), threads,
         )  # fmt: skip
 
     def input_gradient(self, active, block, delta, dx, threads):
         _bfloat16.input_gradient_rows(
-            self.w, active.indptr, active.ids, block.indptr, delta, dx, self._row(threads), threads
+            self.w, active.indptr, active.ids, block.indptr, delta, dx, self._tile(threads), threads
         )
 
     def softmax(self, active, block, weights, label_ptr, slots, scale, smooth, delta, dx, loss, threads):
         _bfloat16.softmax_rows(
             self.w, self.bias[0], active.indptr, active.ids, block.indptr, block.values, weights,
-            label_ptr, slots, block.group_size, scale, smooth, delta, dx, loss, self._row(threads), threads,
+            label_ptr, slots, block.group_size, scale, smooth, delta, dx, loss, self._tile(threads), threads,
         )  # fmt: skip
 
     def _update(self, active, plan, coef, inputs, hyper, step, threads, mode):

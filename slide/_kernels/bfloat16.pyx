@@ -1,8 +1,9 @@
 """Sampled layers whose weights, and moments if asked, are stored as bfloat16: the upper half of a float32.
 
-Memory holds 16 bits, arithmetic is float32 all the same: weights are widened in registers, and products and sums are
-those of forward.pyx in its order, so that the results of the forward side are bit for bit those of float32 kernels on
-the same weights. A row that is updated is widened, stepped as ever and narrowed again.
+Memory holds 16 bits, arithmetic is float32 all the same: on the group's side rows are widened in tiles that stay in the
+cache while all lanes pass, and products and sums are those of forward.pyx in its order, so that results are bit for
+bit those of float32 kernels on the same weights. (Where the processor multiplies bfloat16, logits come from its
+products instead.) A row that is updated is widened, stepped as ever and narrowed again.
 
 What is narrowed: weights and second moments at random (Gupta et al. 2015, "Deep learning with limited numerical
 precision"). They grow by less than the 2**-9 of themselves that rounding to the nearest keeps (1 - beta2 is 2**-10),
@@ -31,13 +32,17 @@ cdef enum:
     LINE = 32  # entries of a cache line
     AHEAD = 12
     A_ROW = 4  # entries of a row in what is ahead: weights, two moments, coefficients
-    ROWS_AHEAD = 16
+    TILE = 64  # rows that are widened together; a multiple of those that lane_input_gradient sums together
 
 ctypedef fused moment:
     float
     uint16_t
 
-cdef int32_t FIRST = 0  # the id of a row that stands alone
+cdef int32_t[TILE] IN_ORDER  # the ids of the rows of a tile
+for _place in range(TILE):
+    IN_ORDER[_place] = _place
+
+TILE_ROWS = TILE
 
 
 cdef struct Bits:
@@ -64,44 +69,58 @@ def narrow_rows(const float[:, ::1] x, uint16_t[:, ::1] out, int threads):
         ops.narrow(&x[i, 0], d, &out[i, 0])
 
 
-cdef inline void fetch_row(const uint16_t *W, int64_t d, const int32_t *ids, int64_t k, int64_t n,
-                           float *row) noexcept nogil:
-    """Widens row ids[k] into `row` and asks for one that comes later."""
-    cdef int64_t j
-    if k + ROWS_AHEAD < n:
-        for j in range((d + LINE - 1) // LINE):
-            PREFETCH_READ(W + ids[k + ROWS_AHEAD] * d + j * LINE)
-    ops.widen(W + ids[k] * d, d, row)
+cdef int64_t widen_tile(const uint16_t *W, const float *bias, const int32_t *ids, int64_t n, int64_t d,
+                        float *tile) noexcept nogil:
+    """The first rows of n, TILE at most, as float32 side by side, their biases (unless NULL) after them; returns how
+    many.
+
+    Asks for the same rows of the next tile, which come from memory while this one is worked on.
+    """
+    cdef int64_t m = min(n, <int64_t>TILE), k, j
+    for k in range(m):
+        if k + TILE < n:
+            for j in range((d + LINE - 1) // LINE):
+                PREFETCH_READ(W + ids[k + TILE] * d + j * LINE)
+        ops.widen(W + ids[k] * d, d, tile + k * d)
+        if bias != NULL:
+            tile[TILE * d + k] = bias[ids[k]]
+    return m
 
 
 cdef inline void logits_row(const uint16_t *W, const float *bias, const int32_t *ids, int64_t n, int64_t d,
-                            const float *x, int64_t lanes, float *row, float *out) noexcept nogil:
-    cdef int64_t b, k
-    if lanes == 1:
-        for k in range(n):
-            fetch_row(W, d, ids, k, n, row)
-            ops.row_logits(row, d, bias + ids[k], &FIRST, 1, NULL, d, x, out + k)
-    for b in range(lanes // N_LANES):
-        ops.lane_logits_bfloat16(W, d, bias, ids, n, x + b * N_LANES, out + b * N_LANES, lanes)
+                            const float *x, int64_t lanes, float *tile, float *out) noexcept nogil:
+    cdef int64_t b, m, low = 0
+    if lanes > 1 and ops.lane_logits_bfloat16 != NULL:
+        for b in range(lanes // N_LANES):
+            ops.lane_logits_bfloat16(W, d, bias, ids, n, x + b * N_LANES, out + b * N_LANES, lanes)
+        return
+    while low < n:
+        m = widen_tile(W, bias, ids + low, n - low, d, tile)
+        if lanes == 1:
+            ops.row_logits(tile, d, tile + TILE * d, IN_ORDER, m, NULL, d, x, out + low)
+        else:
+            ops.lane_logits(tile, d, tile + TILE * d, IN_ORDER, m, NULL, d, x, out + low * lanes, lanes)
+        low += m
 
 
 cdef inline void input_gradient_row(const uint16_t *W, const int32_t *ids, int64_t n, int64_t d, const float *delta,
-                                    int64_t lanes, float *row, float *dx) noexcept nogil:
-    cdef int64_t j, b, k
+                                    int64_t lanes, float *tile, float *dx) noexcept nogil:
+    cdef int64_t j, m, low = 0
     for j in range(d * lanes):
         dx[j] = 0.0
-    if lanes == 1:
-        for k in range(n):
-            fetch_row(W, d, ids, k, n, row)
-            ops.row_input_gradient(row, d, &FIRST, 1, NULL, d, delta + k, dx)
-    for b in range(lanes // N_LANES):
-        ops.lane_input_gradient_bfloat16(W, d, ids, n, delta + b * N_LANES, dx + b * N_LANES, lanes)
+    while low < n:
+        m = widen_tile(W, NULL, ids + low, n - low, d, tile)
+        if lanes == 1:
+            ops.row_input_gradient(tile, d, IN_ORDER, m, NULL, d, delta + low, dx)
+        else:
+            ops.lane_input_gradient(tile, d, IN_ORDER, m, NULL, d, delta + low * lanes, dx, lanes)
+        low += m
 
 
 def forward_rows(const uint16_t[:, ::1] W, const float[::1] bias, const int64_t[::1] indptr, const int32_t[::1] ids,
                  const int64_t[::1] x_indptr, const float[:, ::1] x, bint relu, float[:, ::1] out,
                  float[:, ::1] scratch, int threads):
-    """As forward.forward_rows; scratch is threads x width."""
+    """As forward.forward_rows; scratch is threads x TILE * (width + 1)."""
     cdef int64_t n_groups = indptr.shape[0] - 1, lanes = out.shape[1], d = W.shape[1], g, n
     for g in prange(n_groups, nogil=True, num_threads=threads, schedule="dynamic"):
         n = indptr[g + 1] - indptr[g]
@@ -114,7 +133,7 @@ def forward_rows(const uint16_t[:, ::1] W, const float[::1] bias, const int64_t[
 def input_gradient_rows(const uint16_t[:, ::1] W, const int64_t[::1] indptr, const int32_t[::1] ids,
                         const int64_t[::1] x_indptr, const float[:, ::1] delta, float[:, ::1] dx,
                         float[:, ::1] scratch, int threads):
-    """As forward.input_gradient_rows; scratch is threads x width."""
+    """As forward.input_gradient_rows; scratch is threads x TILE * (width + 1)."""
     cdef int64_t n_groups = indptr.shape[0] - 1, lanes = delta.shape[1], d = W.shape[1], g
     for g in prange(n_groups, nogil=True, num_threads=threads, schedule="dynamic"):
         input_gradient_row(&W[0, 0], &ids[0] + indptr[g], indptr[g + 1] - indptr[g], d,
@@ -126,26 +145,26 @@ def softmax_rows(const uint16_t[:, ::1] W, const float[::1] bias, const int64_t[
                  const int64_t[::1] label_ptr, const int32_t[::1] slots, int64_t group_size, float scale,
                  float smooth, float[:, ::1] delta, float[:, ::1] dx, float[::1] loss, float[:, ::1] scratch,
                  int threads):
-    """As forward.softmax_rows; scratch is threads x width."""
+    """As forward.softmax_rows; scratch is threads x TILE * (width + 1)."""
     cdef int64_t n_groups = indptr.shape[0] - 1, lanes = delta.shape[1], d = W.shape[1]
     cdef int64_t n_samples = loss.shape[0], g, n, m, b, first
     cdef const int32_t *label_slots = &slots[0] if slots.shape[0] > 0 else NULL
-    cdef float *row
+    cdef float *tile
     cdef float *z
     for g in prange(n_groups, nogil=True, num_threads=threads, schedule="dynamic"):
         n = indptr[g + 1] - indptr[g]
         first = g * group_size
         m = min(group_size, n_samples - first)
-        row = &scratch[threadid(), 0]
+        tile = &scratch[threadid(), 0]
         z = &delta[0, 0] + indptr[g] * lanes
-        logits_row(&W[0, 0], &bias[0], &ids[0] + indptr[g], n, d, &x[x_indptr[g], 0], lanes, row, z)
+        logits_row(&W[0, 0], &bias[0], &ids[0] + indptr[g], n, d, &x[x_indptr[g], 0], lanes, tile, z)
         for b in range((lanes + N_LANES - 1) // N_LANES):
             softmax_row(z + b * N_LANES, n, lanes, &weights[indptr[g]] if weights.shape[0] > 0 else NULL,
                         label_slots, &label_ptr[first + b * N_LANES],
                         max(min(m - b * N_LANES, <int64_t>N_LANES), <int64_t>0), scale, smooth,
                         &loss[first + b * N_LANES])
         if dx.shape[0] > 0:
-            input_gradient_row(&W[0, 0], &ids[0] + indptr[g], n, d, z, lanes, row, &dx[x_indptr[g], 0])
+            input_gradient_row(&W[0, 0], &ids[0] + indptr[g], n, d, z, lanes, tile, &dx[x_indptr[g], 0])
 
 
 cdef inline void step_row(const Rows *rows, const Bits *bits, int64_t r, float *g, float bias_g, float *work,
@@ -233,7 +252,8 @@ def update_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const
                 const float[::1] x, uint16_t[:, ::1] w, moment[:, ::1] m, moment[:, ::1] v, float[:, ::1] bias,
                 int32_t[::1] last, bint adam, tuple hyper, int32_t step, uint64_t seed, float[:, ::1] scratch,
                 int threads):
-    """As update.update_rows; bias has its rows, m and v none with SGD. scratch is threads x (BESIDE * (width + 1) + 3 * width)."""
+    """As update.update_rows; bias has its rows, m and v none with SGD. scratch is
+    threads x (BESIDE * (width + 1) + 3 * width)."""
     cdef Rows rows
     cdef Bits bits
     cdef AdamStep p

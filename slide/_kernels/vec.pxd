@@ -47,8 +47,6 @@ cdef extern from "vec_ops.h" nogil:
         void (*panel_deltas)(float *, int64_t, int64_t, int64_t, const float *, const float *, float *) noexcept nogil
         void (*lane_logits_bfloat16)(const uint16_t *, int64_t, const float *, const int32_t *, int64_t, const float *,
                                      float *, int64_t) noexcept nogil
-        void (*lane_input_gradient_bfloat16)(const uint16_t *, int64_t, const int32_t *, int64_t, const float *,
-                                             float *, int64_t) noexcept nogil
         void (*widen)(const uint16_t *, int64_t, float *) noexcept nogil
         void (*narrow)(const float *, int64_t, uint16_t *) noexcept nogil
         void (*narrow_at_random)(const float *, int64_t, uint64_t, int, uint16_t *) noexcept nogil

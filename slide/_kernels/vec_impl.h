@@ -12,17 +12,6 @@
 typedef uint32_t slide_bits __attribute__((may_alias));             /* the bits of a float */
 typedef int32_t slide_pair __attribute__((may_alias, aligned(2)));  /* two bfloat16 side by side */
 
-/* Keeps GCC from moving what is done to a broadcast word before the broadcast, into the wrong kind of register. */
-#if defined(__clang__) || !defined(__GNUC__)
-#define SLIDE_KEEP_VECTOR(x)
-#elif defined(__x86_64__)
-#define SLIDE_KEEP_VECTOR(x) __asm__("" : "+x"(x))
-#elif defined(__aarch64__)
-#define SLIDE_KEEP_VECTOR(x) __asm__("" : "+w"(x))
-#else
-#define SLIDE_KEEP_VECTOR(x)
-#endif
-
 static inline float slide_wide(uint16_t half)
 {
     union { uint32_t i; float f; } x = {.i = (uint32_t)half << 16};

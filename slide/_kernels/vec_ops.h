@@ -1,8 +1,8 @@
 /* The inner loops that deserve wide registers, as a table of function pointers: one table an instruction set.
  *
  * Shapes. A group of samples is a block of LANES samples side by side ("lanes"): inputs x (d x LANES), logits and
- * deltas (n x LANES). `ld` is the distance between rows of every lane block of a call, in floats. `ids` names n rows of the weight
- * matrix W (row stride `stride`); `cols` names the d columns that the input has, NULL for all of them in order.
+ * deltas (n x LANES). `ld` is the distance between rows of every lane block of a call, in floats. `ids` names n rows
+ * of the weight matrix W (row stride `stride`); `cols` names the d columns that the input has, NULL for all of them in order.
  */
 #ifndef SLIDE_VEC_OPS_H
 #define SLIDE_VEC_OPS_H
@@ -76,11 +76,7 @@ typedef struct {
     /* z (m x n) <- z * factor - even, n whole panels; sum (m) of its columns */
     void (*panel_deltas)(float *z, int64_t ld, int64_t m, int64_t n, const float *factor, const float *even,
                          float *sum);
-    /* bfloat16, the upper half of a float32: lane_logits and lane_input_gradient of all d columns of such weights. */
-    void (*lane_logits_bfloat16)(const uint16_t *W, int64_t d, const float *bias, const int32_t *ids, int64_t n,
-                                 const float *x, float *out, int64_t ld);
-    void (*lane_input_gradient_bfloat16)(const uint16_t *W, int64_t d, const int32_t *ids, int64_t n,
-                                         const float *delta, float *dx, int64_t ld);
+    /* bfloat16 is the upper half of a float32. */
     void (*widen)(const uint16_t *a, int64_t n, float *out); /* out <- a, exactly */
     /* out <- a to the nearest, ties to even; NaN stays NaN. */
     void (*narrow)(const float *a, int64_t n, uint16_t *out);
@@ -93,6 +89,9 @@ typedef struct {
     void (*adam_bfloat16_moments)(uint16_t *w, uint16_t *m, uint16_t *v, const float *g, int64_t n,
                                   const slide_adam *p, uint64_t stream);
     int panel; /* columns of a panel: two registers */
+    /* lane_logits for LANES lanes and all d columns of bfloat16 weights, where the processor multiplies them; or NULL. */
+    void (*lane_logits_bfloat16)(const uint16_t *W, int64_t d, const float *bias, const int32_t *ids, int64_t n,
+                                 const float *x, float *out, int64_t ld);
 } slide_vec_ops;
 
 #endif

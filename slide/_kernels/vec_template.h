@@ -50,7 +50,8 @@ TARGET static inline V NAME(exp_)(V x)
             for (int q = 0; q < PARTS; q++) sum[k][q] += row[k][c] * part[q];                 \
     } while (0)
 
-/* The logits of m rows for LANES lanes; columns from..to of the row `distance` further on are prefetched, up to `left`. */
+/* The logits of m rows for LANES lanes; of the row `distance` further on, if before `left`, the columns from..to are
+ * prefetched. */
 TARGET static void NAME(logits_tile)(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t m,
                                      const int32_t *cols, int64_t d, const float *x, float *out, int64_t ld,
                                      int64_t distance, int64_t left, int64_t from, int64_t to)
@@ -385,8 +386,8 @@ static const slide_vec_ops NAME(ops) = {
     NAME(row_input_gradient), NAME(row_max), NAME(row_exp), NAME(row_gradient),
     NAME(rows_gradient), NAME(row_lookup), NAME(adam), NAME(sgd), NAME(scale),
     NAME(panel_product), NAME(panel_add_transposed), NAME(panel_exp), NAME(panel_deltas),
-    NAME(lane_logits_bfloat16), NAME(lane_input_gradient_bfloat16), NAME(widen), NAME(narrow), NAME(narrow_at_random),
-    NAME(adam_bfloat16), NAME(adam_bfloat16_moments), 2 * WIDTH,
+    NAME(widen), NAME(narrow), NAME(narrow_at_random),
+    NAME(adam_bfloat16), NAME(adam_bfloat16_moments), 2 * WIDTH, 0,
 };
 
 #undef NAME
