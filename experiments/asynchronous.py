@@ -49,7 +49,7 @@ CONTROLLED = ("sampled",)  # trained with another seed too: how far apart equals
 LOOKS = {"sampled": "slide", "dense": "full"}
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (7, 3)))
 LAYERS = 3
-POINT, LINEAR = 0.01, 0.7  # as accurate: within a point; near-linear: at least this part of the threads
+POINT, LINEAR = 0.01, 0.8  # as accurate: within a point; near-linear: at least this part of the threads
 
 
 def run(scale, records, threads, seed):
