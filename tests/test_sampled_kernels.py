@@ -48,8 +48,8 @@ def problem(seed, n, d, n_neurons, group_size, sparse):
 
 
 shapes = st.tuples(
-    st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 150), st.integers(1, 60),
-    st.sampled_from([1, 3, 16, 20, 32]), st.booleans(),
+    st.integers(0, 2**32 - 1), st.integers(1, 130), st.integers(1, 150), st.integers(1, 60),
+    st.sampled_from([1, 3, 16, 20, 32, 100]), st.booleans(),
 )  # fmt: skip
 
 

@@ -16,11 +16,11 @@ Inputs are dense. Lane blocks and pairs are as in forward.pyx and update.pyx; bi
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 
-from slide._kernels.forward cimport relu_row, softmax_row
+from slide._kernels.forward cimport Part, lanes_a_part, part_of_group, relu_part, softmax_part, zero_part
 from slide._kernels.optimizer cimport PREFETCH, Rows, add_ahead, apply_row, step_entry
 from slide._kernels.rng cimport key
 from slide._kernels.update cimport BESIDE, N_PARTS, gradient_rows
-from slide._kernels.vec cimport MOST_AHEAD, N_LANES, AdamStep, Ahead, ops
+from slide._kernels.vec cimport MOST_AHEAD, N_LANES, TILE, AdamStep, Ahead, ops
 
 cdef extern from *:
     """
@@ -32,7 +32,6 @@ cdef enum:
     LINE = 32  # entries of a cache line
     AHEAD = 12
     A_ROW = 4  # entries of a row in what is ahead: weights, two moments, coefficients
-    TILE = 64  # rows that are widened together; a multiple of those that lane_input_gradient sums together
 
 ctypedef fused moment:
     float
@@ -87,33 +86,35 @@ cdef int64_t widen_tile(const uint16_t *W, const float *bias, const int32_t *ids
     return m
 
 
-cdef inline void logits_row(const uint16_t *W, const float *bias, const int32_t *ids, int64_t n, int64_t d,
-                            const float *x, int64_t lanes, float *tile, float *out) noexcept nogil:
-    cdef int64_t b, m, low = 0
-    if lanes > 1 and ops.lane_logits_bfloat16 != NULL:
-        for b in range(lanes // N_LANES):
-            ops.lane_logits_bfloat16(W, d, bias, ids, n, x + b * N_LANES, out + b * N_LANES, lanes)
+cdef inline void logits_part(const uint16_t *W, const float *bias, const int32_t *ids, int64_t n, int64_t d,
+                             const float *x, const Part *part, float *tile, float *out) noexcept nogil:
+    cdef int64_t m, low = 0, lane = part.lane, end = part.lane + part.lanes
+    if part.ld > 1 and ops.lane_logits_bfloat16 != NULL:
+        while lane < end:
+            ops.lane_logits_bfloat16(W, d, bias, ids, n, x + lane, out + lane, part.ld)
+            lane += N_LANES
         return
     while low < n:
         m = widen_tile(W, bias, ids + low, n - low, d, tile)
-        if lanes == 1:
+        if part.ld == 1:
             ops.row_logits(tile, d, tile + TILE * d, IN_ORDER, m, NULL, d, x, out + low)
         else:
-            ops.lane_logits(tile, d, tile + TILE * d, IN_ORDER, m, NULL, d, x, out + low * lanes, lanes)
+            ops.lane_logits(tile, d, tile + TILE * d, IN_ORDER, m, NULL, d, x + lane, out + low * part.ld + lane,
+                            part.lanes, part.ld)
         low += m
 
 
-cdef inline void input_gradient_row(const uint16_t *W, const int32_t *ids, int64_t n, int64_t d, const float *delta,
-                                    int64_t lanes, float *tile, float *dx) noexcept nogil:
-    cdef int64_t j, m, low = 0
-    for j in range(d * lanes):
-        dx[j] = 0.0
+cdef inline void input_gradient_part(const uint16_t *W, const int32_t *ids, int64_t n, int64_t d, const float *delta,
+                                     const Part *part, float *tile, float *dx) noexcept nogil:
+    cdef int64_t m, low = 0
+    zero_part(dx, d, part)
     while low < n:
         m = widen_tile(W, NULL, ids + low, n - low, d, tile)
-        if lanes == 1:
+        if part.ld == 1:
             ops.row_input_gradient(tile, d, IN_ORDER, m, NULL, d, delta + low, dx)
         else:
-            ops.lane_input_gradient(tile, d, IN_ORDER, m, NULL, d, delta + low * lanes, dx, lanes)
+            ops.lane_input_gradient(tile, d, IN_ORDER, m, NULL, d, delta + low * part.ld + part.lane, dx + part.lane,
+                                    part.lanes, part.ld)
         low += m
 
 
@@ -121,23 +122,31 @@ def forward_rows(const uint16_t[:, ::1] W, const float[::1] bias, const int64_t[
                  const int64_t[::1] x_indptr, const float[:, ::1] x, bint relu, float[:, ::1] out,
                  float[:, ::1] scratch, int threads):
     """As forward.forward_rows; scratch is threads x TILE * (width + 1)."""
-    cdef int64_t n_groups = indptr.shape[0] - 1, lanes = out.shape[1], d = W.shape[1], g, n
-    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="dynamic"):
+    cdef int64_t n_groups = indptr.shape[0] - 1, ld = out.shape[1], d = W.shape[1], g, k, n
+    cdef int64_t lanes = lanes_a_part(n_groups, ld, threads)
+    cdef Part part
+    for k in prange(n_groups * ((ld + lanes - 1) // lanes), nogil=True, num_threads=threads, schedule="dynamic"):
+        part = part_of_group(k, lanes, ld)
+        g = part.group
         n = indptr[g + 1] - indptr[g]
-        logits_row(&W[0, 0], &bias[0], &ids[0] + indptr[g], n, d, &x[x_indptr[g], 0], lanes, &scratch[threadid(), 0],
-                   &out[0, 0] + indptr[g] * lanes)
+        logits_part(&W[0, 0], &bias[0], &ids[0] + indptr[g], n, d, &x[x_indptr[g], 0], &part, &scratch[threadid(), 0],
+                    &out[0, 0] + indptr[g] * ld)
         if relu:
-            relu_row(&out[0, 0] + indptr[g] * lanes, n * lanes)
+            relu_part(&out[0, 0] + indptr[g] * ld, n, &part)
 
 
 def input_gradient_rows(const uint16_t[:, ::1] W, const int64_t[::1] indptr, const int32_t[::1] ids,
                         const int64_t[::1] x_indptr, const float[:, ::1] delta, float[:, ::1] dx,
                         float[:, ::1] scratch, int threads):
     """As forward.input_gradient_rows; scratch is threads x TILE * (width + 1)."""
-    cdef int64_t n_groups = indptr.shape[0] - 1, lanes = delta.shape[1], d = W.shape[1], g
-    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="dynamic"):
-        input_gradient_row(&W[0, 0], &ids[0] + indptr[g], indptr[g + 1] - indptr[g], d,
-                           &delta[0, 0] + indptr[g] * lanes, lanes, &scratch[threadid(), 0], &dx[x_indptr[g], 0])
+    cdef int64_t n_groups = indptr.shape[0] - 1, ld = delta.shape[1], d = W.shape[1], g, k
+    cdef int64_t lanes = lanes_a_part(n_groups, ld, threads)
+    cdef Part part
+    for k in prange(n_groups * ((ld + lanes - 1) // lanes), nogil=True, num_threads=threads, schedule="dynamic"):
+        part = part_of_group(k, lanes, ld)
+        g = part.group
+        input_gradient_part(&W[0, 0], &ids[0] + indptr[g], indptr[g + 1] - indptr[g], d,
+                            &delta[0, 0] + indptr[g] * ld, &part, &scratch[threadid(), 0], &dx[x_indptr[g], 0])
 
 
 def softmax_rows(const uint16_t[:, ::1] W, const float[::1] bias, const int64_t[::1] indptr, const int32_t[::1] ids,
@@ -146,25 +155,24 @@ def softmax_rows(const uint16_t[:, ::1] W, const float[::1] bias, const int64_t[
                  float smooth, float[:, ::1] delta, float[:, ::1] dx, float[::1] loss, float[:, ::1] scratch,
                  int threads):
     """As forward.softmax_rows; scratch is threads x TILE * (width + 1)."""
-    cdef int64_t n_groups = indptr.shape[0] - 1, lanes = delta.shape[1], d = W.shape[1]
-    cdef int64_t n_samples = loss.shape[0], g, n, m, b, first
+    cdef int64_t n_groups = indptr.shape[0] - 1, ld = delta.shape[1], d = W.shape[1]
+    cdef int64_t lanes = lanes_a_part(n_groups, ld, threads), n_samples = loss.shape[0], g, k, n, first
     cdef const int32_t *label_slots = &slots[0] if slots.shape[0] > 0 else NULL
     cdef float *tile
     cdef float *z
-    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="dynamic"):
+    cdef Part part
+    for k in prange(n_groups * ((ld + lanes - 1) // lanes), nogil=True, num_threads=threads, schedule="dynamic"):
+        part = part_of_group(k, lanes, ld)
+        g = part.group
         n = indptr[g + 1] - indptr[g]
         first = g * group_size
-        m = min(group_size, n_samples - first)
         tile = &scratch[threadid(), 0]
-        z = &delta[0, 0] + indptr[g] * lanes
-        logits_row(&W[0, 0], &bias[0], &ids[0] + indptr[g], n, d, &x[x_indptr[g], 0], lanes, tile, z)
-        for b in range((lanes + N_LANES - 1) // N_LANES):
-            softmax_row(z + b * N_LANES, n, lanes, &weights[indptr[g]] if weights.shape[0] > 0 else NULL,
-                        label_slots, &label_ptr[first + b * N_LANES],
-                        max(min(m - b * N_LANES, <int64_t>N_LANES), <int64_t>0), scale, smooth,
-                        &loss[first + b * N_LANES])
+        z = &delta[0, 0] + indptr[g] * ld
+        logits_part(&W[0, 0], &bias[0], &ids[0] + indptr[g], n, d, &x[x_indptr[g], 0], &part, tile, z)
+        softmax_part(z, n, &part, &weights[indptr[g]] if weights.shape[0] > 0 else NULL, label_slots,
+                     &label_ptr[first], min(group_size, n_samples - first), scale, smooth, &loss[first])
         if dx.shape[0] > 0:
-            input_gradient_row(&W[0, 0], &ids[0] + indptr[g], n, d, z, lanes, tile, &dx[x_indptr[g], 0])
+            input_gradient_part(&W[0, 0], &ids[0] + indptr[g], n, d, z, &part, tile, &dx[x_indptr[g], 0])
 
 
 cdef inline void step_row(const Rows *rows, const Bits *bits, int64_t r, float *g, float bias_g, float *work,

@@ -1,6 +1,7 @@
 """The group's side of a sampled layer: logits of its active rows, the softmax over them, gradients of its inputs.
 
-One thread has a group. Blocks are lane blocks (see lanes.pyx): `x` the inputs, whose group g owns rows
+One thread has a group, or some of its lanes where there are fewer groups than threads: what a lane gets is the same.
+Blocks are lane blocks (see lanes.pyx): `x` the inputs, whose group g owns rows
 x_indptr[g]:x_indptr[g + 1] and columns x_cols of them (empty: all columns in order); `out` and `delta` the active
 neurons, rows indptr[g]:indptr[g + 1].
 """
@@ -8,28 +9,34 @@ neurons, rows indptr[g]:indptr[g + 1].
 from cython.parallel cimport prange
 from libc.math cimport logf
 from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memset
 
 from slide._kernels.vec cimport N_LANES, ops
 
 
-cdef inline void logits_row(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t n,
-                            const int32_t *cols, int64_t d, const float *x, int64_t lanes, float *out) noexcept nogil:
-    if lanes == 1:
+cdef inline void logits_part(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t n,
+                             const int32_t *cols, int64_t d, const float *x, const Part *part,
+                             float *out) noexcept nogil:
+    if part.ld == 1:
         ops.row_logits(W, stride, bias, ids, n, cols, d, x, out)
     else:
-        ops.lane_logits(W, stride, bias, ids, n, cols, d, x, out, lanes)
+        ops.lane_logits(W, stride, bias, ids, n, cols, d, x + part.lane, out + part.lane, part.lanes, part.ld)
 
 
-cdef inline void input_gradient_row(const float *W, int64_t stride, const int32_t *ids, int64_t n,
-                                    const int32_t *cols, int64_t d, const float *delta, int64_t lanes,
-                                    float *dx) noexcept nogil:
-    cdef int64_t j
-    for j in range(d * lanes):
-        dx[j] = 0.0
-    if lanes == 1:
+cdef inline void input_gradient_part(const float *W, int64_t stride, const int32_t *ids, int64_t n,
+                                     const int32_t *cols, int64_t d, const float *delta, const Part *part,
+                                     float *dx) noexcept nogil:
+    zero_part(dx, d, part)
+    if part.ld == 1:
         ops.row_input_gradient(W, stride, ids, n, cols, d, delta, dx)
     else:
-        ops.lane_input_gradient(W, stride, ids, n, cols, d, delta, dx, lanes)
+        ops.lane_input_gradient(W, stride, ids, n, cols, d, delta + part.lane, dx + part.lane, part.lanes, part.ld)
+
+
+cdef void zero_part(float *x, int64_t n, const Part *part) noexcept nogil:
+    cdef int64_t j
+    for j in range(n):
+        memset(x + j * part.ld + part.lane, 0, part.lanes * sizeof(float))
 
 
 cdef inline float add_log_weights(float *z, const float *weights, int64_t n, int64_t lanes,
@@ -81,6 +88,16 @@ cdef void softmax_row(float *z, int64_t n, int64_t lanes, const float *weights, 
         subtract_target(z + s, lanes, slots, label_ptr[s], label_ptr[s + 1], scale * (1 - smooth))
 
 
+cdef void softmax_part(float *z, int64_t n, const Part *part, const float *weights, const int32_t *slots,
+                       const int64_t *label_ptr, int64_t m, float scale, float smooth, float *loss) noexcept nogil:
+    """As softmax_row for a part of a group of m samples, all of whose logits are z."""
+    cdef int64_t low = part.lane
+    while low < part.lane + part.lanes:
+        softmax_row(z + low, n, part.ld, weights, slots, label_ptr + low, max(min(m - low, <int64_t>N_LANES), <int64_t>0),
+                    scale, smooth, loss + low)
+        low += N_LANES
+
+
 cdef inline float loss_row(const float *e, int64_t lanes, const int32_t *slots, int64_t low, int64_t high,
                            float total) noexcept nogil:
     """Mean cross entropy over the labels low:high of one sample, from exponentials e and their sum."""
@@ -98,38 +115,47 @@ cdef inline void subtract_target(float *delta, int64_t lanes, const int32_t *slo
         delta[slots[k] * lanes] -= mass / (high - low)
 
 
-cdef void relu_row(float *x, int64_t n) noexcept nogil:
-    cdef int64_t k
-    for k in range(n):
-        x[k] = max(x[k], <float>0.0)
+cdef void relu_part(float *x, int64_t n, const Part *part) noexcept nogil:
+    cdef int64_t a, k
+    for a in range(n):
+        for k in range(a * part.ld + part.lane, a * part.ld + part.lane + part.lanes):
+            x[k] = max(x[k], <float>0.0)
 
 
 def forward_rows(const float[:, ::1] W, const float[::1] bias, const int64_t[::1] indptr, const int32_t[::1] ids,
                  const int64_t[::1] x_indptr, const int32_t[::1] x_cols, const float[:, ::1] x, bint relu,
                  float[:, ::1] out, int threads):
     """out[a] = W[ids[a], x_cols] . x + bias[ids[a]] for the active neurons a of every group, then ReLU if asked."""
-    cdef int64_t n_groups = indptr.shape[0] - 1, lanes = out.shape[1], stride = W.shape[1], g, n, d
+    cdef int64_t n_groups = indptr.shape[0] - 1, ld = out.shape[1], stride = W.shape[1], g, k, n, d
+    cdef int64_t lanes = lanes_a_part(n_groups, ld, threads)
     cdef bint sparse = x_cols.shape[0] > 0
-    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="dynamic"):
+    cdef Part part
+    for k in prange(n_groups * ((ld + lanes - 1) // lanes), nogil=True, num_threads=threads, schedule="dynamic"):
+        part = part_of_group(k, lanes, ld)
+        g = part.group
         n = indptr[g + 1] - indptr[g]
         d = x_indptr[g + 1] - x_indptr[g]
-        logits_row(&W[0, 0], stride, &bias[0], &ids[indptr[g]], n, &x_cols[x_indptr[g]] if sparse else NULL, d,
-                   &x[x_indptr[g], 0], lanes, &out[indptr[g], 0])
+        logits_part(&W[0, 0], stride, &bias[0], &ids[indptr[g]], n, &x_cols[x_indptr[g]] if sparse else NULL, d,
+                    &x[x_indptr[g], 0], &part, &out[indptr[g], 0])
         if relu:
-            relu_row(&out[indptr[g], 0], n * lanes)
+            relu_part(&out[indptr[g], 0], n, &part)
 
 
 def input_gradient_rows(const float[:, ::1] W, const int64_t[::1] indptr, const int32_t[::1] ids,
                         const int64_t[::1] x_indptr, const int32_t[::1] x_cols, const float[:, ::1] delta,
                         float[:, ::1] dx, int threads):
     """dx[j] = sum_a W[ids[a], x_cols[j]] * delta[a] for every group."""
-    cdef int64_t n_groups = indptr.shape[0] - 1, lanes = delta.shape[1], stride = W.shape[1], g, d
+    cdef int64_t n_groups = indptr.shape[0] - 1, ld = delta.shape[1], stride = W.shape[1], g, k, d
+    cdef int64_t lanes = lanes_a_part(n_groups, ld, threads)
     cdef bint sparse = x_cols.shape[0] > 0
-    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="dynamic"):
+    cdef Part part
+    for k in prange(n_groups * ((ld + lanes - 1) // lanes), nogil=True, num_threads=threads, schedule="dynamic"):
+        part = part_of_group(k, lanes, ld)
+        g = part.group
         d = x_indptr[g + 1] - x_indptr[g]
-        input_gradient_row(&W[0, 0], stride, &ids[indptr[g]], indptr[g + 1] - indptr[g],
-                           &x_cols[x_indptr[g]] if sparse else NULL, d, &delta[indptr[g], 0], lanes,
-                           &dx[x_indptr[g], 0])
+        input_gradient_part(&W[0, 0], stride, &ids[indptr[g]], indptr[g + 1] - indptr[g],
+                            &x_cols[x_indptr[g]] if sparse else NULL, d, &delta[indptr[g], 0], &part,
+                            &dx[x_indptr[g], 0])
 
 
 def softmax_rows(const float[:, ::1] W, const float[::1] bias, const int64_t[::1] indptr, const int32_t[::1] ids,
@@ -139,30 +165,28 @@ def softmax_rows(const float[:, ::1] W, const float[::1] bias, const int64_t[::1
                  int threads):
     """Forward, softmax over the active set, output deltas and input gradients of every group, in one visit.
 
-    While a group is worked on, its active rows stay in the second-level cache: they are read from memory once.
+    While a group is worked on, its active rows stay in a cache: they are read from memory once.
     weights[a], where there are any, says how many neurons the active neuron a stands for in the softmax. `slots[k]` is
     the place of label entry k in its group's active set; the target is (1 - smooth) / (number of labels) each, and
     smooth spread over the active set by its weights. A dx without rows is not computed.
     """
-    cdef int64_t n_groups = indptr.shape[0] - 1, lanes = delta.shape[1], stride = W.shape[1]
-    cdef int64_t n_samples = loss.shape[0], g, n, d, m, b, first
+    cdef int64_t n_groups = indptr.shape[0] - 1, ld = delta.shape[1], stride = W.shape[1]
+    cdef int64_t lanes = lanes_a_part(n_groups, ld, threads), n_samples = loss.shape[0], g, k, n, d, first
     cdef bint sparse = x_cols.shape[0] > 0
     cdef const int32_t *cols
     cdef const int32_t *label_slots = &slots[0] if slots.shape[0] > 0 else NULL
-    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="dynamic"):
+    cdef float *z
+    cdef Part part
+    for k in prange(n_groups * ((ld + lanes - 1) // lanes), nogil=True, num_threads=threads, schedule="dynamic"):
+        part = part_of_group(k, lanes, ld)
+        g = part.group
         n = indptr[g + 1] - indptr[g]
         d = x_indptr[g + 1] - x_indptr[g]
         first = g * group_size
-        m = min(group_size, n_samples - first)
         cols = &x_cols[x_indptr[g]] if sparse else NULL
-        logits_row(&W[0, 0], stride, &bias[0], &ids[indptr[g]], n, cols, d, &x[x_indptr[g], 0], lanes,
-                   &delta[indptr[g], 0])
-        for b in range((lanes + N_LANES - 1) // N_LANES):
-            softmax_row(&delta[indptr[g], b * N_LANES], n, lanes,
-                        &weights[indptr[g]] if weights.shape[0] > 0 else NULL, label_slots,
-                        &label_ptr[first + b * N_LANES],
-                        max(min(m - b * N_LANES, <int64_t>N_LANES), <int64_t>0), scale, smooth,
-                        &loss[first + b * N_LANES])
+        z = &delta[indptr[g], 0]
+        logits_part(&W[0, 0], stride, &bias[0], &ids[indptr[g]], n, cols, d, &x[x_indptr[g], 0], &part, z)
+        softmax_part(z, n, &part, &weights[indptr[g]] if weights.shape[0] > 0 else NULL, label_slots,
+                     &label_ptr[first], min(group_size, n_samples - first), scale, smooth, &loss[first])
         if dx.shape[0] > 0:
-            input_gradient_row(&W[0, 0], stride, &ids[indptr[g]], n, cols, d, &delta[indptr[g], 0], lanes,
-                               &dx[x_indptr[g], 0])
+            input_gradient_part(&W[0, 0], stride, &ids[indptr[g]], n, cols, d, z, &part, &dx[x_indptr[g], 0])

@@ -4,6 +4,8 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 cdef extern from "vec_ops.h" nogil:
     int N_LANES "SLIDE_LANES"
     int MOST_AHEAD "SLIDE_AHEAD"
+    enum:
+        TILE "SLIDE_TILE"
 
     ctypedef struct AdamStep "slide_adam":
         float lr
@@ -22,9 +24,9 @@ cdef extern from "vec_ops.h" nogil:
         const char *name
         int panel
         void (*lane_logits)(const float *, int64_t, const float *, const int32_t *, int64_t, const int32_t *,
-                            int64_t, const float *, float *, int64_t) noexcept nogil
+                            int64_t, const float *, float *, int64_t, int64_t) noexcept nogil
         void (*lane_input_gradient)(const float *, int64_t, const int32_t *, int64_t, const int32_t *, int64_t,
-                                    const float *, float *, int64_t) noexcept nogil
+                                    const float *, float *, int64_t, int64_t) noexcept nogil
         void (*lane_exp)(float *, int64_t, int64_t, float *, float *) noexcept nogil
         void (*row_logits)(const float *, int64_t, const float *, const int32_t *, int64_t, const int32_t *,
                            int64_t, const float *, float *) noexcept nogil

@@ -7,8 +7,8 @@
 
 #define AHEAD 16 /* rows of the next blocks to prefetch: far enough for memory, near enough for the L2 cache */
 #define BESIDE 4 /* rows whose gradients are summed side by side */
-#define STAY_L2 96 /* rows of lane_logits that stay in the second-level cache while all lanes pass */
 #define STAY 32  /* rows of lane_input_gradient that stay in the first-level cache together */
+#define DEPTH 256 /* columns of the inputs, packed, that do */
 typedef uint32_t slide_bits __attribute__((may_alias));             /* the bits of a float */
 typedef int32_t slide_pair __attribute__((may_alias, aligned(2)));  /* two bfloat16 side by side */
 

@@ -10,6 +10,7 @@
 
 #define SLIDE_LANES 16
 #define SLIDE_AHEAD 16
+#define SLIDE_TILE 128 /* rows that stay in the second-level cache while all lanes of a group pass */
 
 typedef struct {
     float lr, beta1, beta2, eps;  /* lr carries the bias corrections */
@@ -38,12 +39,12 @@ static inline void slide_prefetch(slide_ahead *ahead, int64_t lines)
 
 typedef struct {
     const char *name;
-    /* out[a] = W[ids[a], cols] . x + bias[ids[a]], for ld lanes, whole LANES. bias may be NULL. */
+    /* out[a] = W[ids[a], cols] . x + bias[ids[a]], for `lanes` lanes, whole LANES. bias may be NULL. */
     void (*lane_logits)(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t n,
-                        const int32_t *cols, int64_t d, const float *x, float *out, int64_t ld);
-    /* dx[j] += sum_a W[ids[a], cols[j]] * delta[a], for ld lanes, whole LANES. */
+                        const int32_t *cols, int64_t d, const float *x, float *out, int64_t lanes, int64_t ld);
+    /* dx[j] += sum_a W[ids[a], cols[j]] * delta[a], for `lanes` lanes, whole LANES. */
     void (*lane_input_gradient)(const float *W, int64_t stride, const int32_t *ids, int64_t n, const int32_t *cols,
-                                int64_t d, const float *delta, float *dx, int64_t ld);
+                                int64_t d, const float *delta, float *dx, int64_t lanes, int64_t ld);
     /* x[a] <- exp(x[a] - max over a); returns the sums a lane in sum, the maxima in max. */
     void (*lane_exp)(float *x, int64_t ld, int64_t n, float *max, float *sum);
     /* The same for one sample: dots, axpys, exp. */

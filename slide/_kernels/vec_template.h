@@ -50,11 +50,18 @@ TARGET static inline V NAME(exp_)(V x)
             for (int q = 0; q < PARTS; q++) sum[k][q] += row[k][c] * part[q];                 \
     } while (0)
 
-/* The logits of m rows for LANES lanes; of the row `distance` further on, if before `left`, the columns from..to are
- * prefetched. */
+/* LANES lanes of d columns, side by side: at a distance of a power of two they would share few places in a cache. */
+TARGET static inline void NAME(pack)(const float *x, int64_t d, int64_t ld, float *out)
+{
+    for (int64_t j = 0; j < d; j++)
+        for (int q = 0; q < PARTS; q++) store(out + j * SLIDE_LANES + q * WIDTH, load(x + j * ld + q * WIDTH));
+}
+
+/* The logits of m rows for the packed inputs of LANES lanes, from bias on, or, `further`, from out on; of the row
+ * `distance` further on, if before `left`, the columns from..to are prefetched. */
 TARGET static void NAME(logits_tile)(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t m,
                                      const int32_t *cols, int64_t d, const float *x, float *out, int64_t ld,
-                                     int64_t distance, int64_t left, int64_t from, int64_t to)
+                                     int further, int64_t distance, int64_t left, int64_t from, int64_t to)
 {
     const float *row[ROWS], *ahead[ROWS];
     for (int64_t a = 0; a < m; a += ROWS) {
@@ -65,18 +72,21 @@ TARGET static void NAME(logits_tile)(const float *W, int64_t stride, const float
             row[k] = W + ids[here] * stride;
             ahead[k] = W + ids[next] * stride;
             if (bias) __builtin_prefetch(bias + ids[next], 0, 2);
-            for (int q = 0; q < PARTS; q++) sum[k][q] = splat(bias ? bias[ids[here]] : 0.0f);
+            for (int q = 0; q < PARTS; q++) {
+                sum[k][q] = splat(bias && !further ? bias[ids[here]] : 0.0f);
+                if (further) sum[k][q] = load(out + here * ld + q * WIDTH);
+            }
         }
         int64_t j = 0;
         if (cols) {
-            for (; j < d; j++) ADD_COLUMN(cols[j], x + j * ld);
+            for (; j < d; j++) ADD_COLUMN(cols[j], x + j * SLIDE_LANES);
         } else {
             for (; j + 16 <= d; j += 16) {
                 if (from <= j && j < to)
                     for (int k = 0; k < ROWS; k++) __builtin_prefetch(ahead[k] + j, 0, 2);
-                for (int i = 0; i < 16; i++) ADD_COLUMN(j + i, x + (j + i) * ld);
+                for (int i = 0; i < 16; i++) ADD_COLUMN(j + i, x + (j + i) * SLIDE_LANES);
             }
-            for (; j < d; j++) ADD_COLUMN(j, x + j * ld);
+            for (; j < d; j++) ADD_COLUMN(j, x + j * SLIDE_LANES);
         }
         for (int k = 0; k < ROWS && a + k < m; k++)
             for (int q = 0; q < PARTS; q++) store(out + (a + k) * ld + q * WIDTH, sum[k][q]);
@@ -87,19 +97,28 @@ TARGET static void NAME(logits_tile)(const float *W, int64_t stride, const float
  * comes from memory; the others fetch the next tile, each some columns of it. */
 TARGET static void NAME(lane_logits)(const float *W, int64_t stride, const float *bias, const int32_t *ids,
                                      int64_t n, const int32_t *cols, int64_t d, const float *x, float *out,
-                                     int64_t ld)
+                                     int64_t lanes, int64_t ld)
 {
-    int64_t others = ld / SLIDE_LANES - 1, share = others ? (d / 16 + others - 1) / others * 16 : 0;
-    int64_t tile = others ? STAY_L2 : n;
-    for (int64_t low = 0; low < n; low += tile) {
-        int64_t m = n - low < tile ? n - low : tile;
-        for (int64_t b = 0; b <= others; b++) {
-            int64_t from = (b - 1) * share, to = from + share, distance = m, left = n - low;
-            if (b == 0) from = 0, to = low == 0 ? d : 0, distance = AHEAD, left = m;
-            NAME(logits_tile)(W, stride, bias, ids + low, m, cols, d, x + b * SLIDE_LANES,
-                              out + low * ld + b * SLIDE_LANES, ld, distance, left, from, to);
+    float packed[DEPTH * SLIDE_LANES];
+    int64_t others = lanes / SLIDE_LANES - 1, tile = others ? SLIDE_TILE : n, first = 0;
+    do {
+        int64_t depth = d - first < DEPTH ? d - first : DEPTH;
+        int64_t share = others ? (depth / 16 + others - 1) / others * 16 : 0;
+        const float *w = cols ? W : W + first;
+        for (int64_t low = 0; low < n; low += tile) {
+            int64_t m = n - low < tile ? n - low : tile;
+            for (int64_t b = 0; b <= others; b++) {
+                int64_t from = (b - 1) * share, to = from + share, distance = m, left = n - low;
+                const float *xb = x + first * ld + b * SLIDE_LANES;
+                if (b == 0) from = 0, to = low == 0 ? depth : 0, distance = AHEAD, left = m;
+                if (ld > SLIDE_LANES) NAME(pack)(xb, depth, ld, packed);
+                NAME(logits_tile)(w, stride, bias, ids + low, m, cols ? cols + first : NULL, depth,
+                                  ld > SLIDE_LANES ? packed : xb, out + low * ld + b * SLIDE_LANES, ld, first > 0,
+                                  distance, left, from, to);
+            }
         }
-    }
+        first += DEPTH;
+    } while (first < d);
 }
 
 /* dx of COUNT columns from j on, whose weights are at row[a][COLUMN(i)] of the m rows of a tile. */
@@ -107,24 +126,23 @@ TARGET static void NAME(lane_logits)(const float *W, int64_t stride, const float
     do {                                                                                      \
         V sum[COUNT][PARTS];                                                                  \
         for (int i = 0; i < COUNT; i++)                                                       \
-            for (int q = 0; q < PARTS; q++) sum[i][q] = load(dx + (j + i) * ld + q * WIDTH);  \
+            for (int q = 0; q < PARTS; q++) sum[i][q] = load(dx + (j + i) * SLIDE_LANES + q * WIDTH);  \
         for (int64_t a = 0; a < m; a++) {                                                     \
             const float *w = row[a];                                                          \
             V part[PARTS];                                                                    \
-            for (int q = 0; q < PARTS; q++) part[q] = load(delta + a * ld + q * WIDTH);       \
+            for (int q = 0; q < PARTS; q++) part[q] = load(delta + a * SLIDE_LANES + q * WIDTH);       \
             for (int i = 0; i < COUNT; i++)                                                   \
                 for (int q = 0; q < PARTS; q++) sum[i][q] += w[COLUMN(i)] * part[q];          \
         }                                                                                     \
         for (int i = 0; i < COUNT; i++)                                                       \
-            for (int q = 0; q < PARTS; q++) store(dx + (j + i) * ld + q * WIDTH, sum[i][q]);  \
+            for (int q = 0; q < PARTS; q++) store(dx + (j + i) * SLIDE_LANES + q * WIDTH, sum[i][q]);  \
     } while (0)
 #define IN_ORDER(i) (j + i)
 #define BY_COLUMN(i) cols[j + i]
 
-/* dx of LANES lanes from a tile of m rows; meanwhile `count` rows `ahead` are prefetched. */
+/* dx of LANES lanes from m rows; meanwhile `count` rows `ahead` are prefetched. */
 TARGET static void NAME(gradient_tile)(const float *const *row, int64_t m, const int32_t *cols, int64_t d,
-                                       const float *delta, float *dx, int64_t ld, const float *const *ahead,
-                                       int64_t count)
+                                       const float *delta, float *dx, const float *const *ahead, int64_t count)
 {
     int64_t j = 0, fetched = 0, share = (count * COLS + d - 1) / (d > 0 ? d : 1); /* for each block of columns */
     if (cols) {
@@ -140,21 +158,37 @@ TARGET static void NAME(gradient_tile)(const float *const *row, int64_t m, const
     for (; j < d; j++) ADD_ROWS(1, IN_ORDER);
 }
 
-/* Rows come in tiles that stay in the L1 cache while all columns and lanes pass; the next tile is fetched meanwhile. */
+/* Rows come in tiles that stay in the second-level cache while all lanes pass, and of these in tiles of STAY in the
+ * first while all columns do; the next rows are fetched meanwhile. The sums of a tile are packed. */
 TARGET static void NAME(lane_input_gradient)(const float *W, int64_t stride, const int32_t *ids, int64_t n,
                                              const int32_t *cols, int64_t d, const float *delta, float *dx,
-                                             int64_t ld)
+                                             int64_t lanes, int64_t ld)
 {
-    const float *row[STAY], *next[STAY];
-    int64_t blocks = ld / SLIDE_LANES, share = (STAY + blocks - 1) / blocks;
-    for (int64_t k = 0; k < STAY && k < n; k++) next[k] = W + ids[k] * stride;
-    for (int64_t low = 0; low < n; low += STAY, delta += STAY * ld) {
-        int64_t m = n - low < STAY ? n - low : STAY, rest = n - low - m < STAY ? n - low - m : STAY;
-        for (int64_t k = 0; k < m; k++) row[k] = next[k];
-        for (int64_t k = 0; k < rest; k++) next[k] = W + ids[low + STAY + k] * stride;
-        for (int64_t b = 0, at = 0; b < blocks; b++, at += share) {
-            int64_t count = rest - at < share ? rest - at : share;
-            NAME(gradient_tile)(row, m, cols, d, delta + b * SLIDE_LANES, dx + b * SLIDE_LANES, ld, next + at, count);
+    float packed[STAY * SLIDE_LANES], sums[DEPTH * SLIDE_LANES];
+    const float *row[SLIDE_TILE], *next[SLIDE_TILE];
+    int64_t tile = ld > SLIDE_LANES ? SLIDE_TILE : STAY;
+    int64_t turns = lanes / SLIDE_LANES * (tile / STAY), share = (tile + turns - 1) / turns;
+    for (int64_t first = 0; first < d; first += DEPTH) {
+        int64_t depth = d - first < DEPTH ? d - first : DEPTH;
+        const float *w = cols ? W : W + first;
+        for (int64_t k = 0; k < tile && k < n; k++) next[k] = w + ids[k] * stride;
+        for (int64_t low = 0; low < n; low += tile) {
+            int64_t m = n - low < tile ? n - low : tile, rest = n - low - m < tile ? n - low - m : tile, at = 0;
+            for (int64_t k = 0; k < m; k++) row[k] = next[k];
+            for (int64_t k = 0; k < rest; k++) next[k] = w + ids[low + tile + k] * stride;
+            for (int64_t lane = 0; lane < lanes; lane += SLIDE_LANES) {
+                memset(sums, 0, depth * SLIDE_LANES * sizeof(float));
+                for (int64_t a = 0; a < m; a += STAY, at += share) {
+                    int64_t some = m - a < STAY ? m - a : STAY, count = rest - at < share ? rest - at : share;
+                    NAME(pack)(delta + (low + a) * ld + lane, some, ld, packed);
+                    NAME(gradient_tile)(row + a, some, cols ? cols + first : NULL, depth, packed, sums, next + at, count);
+                }
+                for (int64_t j = 0; j < depth; j++)
+                    for (int q = 0; q < PARTS; q++) {
+                        float *out = dx + (first + j) * ld + lane + q * WIDTH;
+                        store(out, load(out) + load(sums + j * SLIDE_LANES + q * WIDTH));
+                    }
+            }
         }
     }
 }

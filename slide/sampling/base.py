@@ -10,6 +10,7 @@ from slide.rows import ActiveSet, offsets
 from slide.threads import check_threads
 
 _held = threading.local()
+ROOM = 1 << 22  # ids that a batch may have room for uncounted
 
 
 class Sampler:
@@ -180,8 +181,8 @@ def inclusion_weights(active, certain, n_neurons) -> np.ndarray:
     )
 
 
-def locate(tables, codes, n_rows, group_size, n_neurons, threads):
-    """(located (L, n_rows), bounds (groups,)): the samples' buckets and how many ids a group's buckets hold.
+def locate(tables, codes, n_rows, n_neurons, threads):
+    """The samples' buckets, uint32 (L, n_rows).
 
     Raises ValueError where tables, codes and n_neurons do not fit together.
     """
@@ -194,9 +195,20 @@ def locate(tables, codes, n_rows, group_size, n_neurons, threads):
     located = tables.locate(codes, threads)
     if located.shape[1] != n_rows:
         raise ValueError(f"codes: found {located.shape[1]} rows, expected n_rows = {n_rows}")
-    bounds = np.empty(group_count(n_rows, group_size), dtype=np.int64)
+    return located
+
+
+def room(tables, located, group_size, most, threads) -> np.ndarray:
+    """int64 (groups + 1,): offsets that leave each group room for what its buckets hold, `most` ids at most.
+
+    Buckets are counted only where that saves much memory, since they are far apart in it.
+    """
+    n_groups = group_count(located.shape[1], group_size)
+    if n_groups * most <= ROOM:
+        return np.arange(n_groups + 1) * most
+    bounds = np.empty(n_groups, dtype=np.int64)
     bound_rows(located, tables.buckets, group_size, bounds, threads)
-    return located, bounds
+    return offsets(np.minimum(bounds, most))
 
 
 def collect(where, kernel) -> ActiveSet:

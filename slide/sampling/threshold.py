@@ -5,8 +5,8 @@ from scipy.stats import binom
 
 from slide._kernels.sampling import frequent_rows
 from slide.checks import check_integer
-from slide.rows import ActiveSet, offsets
-from slide.sampling.base import Sampler, collect, locate, scratch
+from slide.rows import ActiveSet
+from slide.sampling.base import Sampler, collect, locate, room, scratch
 from slide.threads import check_threads
 
 
@@ -67,8 +67,8 @@ def sample_frequent(tables, codes, n_rows, group_size, n_neurons, m, active, thr
     """The `active` (None: all) most frequent neurons of each group among those found at least m times."""
     threads = check_threads(threads)
     group_size = check_integer("group_size", group_size)
-    located, bounds = locate(tables, codes, n_rows, group_size, n_neurons, threads)
-    where = offsets(np.minimum(bounds, n_neurons))
+    located = locate(tables, codes, n_rows, n_neurons, threads)
+    where = room(tables, located, group_size, n_neurons, threads)
     counts = scratch("counts", threads, n_neurons, np.uint16)
     histograms = scratch("histograms", threads, 2**16, np.uint32)
     return collect(

@@ -5,8 +5,8 @@ import numpy as np
 from slide import reference
 from slide._kernels.sampling import vanilla_rows
 from slide.checks import check_integer
-from slide.rows import ActiveSet, offsets
-from slide.sampling.base import Sampler, collect, locate, scratch, seen_scratch
+from slide.rows import ActiveSet
+from slide.sampling.base import Sampler, collect, locate, room, scratch, seen_scratch
 from slide.threads import check_threads
 
 
@@ -48,9 +48,9 @@ class Vanilla(Sampler):
     def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
         threads = check_threads(threads)
         group_size = check_integer("group_size", group_size)
-        located, bounds = locate(tables, codes, n_rows, group_size, n_neurons, threads)
+        located = locate(tables, codes, n_rows, n_neurons, threads)
         active = min(self.active or n_neurons, n_neurons)
-        where = offsets(np.minimum(bounds, active))
+        where = room(tables, located, group_size, active, threads)
         order = scratch("order", threads, tables.L, np.int32)
         return collect(
             where,
