@@ -34,7 +34,7 @@ SETTINGS = {
         steps={"slide": 60, "uniform": 4, "full": 2, "torch": 2, "torch-full": 2, "torch-sampled": 4},
     ),
     "small": dict(
-        scale=1.0, n_train=40_000, rounds=2, active=3000, K=5, group=64, warm_up=20,
+        scale=1.0, n_train=40_000, rounds=2, active=3000, K=5, group=256, warm_up=20,
         steps={"slide": 130, "uniform": 130, "full": 4, "torch": 2, "torch-full": 4, "torch-sampled": 130},
     ),
 }  # fmt: skip

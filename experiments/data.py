@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 STAND_INS = {
     "citeulike-tags-53k": ("amazon-670k", 0.08),
     "diginetica-43k": ("amazon-670k", 0.065),
+    "wiki-skipgram-218k": ("amazon-670k", 0.33),
+    "delicious-983": ("delicious-200k", 0.005),
     "amazon-670k": ("amazon-670k", 1.0),
     "delicious-200k": ("delicious-200k", 1.0),
 }
@@ -34,6 +36,11 @@ class Problem:
     @property
     def n_labels(self) -> int:
         return self.train[1].shape[1]
+
+    @property
+    def labels_a_row(self) -> float:
+        """The mean number of labels of a training sample."""
+        return self.train[1].nnz / max(self.train[1].shape[0], 1)
 
     def facts(self) -> dict:
         """What a record keeps of it."""

@@ -14,7 +14,7 @@ def settings(system, problem, layer=None, **changes) -> dict:
     and `hidden`, the widths before the softmax)."""
     from slide.defaults import recommended
 
-    advice = recommended(problem.train[0].shape[0], problem.n_labels, layer)
+    advice = recommended(problem.train[0].shape[0], problem.n_labels, layer, problem.labels_a_row)
     last = {name: advice[name] for name in ("hash", "K", "L")} | sized(system, advice["min_active"])
     return {
         "hidden": [128], **{name: advice[name] for name in ("batch_size", "group_size", *PLAIN)}, **changes,
@@ -23,10 +23,12 @@ def settings(system, problem, layer=None, **changes) -> dict:
 
 
 def sized(system, n_active) -> dict:
-    """The settings of Sampled for active sets of so many neurons: half of them retrieved, or all drawn uniformly."""
+    """The settings of Sampled for active sets of so many neurons: made as recommended, or all drawn uniformly."""
+    from slide.defaults import active_set
+
     if system == "uniform":
         return {"active": n_active, "min_active": n_active, "label_fill": 0.0}
-    return {"active": max(1, n_active // 2), "min_active": n_active, "label_fill": 0.5}
+    return active_set(n_active)
 
 
 def choices(problem, rates, regularise=True) -> list[dict]:

@@ -10,44 +10,69 @@ from slide.network import Network
 from slide.optim import OPTIMIZERS, Schedule
 
 FEW = 2_000  # labels up to which there is nothing to save: all of them are active
+RETRIEVED = 1 / 3  # of an active set
+LABEL_FILL = 0.5  # of those that are drawn, the share by frequency
+OWN = 6  # neurons that a sample is to have in a shared active set beside its labels
 SMALL = 50_000  # training rows below which a network of this kind overfits without smooth targets
 
 
-def recommended(n_rows: int, n_labels: int, given=None) -> dict:
+def recommended(n_rows: int, n_labels: int, given=None, labels_a_row: float = 1.0) -> dict:
     """Recommended settings for n_rows training samples and n_labels labels, by the names of the command line.
 
     `given` holds the settings that are fixed already, on which others depend: K depends on the hash family, and
-    min_active, to which an active set is filled up, on `active`.
+    min_active, to which an active set is filled up, on `active`. labels_a_row is the mean number of labels of a sample.
 
-    Half of an active set is retrieved. Of the other half one part is drawn by frequency, from the labels seen last, and
-    one uniformly: by frequency alone, neurons that are never drawn drift until they win.
+    What is not here, of Network and Sampled, is as it is there.
     """
     given = given or {}
     small = n_rows < SMALL
-    family = find_class("hash", given.get("hash", "dwta"), FAMILIES, HashFamily)
-    active = given.get("active", default_active(n_labels) // 2)
+    hash = given.get("hash", "ranged")
+    family = find_class("hash", hash, FAMILIES, HashFamily)
+    size = given.get("min_active") or default_active(n_labels)
+    if "active" in given and "min_active" not in given:
+        size = min(n_labels, round(given["active"] / RETRIEVED))
     return {
         "hidden": [128],
         "sampler": "vanilla" if n_labels > FEW else "full",
-        "hash": "dwta",
+        "hash": hash,
         "K": default_K(n_labels, family.bits_per_hash) + family.drops,
         "L": 50,
-        "active": active,
-        "min_active": min(n_labels, 2 * active),
-        "label_fill": 0.5,
+        **active_set(size),
         "optimizer": "adam",
         "lr": 5e-3,
         "batch_size": 256,
-        "group_size": 64,
+        "group_size": default_group(size, labels_a_row),
         "epochs": min(max(4, round(250_000 / max(n_rows, 1))), 50),
         "dropout": 0.3,
         "label_smoothing": 0.7 if small else 0.0,
     }
 
 
+def active_set(size: int) -> dict:
+    """The settings of Sampled for active sets of so many neurons.
+
+    A part is retrieved. Of the others some are drawn by frequency, from the labels seen last, and the rest uniformly:
+    by frequency alone, neurons that are never drawn drift until they win.
+    """
+    return {"active": max(1, round(RETRIEVED * size)), "min_active": size, "label_fill": LABEL_FILL}
+
+
 def default_active(n_labels: int) -> int:
-    """Active neurons, retrieved and drawn: half a percent of the labels, as in the paper, but at least 2,000."""
-    return min(n_labels, max(2000, n_labels // 200))
+    """Active neurons, retrieved and drawn: a percent of the labels up to 2,000, then half a percent, as in the paper.
+
+    At least 400: there is little to save where labels are few.
+    """
+    return min(n_labels, max(400, min(2000, n_labels // 100), n_labels // 200))
+
+
+def default_group(n_active: int, labels_a_row: float) -> int:
+    """Samples that share an active set of so many neurons: 16 to 256, a power of two.
+
+    The more, the sooner a batch is done and the more negatives a sample sees; but each brings its labels, and wants
+    neurons of its own: six more.
+    """
+    most = n_active / (labels_a_row + OWN)
+    return 2 ** min(8, max(4, math.floor(math.log2(max(most, 1)))))
 
 
 def default_K(n_labels: int, bits_per_hash: int) -> int:

@@ -62,7 +62,8 @@ def add_arguments(parser):
     network.add_argument("--renew-every", type=count, metavar="M", help="new hash functions every M rehashes (never)")
     network.add_argument("--weight-type", choices=TYPES, help="how the last layer's weights are stored (float32)")
     network.add_argument("--moment-type", choices=TYPES, help="how Adam's moments of the last layer are (float32)")
-    network.add_argument("--group-size", type=positive_int, metavar="N", help="samples that share an active set (64)")
+    network.add_argument("--group-size", type=positive_int, metavar="N",
+                         help="samples that share an active set (16 to 256)")  # fmt: skip
     training = parser.add_argument_group("training")
     training.add_argument("--batch-size", type=positive_int, metavar="N", help="(256)")
     training.add_argument("--epochs", type=positive_int, metavar="N", help="passes over the training data")
@@ -96,7 +97,7 @@ def run(options) -> int:
             raise ValueError(f"{options.test}: found {test.shape[1]} {what}, expected {train.shape[1]} as in training")
     if X.shape[0] == 0:
         raise ValueError(f"{options.train}: found no rows, expected at least one")
-    network, steps, chosen = _network(options, X.shape, Y.shape[1])
+    network, steps, chosen = _network(options, X.shape, Y)
     log = open(options.log, "w") if options.log else nullcontext()
     with log as file, _interruptible() as interrupted:
         training = Training(network, (X, Y), (X_test, Y_test), file, interrupted)
@@ -108,10 +109,11 @@ def run(options) -> int:
     return 130 if interrupted else 0
 
 
-def _network(options, shape, n_labels):
+def _network(options, shape, Y):
     """(network, batches to train, settings) from the options and the size of the data."""
+    n_labels = Y.shape[1]
     given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
-    chosen = {**recommended(shape[0], n_labels, given), **given}
+    chosen = {**recommended(shape[0], n_labels, given, Y.nnz / max(shape[0], 1)), **given}
     per_epoch = -(-shape[0] // chosen["batch_size"])
     steps = options.steps or chosen["epochs"] * per_epoch
     if options.resume:
