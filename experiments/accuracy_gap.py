@@ -129,8 +129,8 @@ def of_set(records, data) -> str:
     closed = min(best(mine), mine[-1]["p1"], twice[-1]["p1"]) >= top - 0.005
     words = (
         f"{data}: the gap is {'closed' if closed else 'not closed'}: full softmax {top:.3f}, recommended "
-        f"{best(mine):.3f} (end {last['p1']:.3f}), with twice the epochs {best(twice):.3f} (end {twice[-1]['p1']:.3f}), in "
-        f"{last['active'] / facts['n_labels']:.2%} of the neurons, {milliseconds(full) / milliseconds(mine):.0f} times "
+        f"{best(mine):.3f} (end {last['p1']:.3f}), with twice the epochs {best(twice):.3f} (end "
+        f"{twice[-1]['p1']:.3f}), in {last['active'] / facts['n_labels']:.2%} of the neurons, {milliseconds(full) / milliseconds(mine):.0f} times "
         f"faster a sample; its tables hold {last['recall'][1]:.0%} of the true top 10 in "
         f"{last['retrieved'] / facts['n_labels']:.2%} of the neurons"
     )

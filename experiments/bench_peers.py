@@ -30,11 +30,11 @@ TIME = {"smoke": "20 s", "small": "6 min"}
 
 SETTINGS = {
     "smoke": dict(
-        scale=0.004, n_train=4000, rounds=1, active=100, K=3, group=64, warm_up=2,
+        scale=0.004, n_train=4000, rounds=1, active=100, warm_up=2,
         steps={"slide": 60, "uniform": 4, "full": 2, "torch": 2, "torch-full": 2, "torch-sampled": 4},
     ),
     "small": dict(
-        scale=1.0, n_train=40_000, rounds=2, active=3000, K=5, group=256, warm_up=20,
+        scale=1.0, n_train=40_000, rounds=2, active=3000, warm_up=20,
         steps={"slide": 130, "uniform": 130, "full": 4, "torch": 2, "torch-full": 4, "torch-sampled": 130},
     ),
 }  # fmt: skip
@@ -122,11 +122,13 @@ def measure(scale, system, threads, seed, folder):
 
 def time_slide(system, X, Y, settings, threads, seed) -> dict:
     from slide import Adam, Dense, Network, Sampled
+    from slide.defaults import recommended
 
-    layer = Sampled(Y.shape[1], sampler=SAMPLERS[system], hash="dwta", K=settings["K"],
+    advice = recommended(X.shape[0], Y.shape[1], {"min_active": settings["active"]}, Y.nnz / X.shape[0])
+    layer = Sampled(Y.shape[1], sampler=SAMPLERS[system], hash=advice["hash"], K=advice["K"],
                     **sized(system, settings["active"]))  # fmt: skip
     network = Network(
-        X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(LR), batch_size=BATCH, group_size=settings["group"],
+        X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(LR), batch_size=BATCH, group_size=advice["group_size"],
         seed=seed, threads=threads,
     )  # fmt: skip
     index, steps, active = getattr(network.layers[-1], "index", None), settings["steps"][system], []

@@ -25,8 +25,8 @@ PAPER = "memory-bound at every number of threads (figure 6); 1.3 times from huge
 TIME = {"smoke": "10 s", "small": "80 s"}
 
 SETTINGS = {
-    "smoke": dict(scale=0.01, n_train=2000, active=200, group=64, K=3, warm_up=3, steps=5, repeats=2, probe=2000),
-    "small": dict(scale=1.0, n_train=40_000, active=3000, group=64, K=5, warm_up=20, steps=20, repeats=5,
+    "smoke": dict(scale=0.01, n_train=2000, active=200, warm_up=3, steps=5, repeats=2, probe=2000),
+    "small": dict(scale=1.0, n_train=40_000, active=3000, warm_up=20, steps=20, repeats=5,
                   probe=500_000),
 }
 BATCH, HIDDEN, L = 256, 128, 50
@@ -93,15 +93,17 @@ def measure(settings, variant, seed):
     """Trains, and prints one line: milliseconds a batch of each stage, medians over the repeats, and its floor."""
     from slide import Adam, Dense, Network, RehashSchedule, Sampled
     from slide.data import make_xmc
+    from slide.defaults import recommended
     from slide.roofline import measure_bandwidth, measure_products
     from slide.rows import as_sparse_rows
 
     threads = variant["threads"]
     (X, Y), _ = make_xmc("amazon-670k", settings["n_train"], 1, scale=settings["scale"], seed=seed)
-    layer = Sampled(Y.shape[1], hash="dwta", K=settings["K"], L=L, rehash=RehashSchedule(N0=10**6),
+    advice = recommended(X.shape[0], Y.shape[1], {"min_active": settings["active"]}, Y.nnz / X.shape[0])
+    layer = Sampled(Y.shape[1], hash=advice["hash"], K=advice["K"], L=L, rehash=RehashSchedule(N0=10**6),
                     **sized("slide", settings["active"]))  # fmt: skip
     network = Network(X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(2e-3), batch_size=BATCH,
-                      group_size=settings["group"], seed=seed, threads=threads, normalize=False,
+                      group_size=advice["group_size"], seed=seed, threads=threads, normalize=False,
                       huge_pages=variant.get("huge_pages", True))  # fmt: skip
     X = as_sparse_rows(X).normalized()  # here, since `fit` would do it at every call
     network.fit(X, Y, steps=settings["warm_up"])

@@ -88,7 +88,7 @@ def make_network(n_features: int, n_labels: int, steps: int, settings: dict) -> 
     """The network D -> hidden -> L of `settings` (see `recommended`), with a linear schedule over `steps`."""
     settings = dict(settings)
     rehash = RehashSchedule(
-        settings.pop("N0", 50), settings.pop("growth", 0.1), settings.pop("renew_every", 0)
+        settings.pop("N0", 50), settings.pop("growth", 0.2), settings.pop("renew_every", 0)
     )
     names = (
         "sampler", "hash", "K", "L", "active", "min_active", "label_fill", "logq_correction", "m", "bucket_size",

@@ -24,7 +24,7 @@ class RehashSchedule:
     """
 
     N0: int = 50
-    growth: float = 0.1
+    growth: float = 0.2
     renew_every: int = 0
 
     def __post_init__(self):

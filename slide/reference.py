@@ -312,17 +312,9 @@ def dwta_rows(rows, bins, K, bits, a, b):
 
 
 def bound_rows(rows, mean, variance, errors):
-    """rows . mean + errors * sqrt(rows**2 . variance), of float32 sums over every eighth coordinate."""
-    short = -rows.shape[1] % 8
-    rows, mean, variance = (np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, short)]) for x in (rows, mean, variance))
-    first, second = np.zeros((2, len(rows), 8), np.float32)
+    """rows . mean + errors * sqrt(rows**2 . variance)"""
     with np.errstate(over="ignore", invalid="ignore"):
-        for j in range(0, rows.shape[1], 8):
-            some = rows[:, j : j + 8]
-            first += some * mean[j : j + 8]
-            second += some * some * variance[j : j + 8]
-        middle, spread = (np.cumsum(x, axis=1, dtype=np.float32)[:, -1] for x in (first, second))
-        return middle + np.float32(errors) * np.sqrt(spread)
+        return rows @ mean + np.float32(errors) * np.sqrt(rows**2 @ variance)
 
 
 def range_rows(rows, mean, variance, errors, least, bits, codes):

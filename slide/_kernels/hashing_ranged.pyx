@@ -1,48 +1,29 @@
 """Ranged codes: a bound on each row's logits, and which tables hold a row of that bound."""
 from cython.parallel cimport prange
-from libc.math cimport sqrtf
 from libc.stdint cimport int32_t, uint32_t
 
 from slide._kernels.hashing cimport Codes, Rows, codes_of, row_at, rows_of
+from slide._kernels.vec cimport ops
 
 cdef enum:
-    SUMS = 8
     BLOCK = 64
-
-
-cdef float bound_row(
-    const float *row, const float *mean, const float *variance, Py_ssize_t dim, float errors
-) noexcept nogil:
-    """row . mean + errors * sqrt(row**2 . variance); each in eight sums, added in order at the end."""
-    cdef float first[SUMS]
-    cdef float second[SUMS]
-    cdef float middle = 0, spread = 0
-    cdef Py_ssize_t j, k, group, whole = dim // SUMS * SUMS
-    for k in range(SUMS):
-        first[k] = 0
-        second[k] = 0
-    for group in range(dim // SUMS):
-        for k in range(SUMS):
-            j = group * SUMS + k
-            first[k] += row[j] * mean[j]
-            second[k] += row[j] * row[j] * variance[j]
-    for j in range(whole, dim):
-        first[j - whole] += row[j] * mean[j]
-        second[j - whole] += row[j] * row[j] * variance[j]
-    for k in range(SUMS):
-        middle += first[k]
-        spread += second[k]
-    return middle + errors * sqrtf(spread)
 
 
 def bound_rows(
     const float[:, ::1] rows, const float[::1] mean, const float[::1] variance, float errors, float[::1] out,
     int threads
 ):
-    """out[i], of rows (n, dim)."""
+    """out[i] = row . mean + errors * sqrt(row**2 . variance), of rows (n, dim)."""
     cdef Py_ssize_t i, dim = rows.shape[1]
     for i in prange(rows.shape[0], nogil=True, schedule="static", num_threads=threads):
-        out[i] = bound_row(&rows[i, 0], &mean[0], &variance[0], dim, errors)
+        out[i] = ops.row_bound(&rows[i, 0], &mean[0], &variance[0], dim, errors)
+
+
+cdef inline void range_codes(uint32_t *code, Py_ssize_t stride, Py_ssize_t n, const float *bounds, float least,
+                             int32_t bits) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        code[i * stride] = code[i * stride] >> bits << bits if bounds[i] >= least else 1
 
 
 cdef void range_block(
@@ -53,13 +34,15 @@ cdef void range_block(
     cdef Py_ssize_t i, table, live = min(<Py_ssize_t>BLOCK, rows.n - first)
     cdef uint32_t *code
     for i in range(live):
-        bounds[i] = bound_row(row_at(rows, first + i), mean, variance, rows.dim, errors)
+        bounds[i] = ops.row_bound(row_at(rows, first + i), mean, variance, rows.dim, errors)
     for table in range(L):
         if bits[table] == 0:
             continue
         code = codes.values + first * codes.row + table * codes.table
-        for i in range(live):
-            code[i * codes.row] = code[i * codes.row] >> bits[table] << bits[table] if bounds[i] >= least[table] else 1
+        if codes.row == 1:  # known to the compiler, which then takes many at once
+            range_codes(code, 1, live, bounds, least[table], bits[table])
+        else:
+            range_codes(code, codes.row, live, bounds, least[table], bits[table])
 
 
 def range_rows(

@@ -47,7 +47,9 @@ typedef struct {
                                 int64_t d, const float *delta, float *dx, int64_t lanes, int64_t ld);
     /* x[a] <- exp(x[a] - max over a); returns the sums a lane in sum, the maxima in max. */
     void (*lane_exp)(float *x, int64_t ld, int64_t n, float *max, float *sum);
-    /* The same for one sample: dots, axpys, exp. */
+    /* w . mean + errors * sqrt(w**2 . variance) */
+    float (*row_bound)(const float *w, const float *mean, const float *variance, int64_t d, float errors);
+    /* As those of lanes for one sample: dots, axpys, exp. */
     void (*row_logits)(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t n,
                        const int32_t *cols, int64_t d, const float *x, float *out);
     void (*row_input_gradient)(const float *W, int64_t stride, const int32_t *ids, int64_t n, const int32_t *cols,

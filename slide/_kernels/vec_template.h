@@ -231,6 +231,27 @@ TARGET static inline float NAME(dot)(const float *w, const int32_t *cols, const 
     return tail;
 }
 
+TARGET static float NAME(row_bound)(const float *w, const float *mean, const float *variance, int64_t d, float errors)
+{
+    V first = splat(0.0f), second = splat(0.0f);
+    float middle = 0.0f, spread = 0.0f;
+    int64_t j = 0;
+    for (; j + WIDTH <= d; j += WIDTH) {
+        V x = load(w + j);
+        first += x * load(mean + j);
+        second += x * x * load(variance + j);
+    }
+    for (; j < d; j++) {
+        middle += w[j] * mean[j];
+        spread += w[j] * w[j] * variance[j];
+    }
+    for (int i = 0; i < WIDTH; i++) {
+        middle += first[i];
+        spread += second[i];
+    }
+    return middle + errors * sqrtf(spread);
+}
+
 TARGET static void NAME(row_logits)(const float *W, int64_t stride, const float *bias, const int32_t *ids,
                                     int64_t n, const int32_t *cols, int64_t d, const float *x, float *out)
 {
@@ -416,7 +437,7 @@ TARGET static void NAME(scale)(float *x, int64_t n, float c)
 #include "products_template.h"
 
 static const slide_vec_ops NAME(ops) = {
-    STRING(SET), NAME(lane_logits), NAME(lane_input_gradient), NAME(lane_exp), NAME(row_logits),
+    STRING(SET), NAME(lane_logits), NAME(lane_input_gradient), NAME(lane_exp), NAME(row_bound), NAME(row_logits),
     NAME(row_input_gradient), NAME(row_max), NAME(row_exp), NAME(row_gradient),
     NAME(rows_gradient), NAME(row_lookup), NAME(adam), NAME(sgd), NAME(scale),
     NAME(panel_product), NAME(panel_add_transposed), NAME(panel_exp), NAME(panel_deltas),

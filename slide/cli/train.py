@@ -58,7 +58,7 @@ def add_arguments(parser):
     network.add_argument("--bucket-size", type=positive_int, metavar="N", help="neurons a bucket keeps (128)")
     network.add_argument("--policy", choices=["fifo", "reservoir"], help="which neurons a full bucket keeps (fifo)")
     network.add_argument("--N0", type=positive_int, help="batches before the first rehash (50)")
-    network.add_argument("--growth", type=rate, help="rate at which rehash intervals grow; 0 keeps them at N0 (0.1)")
+    network.add_argument("--growth", type=rate, help="rate at which rehash intervals grow; 0 keeps them at N0 (0.2)")
     network.add_argument("--renew-every", type=count, metavar="M", help="new hash functions every M rehashes (never)")
     network.add_argument("--weight-type", choices=TYPES, help="how the last layer's weights are stored (float32)")
     network.add_argument("--moment-type", choices=TYPES, help="how Adam's moments of the last layer are (float32)")
