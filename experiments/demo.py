@@ -15,7 +15,7 @@ PAPER = "2.7 (body) to 3.5 times (abstract) sooner than TensorFlow on a V100 on 
 TIME = {"smoke": "5 s", "small": "75 s"}
 
 TARGET = 0.95  # part of the full softmax's best P@1 at which times are compared
-# Each system has the regularisation that does best for it: what is recommended, but the full softmax loses by any.
+# One percent of these labels, the recommendation, ends 4 points lower. Each system has the regularisation that does
 TUNED = {"full": PLAIN}
 SETTINGS = {
     "smoke": dict(
@@ -23,7 +23,8 @@ SETTINGS = {
         changes=dict(hidden=[32], batch_size=64),
     ),
     "small": dict(
-        shape=dict(scale=0.06, n_train=None, n_test=4000), epochs=8, evaluations=3, lr=5e-3, tuned=TUNED, changes={},
+        shape=dict(scale=0.06, n_train=None, n_test=4000), epochs=8, evaluations=3, lr=5e-3, tuned=TUNED,
+        changes=dict(layer=dict(min_active=1000)),
     ),
 }  # fmt: skip
 SYSTEMS = ("slide", "uniform", "full")
