@@ -26,7 +26,7 @@ TIME = {"smoke": "10 s", "small": "80 s"}
 
 SETTINGS = {
     "smoke": dict(scale=0.01, n_train=2000, active=200, warm_up=3, steps=5, repeats=2, probe=2000),
-    "small": dict(scale=1.0, n_train=40_000, active=3000, warm_up=20, steps=20, repeats=5,
+    "small": dict(scale=1.0, n_train=40_000, active=3000, warm_up=200, steps=20, repeats=5,
                   probe=500_000),
 }
 BATCH, HIDDEN, L = 256, 128, 50
