@@ -14,7 +14,7 @@ PAPER = (
     "Accuracy per iteration is that of the full softmax (figure 5); independent runs of the released code peak early "
     "and fall: Delicious-200K .459 to .422, Wikipedia-325K .438 against .501"
 )
-TIME = {"smoke": "10 s", "small": "50 min", "paper": "60 h"}
+TIME = {"smoke": "10 s", "small": "55 min", "paper": "60 h"}
 
 # Active sets of equal size but for the last: `share` of it retrieved by `hash`, the fill drawn; what is not said is
 # the recommendation.
