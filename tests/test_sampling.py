@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from slide import reference
 from slide.rows import ActiveSet, offsets
-from slide.sampling import SAMPLERS, Full, Threshold, TopK, Uniform, Vanilla, complete, inclusion_weights
+from slide.sampling import SAMPLERS, Full, Threshold, TopK, Uniform, Vanilla, base, complete, inclusion_weights
 from slide.sampling.recent import RecentLabels
 from slide.tables import HashTables
 
@@ -54,8 +54,15 @@ def same(found, expected):
     threads=THREADS,
     seed=SEEDS,
     step=STEPS,
+    counted=st.booleans(),
 )
-def test_retrieval_is_that_of_lists(n, L, bits, n_rows, group_size, active, m, threads, seed, step):
+def test_retrieval_is_that_of_lists(n, L, bits, n_rows, group_size, active, m, threads, seed, step, counted):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, "ROOM", 0 if counted else base.ROOM)  # whether buckets are counted first
+        check_retrieval(n, L, bits, n_rows, group_size, active, m, threads, seed, step)
+
+
+def check_retrieval(n, L, bits, n_rows, group_size, active, m, threads, seed, step):
     rng = np.random.default_rng(seed)
     tables, held = built(rng, n, L, bits, bucket_size=9)
     codes = rng.integers(0, 2**bits, (n_rows, L), dtype=np.uint32)
