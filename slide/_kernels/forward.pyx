@@ -93,8 +93,8 @@ cdef void softmax_part(float *z, int64_t n, const Part *part, const float *weigh
     """As softmax_row for a part of a group of m samples, all of whose logits are z."""
     cdef int64_t low = part.lane
     while low < part.lane + part.lanes:
-        softmax_row(z + low, n, part.ld, weights, slots, label_ptr + low, max(min(m - low, <int64_t>N_LANES), <int64_t>0),
-                    scale, smooth, loss + low)
+        softmax_row(z + low, n, part.ld, weights, slots, label_ptr + low,
+                    max(min(m - low, <int64_t>N_LANES), <int64_t>0), scale, smooth, loss + low)
         low += N_LANES
 
 
