@@ -20,7 +20,8 @@ def recommended(n_rows: int, n_labels: int, given=None, labels_a_row: float = 1.
     """Recommended settings for n_rows training samples and n_labels labels, by the names of the command line.
 
     `given` holds the settings that are fixed already, on which others depend: K depends on the hash family, and
-    min_active, to which an active set is filled up, on `active`. labels_a_row is the mean number of labels of a sample.
+    `active` and min_active, to which an active set is filled up, on each other. labels_a_row is the mean number of
+    labels of a sample.
 
     What is not here, of Network and Sampled, is as it is there.
     """
@@ -87,9 +88,8 @@ def default_K(n_labels: int, bits_per_hash: int) -> int:
 def make_network(n_features: int, n_labels: int, steps: int, settings: dict) -> Network:
     """The network D -> hidden -> L of `settings` (see `recommended`), with a linear schedule over `steps`."""
     settings = dict(settings)
-    rehash = RehashSchedule(
-        settings.pop("N0", 50), settings.pop("growth", 0.2), settings.pop("renew_every", 0)
-    )
+    names = ("N0", "growth", "renew_every")
+    rehash = RehashSchedule(**{name: settings.pop(name) for name in names if name in settings})
     names = (
         "sampler", "hash", "K", "L", "active", "min_active", "label_fill", "logq_correction", "m", "bucket_size",
         "policy", "reinsert", "weight_type", "moment_type",

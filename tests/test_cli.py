@@ -151,9 +151,9 @@ def test_recommended_settings_follow_the_size():
     assert recommended(490_449, 670_091, {"active": 300})["min_active"] == 900
     assert recommended(490_449, 670_091, {"min_active": 300})["active"] == 100
     assert [recommended(20_000, n)["min_active"] for n in (300, 5_000, 60_000, 250_000)] == [300, 400, 600, 2000]
+    assert default_K(670_091, 3) == 5 and default_K(670_091, 1) == 16 and default_K(2, 3) == 1
 
 
 def test_more_samples_share_an_active_set_the_fewer_labels_they_have():
     sizes = [recommended(20_000, 52_946, labels_a_row=n)["group_size"] for n in (1, 11.2, 300)]
     assert sizes == [64, 16, 16] and recommended(490_449, 670_091, labels_a_row=5.4)["group_size"] == 256
-    assert default_K(670_091, 3) == 5 and default_K(670_091, 1) == 16 and default_K(2, 3) == 1
