@@ -35,7 +35,7 @@ SETTINGS = {
     ),
     "small": dict(
         scale=1.0, n_train=40_000, rounds=2, active=3000, warm_up=20,
-        steps={"slide": 130, "uniform": 130, "full": 4, "torch": 2, "torch-full": 4, "torch-sampled": 130},
+        steps={"slide": 400, "uniform": 130, "full": 4, "torch": 2, "torch-full": 4, "torch-sampled": 130},
     ),
 }  # fmt: skip
 LABELS = {
@@ -121,12 +121,12 @@ def measure(scale, system, threads, seed, folder):
 
 
 def time_slide(system, X, Y, settings, threads, seed) -> dict:
-    from slide import Adam, Dense, Network, Sampled
+    from slide import Adam, Dense, Network, RehashSchedule, Sampled
     from slide.defaults import recommended
 
     advice = recommended(X.shape[0], Y.shape[1], {"min_active": settings["active"]}, Y.nnz / X.shape[0])
     layer = Sampled(Y.shape[1], sampler=SAMPLERS[system], hash=advice["hash"], K=advice["K"],
-                    **sized(system, settings["active"]))  # fmt: skip
+                    rehash=RehashSchedule(N0=advice["N0"]), **sized(system, settings["active"]))  # fmt: skip
     network = Network(
         X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(LR), batch_size=BATCH, group_size=advice["group_size"],
         seed=seed, threads=threads,
@@ -150,9 +150,7 @@ def spread(found, seconds, index, before) -> dict:
     """
     one = 1e3 * seconds / (index.rehashes - before)
     step = found["ms"] - found["stages"]["rehash"]
-    count = end = 0
-    while (end := end + index.schedule.interval(count)) <= EPOCH / BATCH:
-        count += 1
+    count = index.schedule.count(EPOCH // BATCH)
     return dict(
         ms=step + one * count / EPOCH, step_ms=step, rebuild_ms=one, rebuilds=count,
         late_ms=step + one / (BATCH * index.schedule.interval(count)), measured_ms=found["ms"],

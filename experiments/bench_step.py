@@ -3,7 +3,8 @@
 A stage's floor is the larger of two times: the bytes that it must move over the bandwidth of their kind (rows read in
 order, rows gathered at random, rows read and written at random, all measured here), and its multiplications over the
 rate of a large matrix product. Bytes are counted once a batch for every distinct row. Each variant has a process of
-its own: threads, huge pages or not, instruction sets.
+its own: threads, huge pages or not, instruction sets. Rounds over all of them alternate; medians, also of the ratios
+within a round.
 """
 
 import argparse
@@ -22,11 +23,11 @@ from experiments.training import sized
 
 QUESTION = "Where does a training step's time go, and how far is each stage from what the machine allows?"
 PAPER = "memory-bound at every number of threads (figure 6); 1.3 times from huge pages and SIMD (section 5.4)"
-TIME = {"smoke": "10 s", "small": "80 s"}
+TIME = {"smoke": "10 s", "small": "4 min"}
 
 SETTINGS = {
-    "smoke": dict(scale=0.01, n_train=2000, active=200, warm_up=3, steps=5, repeats=2, probe=2000),
-    "small": dict(scale=1.0, n_train=40_000, active=3000, warm_up=200, steps=20, repeats=5,
+    "smoke": dict(scale=0.01, n_train=2000, active=200, warm_up=3, steps=5, rounds=1, repeats=2, probe=2000),
+    "small": dict(scale=1.0, n_train=40_000, active=3000, warm_up=200, steps=20, rounds=3, repeats=3,
                   probe=500_000),
 }
 BATCH, HIDDEN, L = 256, 128, 50
@@ -47,14 +48,34 @@ def run(scale, records, threads, seed):
     for simd in build_info()["simd_available"]:
         if simd != build_info()["simd"]:
             variants.append(dict(name=f"SIMD: {simd}", threads=threads, simd=simd))
-    base = None
-    for variant in variants:
-        line = records.add("step", **child(scale, variant, seed))
-        base = base or line
+    for setting in records.pending([dict(round=n, **x) for n in range(SETTINGS[scale]["rounds"]) for x in variants]):
+        variant = {name: value for name, value in setting.items() if name != "round"}
+        records.add("step", round=setting["round"], **child(scale, variant, seed))
+    lines = summarise(records.of("step"))
+    for line in lines:
         print(f"\n{line['name']}: {line['total_ms']:.2f} ms a batch of {BATCH}, {line['total_ms'] / BATCH:.4f} ms a "
-              f"sample, {line['total_ms'] / base['total_ms']:.2f} times {base['name']}")  # fmt: skip
-        if variant in variants[: len(thread_counts(threads))]:
+              f"sample, {line['ratio']:.2f} times {lines[0]['name']}")  # fmt: skip
+        if line in lines[: len(thread_counts(threads))]:
             print_stages(line)
+
+
+def summarise(records) -> list[dict]:
+    """The medians over the rounds of each variant; `ratio`: of its time to that of the first one in the same round."""
+    out = []
+    of_name = {name: [x for x in records if x["name"] == name] for name in dict.fromkeys(x["name"] for x in records)}
+    base = {line["round"]: line["total_ms"] for line in records if line["name"] == records[0]["name"]}
+    for lines in of_name.values():
+        ratio = statistics.median(line["total_ms"] / base[line["round"]] for line in lines)
+        out.append({**median([{x: line[x] for x in ("total_ms", "bandwidth", "gflops", "stages")} for line in lines]),
+                    "name": lines[0]["name"], "ratio": ratio})  # fmt: skip
+    return out
+
+
+def median(values):
+    """Elementwise, of dictionaries of one shape; of words, the most frequent."""
+    if isinstance(values[0], dict):
+        return {name: median([value[name] for value in values]) for name in values[0]}
+    return statistics.mode(values) if isinstance(values[0], str) else statistics.median(values)
 
 
 def thread_counts(threads):
@@ -116,8 +137,9 @@ def measure(settings, variant, seed):
     bandwidth = {kind: statistics.median(rate[kind] for rate in rates) for kind in rates[0]}
     gflops = measure_products(threads)
     ms = {name: statistics.median(line.get(name, 0.0) for line in rounds) for name in (*STAGES, "total")}
-    ms["rehash"] = rebuild * rehashes_an_epoch() / EPOCH
-    stages = floors(ms, np.mean(counts, axis=0), network, len(X.ids) / len(X), bandwidth, gflops)
+    rehashes = RehashSchedule(N0=advice["N0"]).count(EPOCH) / EPOCH
+    ms["rehash"] = rebuild * rehashes
+    stages = floors(ms, np.mean(counts, axis=0), network, len(X.ids) / len(X), rehashes, bandwidth, gflops)
     print(json.dumps(dict(
         variant, total_ms=ms["total"] + ms["rehash"], rebuild_ms=rebuild, stages=stages, bandwidth=bandwidth,
         gflops=gflops, active=network.active,
@@ -125,16 +147,6 @@ def measure(settings, variant, seed):
 
 
 EPOCH = 1916  # batches of Amazon-670K
-
-
-def rehashes_an_epoch():
-    """Of the default schedule."""
-    from slide import RehashSchedule
-
-    schedule, step, count = RehashSchedule(), 0, 0
-    while (step := step + schedule.interval(count)) <= EPOCH:
-        count += 1
-    return count
 
 
 def timed_steps(network, X, Y, steps, counts):
@@ -156,8 +168,8 @@ def timed_rebuild(network):
     return 1e3 * (time.perf_counter() - start)
 
 
-def floors(ms, counts, network, nnz, bandwidth, gflops):
-    """{stage: ms, bytes, flops, floor and what sets it}."""
+def floors(ms, counts, network, nnz, rehashes, bandwidth, gflops):
+    """{stage: ms, bytes, flops, floor and what sets it}; rehashes: a batch."""
     features, neurons, active = counts
     row, pairs = 4 * HIDDEN, active * BATCH / network.group_size
     product = 2.0 * pairs * network.group_size * HIDDEN
@@ -169,7 +181,7 @@ def floors(ms, counts, network, nnz, bandwidth, gflops):
         "transpose": ("read", pairs * 4 * 8, 0.0),
         "update": ("update", neurons * 6 * row, product),
         "input_update": ("update", features * 6 * row, 2.0 * BATCH * nnz * HIDDEN),
-        "rehash": ("read", rehashes_an_epoch() / EPOCH * network.n_labels * (row + 3 * 4 * L), 0.0),
+        "rehash": ("read", rehashes * network.n_labels * (row + 3 * 4 * L), 0.0),
         "rest": ("read", 0.0, 0.0),
     }
     out = {}
@@ -181,7 +193,7 @@ def floors(ms, counts, network, nnz, bandwidth, gflops):
 
 
 def plot(records):
-    lines = [line for line in records if line["record"] == "step"]
+    lines = summarise([line for line in records if line["record"] == "step"])
     figure, (left, right) = draw.panels(2, "A training step at the shape of Amazon-670K, stage by stage")
     first, places = lines[0], np.arange(len(STAGES))
     bars = left.barh(places, [first["stages"][name]["ms"] for name in STAGES], 0.6, color=draw.COLOURS["slide"],
@@ -196,7 +208,7 @@ def plot(records):
     left.legend(loc="lower right")
     totals = [line["total_ms"] for line in lines]
     bars = right.barh([line["name"] for line in lines], totals, 0.6, color=draw.COLOURS["slide"])
-    right.bar_label(bars, [f"  {total:.1f} ({total / totals[0]:.2f} x)" for total in totals])
+    right.bar_label(bars, [f"  {total:.1f} ({line['ratio']:.2f} x)" for total, line in zip(totals, lines, strict=True)])
     right.set(xlabel="milliseconds a batch of 256, rehash included")
     right.set_xlim(right=1.35 * max(totals))
     right.invert_yaxis()

@@ -77,8 +77,9 @@ def floors(network, stages, touched, found, chosen, threads) -> dict:
 
     rates = measure_bandwidth(threads, n_rows=chosen["probe"], touched=min(40_000, chosen["probe"]), repeats=3)
     X = found.train[0]
+    rehashes = network.layers[-1].index.rehashes / network.step
     least = bench_step.floors({**dict.fromkeys(bench_step.STAGES, 0.0), **stages}, np.mean(touched, axis=0), network,
-                              X.nnz / X.shape[0], rates, measure_products(threads))  # fmt: skip
+                              X.nnz / X.shape[0], rehashes, rates, measure_products(threads))  # fmt: skip
     return {name: len(touched) * 1e-3 * stage["floor_ms"] for name, stage in least.items()}
 
 

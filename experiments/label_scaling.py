@@ -78,6 +78,7 @@ def measure(scale, labels, target, system, threads, seed):
     import resource
 
     from slide import RehashSchedule
+    from slide.defaults import default_N0
 
     plan, active = SETTINGS[scale], []
     steps, (X, Y) = plan["steps"], rows(plan, labels, seed)
@@ -93,7 +94,8 @@ def measure(scale, labels, target, system, threads, seed):
     stages = {name: 1e3 * value / (steps * BATCH) for name, value in net.run.clock.seconds.items()}
     yield dict(
         K=chosen["layer"]["K"], step_ms=1e3 * seconds / (steps * BATCH), stages=stages,
-        active=float(np.mean(active)), rebuild_ms=rebuild(net.layers[-1]), rebuilds=rebuilds(RehashSchedule()),
+        active=float(np.mean(active)), rebuild_ms=rebuild(net.layers[-1]),
+        rebuilds=RehashSchedule(N0=default_N0(labels)).count(EPOCH // BATCH),
         peak_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     )  # fmt: skip
 
@@ -126,14 +128,6 @@ def rebuild(layer) -> float:
         layer.index.build(layer.weights)
         seconds.append(time.perf_counter() - start)
     return 1e3 * statistics.median(seconds)
-
-
-def rebuilds(schedule) -> int:
-    """How many rebuilds the first epoch of Amazon-670K has."""
-    count = end = 0
-    while (end := end + schedule.interval(count)) <= EPOCH / BATCH:
-        count += 1
-    return count
 
 
 def summarise(lines) -> list[dict]:

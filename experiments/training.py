@@ -12,10 +12,12 @@ PLAIN = {"dropout": 0.0, "label_smoothing": 0.0}
 def settings(system, problem, layer=None, **changes) -> dict:
     """What a system is on a problem: the recommended settings, but for `layer` (of Sampled) and `changes` (of Network,
     and `hidden`, the widths before the softmax)."""
+    from slide import RehashSchedule
     from slide.defaults import recommended
 
     advice = recommended(problem.train[0].shape[0], problem.n_labels, layer, problem.labels_a_row)
     last = {name: advice[name] for name in ("hash", "K", "L")} | sized(system, advice["min_active"])
+    last["rehash"] = RehashSchedule(N0=advice["N0"])
     return {
         "hidden": [128], **{name: advice[name] for name in ("batch_size", "group_size", *PLAIN)}, **changes,
         "layer": {**last, "sampler": SAMPLERS.get(system, "vanilla"), **(layer or {})},
@@ -119,26 +121,32 @@ def train(network, problem, steps, add, *, evaluations=10, seconds=None, early=F
     """Trains for `steps` batches and stops the clock for evaluations on the whole test set; returns them.
 
     add(step=, samples=, seconds=, p1=, active=, loss=) takes each evaluation; they are spread evenly, or, early,
-    by equal factors from a fiftieth of the steps on. seconds: training ends with the evaluation after so many.
+    by equal factors from a fiftieth of the steps on. active: the mean over the batches so far. seconds: training ends
+    with the evaluation after so many. The clock runs for all but evaluation, and the drawing of the first weights.
     """
     even, by_factors = np.linspace(0, steps, evaluations + 1)[1:], np.geomspace(max(1, steps / 50), steps, evaluations)
     marks = set((by_factors if early else even).round().astype(int).tolist())
-    done, spent, start = [], 0.0, 0.0
+    done, spent, start, active = [], 0.0, 0.0, 0.0
 
     def after_batch(network, loss):
-        nonlocal spent, start
+        nonlocal spent, start, active
+        active += network.active
         elapsed = spent + time.perf_counter() - start
         over = seconds is not None and elapsed >= seconds
         if network.step in marks or over:
             spent = elapsed
             score = network.evaluate(*problem.test, ks=(1,)).scores["P@1"]
             done.append(add(
-                step=network.step, samples=network.samples, seconds=spent, p1=score, active=network.active, loss=loss,
+                step=network.step, samples=network.samples, seconds=spent, p1=score, active=active / network.step,
+                loss=loss,
             ))  # fmt: skip
             start = time.perf_counter()
         return over
 
     start = time.perf_counter()
+    for layer in getattr(network, "layers", ()):
+        if getattr(layer, "index", None) is not None:  # built by the constructor, outside of the clock
+            layer.index.build(layer.rows.w)
     network.fit(*problem.train, steps=steps, callback=after_batch)
     return done
 

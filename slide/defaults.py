@@ -38,6 +38,7 @@ def recommended(n_rows: int, n_labels: int, given=None, labels_a_row: float = 1.
         "hash": hash,
         "K": default_K(n_labels, family.bits_per_hash) + family.drops,
         "L": 50,
+        "N0": default_N0(n_labels),
         **active_set(size),
         "optimizer": "adam",
         "lr": 5e-3,
@@ -83,6 +84,14 @@ def default_K(n_labels: int, bits_per_hash: int) -> int:
     neurons); with more they are empty (DWTA at the paper's K = 8 has 2**24 codes).
     """
     return max(1, round((math.log2(max(n_labels, 2)) - 3) / bits_per_hash))
+
+
+def default_N0(n_labels: int) -> int:
+    """Batches before the first rehash: a rehash takes time by the number of labels, and a batch does not.
+
+    Rehashing is so a tenth of the time or less, of any number of labels.
+    """
+    return max(50, n_labels // 5_000)
 
 
 def make_network(n_features: int, n_labels: int, steps: int, settings: dict) -> Network:

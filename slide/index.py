@@ -36,6 +36,13 @@ class RehashSchedule:
         """Batches between the t-th rehash (0: the start of training) and the next."""
         return max(1, round(self.N0 * math.exp(min(self.growth * t, 40.0))))
 
+    def count(self, steps: int) -> int:
+        """Rehashes in so many batches."""
+        t = end = 0
+        while (end := end + self.interval(t)) <= steps:
+            t += 1
+        return t
+
 
 class LSHIndex:
     """Finds, for an input, the neurons whose weights fall into the same buckets.

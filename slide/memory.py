@@ -13,7 +13,8 @@ def zeros(shape, dtype=np.float32, huge_pages=True) -> np.ndarray:
 
     Large ones are advised with madvise(2) to use transparent huge pages, or with huge_pages=False not to: NumPy's own
     arrays ask for them too. Where the system has none, plain pages serve silently. (MLSys 2020, appendix D, reserves
-    1 GB pages instead, and crashes without them.)
+    1 GB pages instead, and crashes without them.) The system hands out a page when it is first written to, which takes
+    longer than a batch where pages are huge: that is done here, for all of them.
     """
     dtype = np.dtype(dtype)
     n_bytes = math.prod(np.atleast_1d(shape).tolist()) * dtype.itemsize
@@ -29,7 +30,9 @@ def zeros(shape, dtype=np.float32, huge_pages=True) -> np.ndarray:
     else:
         buffer, alignment = np.zeros(n_bytes + 64, dtype=np.uint8), 64
     start = -buffer.ctypes.data % alignment
-    return buffer[start : start + n_bytes].view(dtype).reshape(shape)
+    aligned = buffer[start : start + n_bytes]
+    aligned[:: mmap.PAGESIZE] = 0
+    return aligned.view(dtype).reshape(shape)
 
 
 class Scratch:

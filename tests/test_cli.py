@@ -151,6 +151,7 @@ def test_recommended_settings_follow_the_size():
     assert recommended(490_449, 670_091, {"active": 300})["min_active"] == 900
     assert recommended(490_449, 670_091, {"min_active": 300})["active"] == 100
     assert [recommended(20_000, n)["min_active"] for n in (300, 5_000, 60_000, 250_000)] == [300, 400, 600, 2000]
+    assert [recommended(20_000, n)["N0"] for n in (5_000, 250_000, 2_000_000)] == [50, 50, 400]
     assert default_K(670_091, 3) == 5 and default_K(670_091, 1) == 16 and default_K(2, 3) == 1
 
 

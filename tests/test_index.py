@@ -34,6 +34,7 @@ def test_intervals_grow_exponentially():
     assert [schedule.interval(t) for t in range(4)] == [round(50 * math.exp(0.1 * t)) for t in range(4)]
     assert {RehashSchedule(N0=7, growth=0).interval(t) for t in range(100)} == {7}
     assert RehashSchedule(N0=1, growth=1.0).interval(10**6) > 10**15  # no overflow
+    assert [RehashSchedule(N0=7, growth=0).count(steps) for steps in (6, 7, 13, 14)] == [0, 1, 1, 2]
 
 
 def test_rehashes_come_when_the_schedule_says(weights):

@@ -39,19 +39,48 @@ def test_kernels_are_as_their_twins(rng, n, dim, threads):
     mean, variance = rng.random((2, dim), dtype=np.float32)
     bounds = np.empty(n, np.float32)
     if n:
-        kernel.bound_rows(rows, mean, variance, 2.5, bounds, threads)
+        kernel.bound_rows(rows, None, mean, variance, 2.5, bounds, threads)
     expected = reference.bound_rows(rows, mean, variance, 2.5)
     np.testing.assert_allclose(bounds, expected, rtol=1e-4, atol=1e-5)
     if not n:
         return
-    codes = rng.integers(0, 2**9, (n, 6), dtype=np.uint32)
-    bits, least = np.array([0, 3, 3, 6, 9, 9], np.int32), np.full(6, np.median(bounds) + 1e-3, np.float32)
-    for ids in (None, rng.integers(0, n, 11).astype(np.int32)):
-        taken = np.arange(n) if ids is None else ids
-        out = np.asfortranarray(codes[taken])
-        kernel.range_rows(rows, ids, mean, variance, 2.5, least, bits, out, threads)
-        want = reference.range_rows(rows[taken], mean, variance, 2.5, least, bits, codes[taken])
-        np.testing.assert_array_equal(out, want)
+    ids = rng.integers(0, n, 11).astype(np.int32)
+    some = np.empty(11, np.float32)
+    kernel.bound_rows(rows, ids, mean, variance, 2.5, some, threads)
+    np.testing.assert_array_equal(some, bounds[ids])
+
+
+@pytest.mark.parametrize("n", [1, 2, 40, 333])
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_codes_are_spread_as_by_the_twin(rng, n, threads):
+    rows = rng.standard_normal((n, 7)).astype(np.float32)
+    mean, variance = rng.random((2, 7), dtype=np.float32)
+    bounds = reference.bound_rows(rows, mean, variance, 2.5).astype(np.float32)
+    bits = np.array([3, 3, 6, 9, 9], np.int32)
+    for quantiles in ([-0.1, 0.2, 0.5, 0.9, 1.1], [0.4, 0.4, 0.4, 0.4, 0.4]):  # -0.1: all rows; 1.1: none
+        span = np.ptp(bounds) + 1
+        least = np.array([bounds.min() + (q - 1e-3) * span for q in quantiles], np.float32)
+        codes = rng.integers(0, 2**9, (n, 5), dtype=np.uint32)
+        places = np.flatnonzero(bounds >= least[0]).astype(np.int32)
+        held = np.ascontiguousarray(codes[places].T)
+        want = reference.range_rows(rows, mean, variance, 2.5, least, bits, codes)
+        for out in (np.empty((n, 5), np.uint32), np.empty((5, n), np.uint32).T):
+            kernel.range_rows(places, bounds[places], held, least, bits, out, threads)
+            np.testing.assert_array_equal(out, want)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_a_part_of_the_tables_is_that_of_all(rng, zeros):
+    """DWTA of the first tables, where bins borrow from those of all tables."""
+    family, rows = DWTA(24, 3, 20, seed=3), rng.standard_normal((50, 24)).astype(np.float32)
+    if zeros:
+        rows[rng.random(rows.shape) < 0.8] = 0
+    for ids in (None, rng.integers(0, 50, 21).astype(np.int32)):
+        want = family.codes(rows if ids is None else rows[ids])
+        for L in (1, 5, 20):
+            out = np.empty((len(want), L), np.uint32)
+            family._codes_taken(rows, ids, out, 2)
+            np.testing.assert_array_equal(out, want[:, :L])
 
 
 def test_tables_drop_hashes():

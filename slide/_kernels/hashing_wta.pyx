@@ -29,7 +29,10 @@ def wta_rows(
     const float[:, ::1] rows, const int32_t[::1] ids, const int32_t[:, ::1] bins, Py_ssize_t K, int bits,
     uint32_t[:, :] codes, float[:, ::1] blocks, uint32_t[:, ::1] lanes, int threads
 ):
-    """Codes of the rows `ids`, None for all. blocks: (threads, 16 dim), lanes: (threads, 16 L), 64-byte aligned."""
+    """Codes of the rows `ids`, None for all, in the first tables: as many as codes has columns.
+
+    blocks: (threads, 16 dim), lanes: (threads, 16 L), 64-byte aligned.
+    """
     cdef const HashOps *ops = slide_find_hash_ops(live_set.name)
     cdef Rows source = rows_of(rows, ids)
     cdef Codes out = codes_of(codes)
@@ -88,25 +91,28 @@ def dwta_rows(
     cdef const HashOps *ops = slide_find_hash_ops(live_set.name)
     cdef Rows source = rows_of(rows, ids)
     cdef Codes out = codes_of(codes)
-    cdef Bins cut = bins_of(bins, K, codes.shape[1], bits)
-    cdef Py_ssize_t block
+    cdef Bins cut = bins_of(bins, K, bins.shape[0] // K, bits)
+    cdef Py_ssize_t block, tables = codes.shape[1]
     cdef int me
     for block in prange((source.n + LANES - 1) // LANES, nogil=True, schedule="guided", num_threads=threads):
         me = threadid()
-        dwta_block(ops, &source, block * LANES, &cut, a, b, &out, &blocks[me, 0], &lanes[me, 0], &positions[me, 0])
+        dwta_block(ops, &source, block * LANES, &cut, tables, a, b, &out, &blocks[me, 0], &lanes[me, 0],
+                   &positions[me, 0])
 
 
 cdef void dwta_block(
-    const HashOps *ops, const Rows *rows, Py_ssize_t first, const Bins *bins, uint64_t a, uint64_t b,
-    const Codes *codes, float *block, uint32_t *lanes, int32_t *positions
+    const HashOps *ops, const Rows *rows, Py_ssize_t first, const Bins *bins, Py_ssize_t tables, uint64_t a,
+    uint64_t b, const Codes *codes, float *block, uint32_t *lanes, int32_t *positions
 ) noexcept nogil:
     cdef Py_ssize_t live = fill_block(ops, rows, first, 1, block)
-    # Only where a coordinate is absent can a bin be empty: rows of weights seldom need their positions.
+    # Only where a coordinate is absent can a bin be empty, and borrow from one of any table: rows of weights seldom
+    # need their positions.
     cdef bint sparse = ops.hide_zeros(rows.dim, block)
-    ops.wta(block, bins.values, bins.width, bins.K, bins.L, bins.bits, -1, positions if sparse else NULL, lanes)
+    cdef Py_ssize_t L = bins.L if sparse else tables
+    ops.wta(block, bins.values, bins.width, bins.K, L, bins.bits, -1, positions if sparse else NULL, lanes)
     if sparse:
         densify_lanes(positions, live, bins.K, bins.L, bins.bits, a, b, lanes)
-    store_codes(lanes, live, bins.L, codes, first)
+    store_codes(lanes, live, tables, codes, first)
 
 
 cdef void dwta_csr_row(

@@ -47,17 +47,17 @@ def add_arguments(parser):
     network.add_argument("--sampler", type=sampler_name, metavar="NAME",
                          help=f"how active neurons are chosen: {', '.join(SAMPLERS)} or {CLASS} (vanilla)")  # fmt: skip
     network.add_argument("--hash", type=hash_name, metavar="NAME",
-                         help=f"hash family: {', '.join(FAMILIES)} or {CLASS} (dwta)")  # fmt: skip
+                         help=f"hash family: {', '.join(FAMILIES)} or {CLASS} (ranged)")  # fmt: skip
     network.add_argument("--K", type=positive_int, help="hash functions a table")
     network.add_argument("--L", type=positive_int, help="hash tables (50)")
     network.add_argument("--active", type=positive_int, metavar="N", help="neurons retrieved for a group")
-    network.add_argument("--min-active", type=count, metavar="N", help="a group is filled up to N (2 x active)")
+    network.add_argument("--min-active", type=count, metavar="N", help="a group is filled up to N (3 x active)")
     network.add_argument("--label-fill", type=share, metavar="SHARE",
                          help="share of the fill drawn by frequency, the rest uniformly (0.5)")  # fmt: skip
     network.add_argument("--m", type=positive_int, help="collisions that the threshold sampler asks for (2)")
     network.add_argument("--bucket-size", type=positive_int, metavar="N", help="neurons a bucket keeps (128)")
     network.add_argument("--policy", choices=["fifo", "reservoir"], help="which neurons a full bucket keeps (fifo)")
-    network.add_argument("--N0", type=positive_int, help="batches before the first rehash (50)")
+    network.add_argument("--N0", type=positive_int, help="batches before the first rehash (50 or more)")
     network.add_argument("--growth", type=rate, help="rate at which rehash intervals grow; 0 keeps them at N0 (0.2)")
     network.add_argument("--renew-every", type=count, metavar="M", help="new hash functions every M rehashes (never)")
     network.add_argument("--weight-type", choices=TYPES, help="how the last layer's weights are stored (float32)")

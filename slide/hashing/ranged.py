@@ -32,7 +32,8 @@ class Ranged(HashFamily):
     share : float, 0 < share < 1.
     errors : float, 0 or more: standard deviations of the logits from their mean.
 
-    Another family in place of DWTA is a subclass with another `inner`, compiled and in this package.
+    Another family in place of DWTA is a subclass with another `inner`, compiled and in this package, whose
+    `_codes_taken` writes the first tables alone where it is given so many columns.
     """
 
     name = "ranged"
@@ -61,7 +62,7 @@ class Ranged(HashFamily):
             self._mean, self._variance = (np.ascontiguousarray(x, np.float32) for x in self.inputs)
         bounds = np.empty(len(rows), np.float32)
         if len(rows):
-            kernel.bound_rows(rows, self._mean, self._variance, self.errors, bounds, check_threads(self.threads))
+            self._bounds(rows, None, bounds, check_threads(self.threads))
         least = least_of(bounds[np.isfinite(bounds)], self.share ** np.arange(self.K + 1))
         self._least = least[self.dropped]
 
@@ -83,8 +84,23 @@ class Ranged(HashFamily):
         self._codes_taken(rows, None, codes, threads)
 
     def _codes_taken(self, rows, ids, codes, threads):
-        self._inner._codes_taken(rows, ids, codes, threads)
-        kernel.range_rows(rows, ids, self._mean, self._variance, self.errors, self._least, self._bits, codes, threads)
+        """The tables that drop no hash hold every row: for most rows no other code is computed."""
+        whole = int(np.count_nonzero(self.dropped == 0))
+        self._inner._codes_taken(rows, ids, codes[:, :whole], threads)
+        if whole == self.L:
+            return
+        bounds = np.empty(len(codes), np.float32)
+        self._bounds(rows, ids, bounds, threads)
+        held = np.flatnonzero(bounds >= self._least[whole]).astype(np.int32)
+        of_held = np.empty((self.L, len(held)), np.uint32)
+        if len(held):
+            self._inner._codes_taken(rows, held if ids is None else ids[held], of_held.T, threads)
+        kernel.range_rows(
+            held, bounds[held], of_held[whole:], self._least[whole:], self._bits[whole:], codes[:, whole:], threads
+        )  # fmt: skip
+
+    def _bounds(self, rows, ids, out, threads):
+        kernel.bound_rows(rows, ids, self._mean, self._variance, self.errors, out, threads)
 
     def _codes_reference(self, rows):
         codes = self._inner.codes_reference(rows)
