@@ -16,7 +16,9 @@ Inputs are dense. Lane blocks and pairs are as in forward.pyx and update.pyx; bi
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 
-from slide._kernels.forward cimport Part, lanes_a_part, part_of_group, relu_part, softmax_part, zero_part
+from slide._kernels.forward cimport (
+    Part, lanes_a_part, part_of_group, parts_a_group, relu_part, softmax_part, zero_part,
+)
 from slide._kernels.optimizer cimport PREFETCH, Rows, add_ahead, apply_row, step_entry
 from slide._kernels.rng cimport key
 from slide._kernels.update cimport BESIDE, N_PARTS, gradient_rows
@@ -125,7 +127,7 @@ def forward_rows(const uint16_t[:, ::1] W, const float[::1] bias, const int64_t[
     cdef int64_t n_groups = indptr.shape[0] - 1, ld = out.shape[1], d = W.shape[1], g, k, n
     cdef int64_t lanes = lanes_a_part(n_groups, ld, threads)
     cdef Part part
-    for k in prange(n_groups * ((ld + lanes - 1) // lanes), nogil=True, num_threads=threads, schedule="dynamic"):
+    for k in prange(n_groups * parts_a_group(lanes, ld), nogil=True, num_threads=threads, schedule="dynamic"):
         part = part_of_group(k, lanes, ld)
         g = part.group
         n = indptr[g + 1] - indptr[g]
@@ -142,7 +144,7 @@ def input_gradient_rows(const uint16_t[:, ::1] W, const int64_t[::1] indptr, con
     cdef int64_t n_groups = indptr.shape[0] - 1, ld = delta.shape[1], d = W.shape[1], g, k
     cdef int64_t lanes = lanes_a_part(n_groups, ld, threads)
     cdef Part part
-    for k in prange(n_groups * ((ld + lanes - 1) // lanes), nogil=True, num_threads=threads, schedule="dynamic"):
+    for k in prange(n_groups * parts_a_group(lanes, ld), nogil=True, num_threads=threads, schedule="dynamic"):
         part = part_of_group(k, lanes, ld)
         g = part.group
         input_gradient_part(&W[0, 0], &ids[0] + indptr[g], indptr[g + 1] - indptr[g], d,
@@ -161,7 +163,7 @@ def softmax_rows(const uint16_t[:, ::1] W, const float[::1] bias, const int64_t[
     cdef float *tile
     cdef float *z
     cdef Part part
-    for k in prange(n_groups * ((ld + lanes - 1) // lanes), nogil=True, num_threads=threads, schedule="dynamic"):
+    for k in prange(n_groups * parts_a_group(lanes, ld), nogil=True, num_threads=threads, schedule="dynamic"):
         part = part_of_group(k, lanes, ld)
         g = part.group
         n = indptr[g + 1] - indptr[g]

@@ -20,10 +20,14 @@ cdef inline int64_t lanes_a_part(int64_t n_groups, int64_t ld, int threads) noex
     return (blocks + parts - 1) // parts * N_LANES
 
 
+cdef inline int64_t parts_a_group(int64_t lanes, int64_t ld) noexcept nogil:
+    return (ld + lanes - 1) // lanes
+
+
 cdef inline Part part_of_group(int64_t k, int64_t lanes, int64_t ld) noexcept nogil:
     """The k-th part of all."""
     cdef Part part
-    cdef int64_t parts = (ld + lanes - 1) // lanes
+    cdef int64_t parts = parts_a_group(lanes, ld)
     part.group = k // parts
     part.lane = k % parts * lanes
     part.lanes = min(lanes, ld - part.lane)

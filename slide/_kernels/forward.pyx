@@ -11,7 +11,10 @@ from libc.math cimport logf
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
-from slide._kernels.vec cimport N_LANES, ops
+from slide._kernels.vec cimport ops
+
+cdef enum:
+    MOST = 256  # lanes that a softmax has at once, whole blocks
 
 
 cdef inline void logits_part(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t n,
@@ -52,50 +55,57 @@ cdef inline float add_log_weights(float *z, const float *weights, int64_t n, int
     return total
 
 
-cdef void softmax_row(float *z, int64_t n, int64_t lanes, const float *weights, const int32_t *slots,
-                      const int64_t *label_ptr, int64_t m, float scale, float smooth, float *loss) noexcept nogil:
+cdef void softmax_lanes(float *z, int64_t n, int64_t ld, int64_t lanes, const float *weights, const int32_t *slots,
+                        const int64_t *label_ptr, int64_t m, float scale, float smooth, float *loss) noexcept nogil:
     """Logits z of m samples become their deltas scale * (softmax - target); a sample without labels gets none.
 
     An active neuron counts as often as its weight says, NULL: once. The target is (1 - smooth) / n_labels for each
-    label, and smooth in proportion to the weights for all n active neurons. z has one lane, or N_LANES of a block of
-    `lanes`.
+    label, and smooth in proportion to the weights for all n active neurons. z has one lane, or up to MOST of a block
+    of ld, of which the first m have samples.
     """
-    cdef float[16] top
-    cdef float[16] total
-    cdef float[16] factor
-    cdef float[16] even
+    cdef float[MOST] top
+    cdef float[MOST] total
+    cdef float[MOST] factor
+    cdef float[MOST] even
     cdef float mass = n
-    cdef int64_t s, a, width = min(lanes, N_LANES)
+    cdef int64_t s
     if weights != NULL:
-        mass = add_log_weights(z, weights, n, lanes, width)
-    if lanes == 1:
-        top[0] = ops.row_max(z, n)
-        total[0] = ops.row_exp(z, n, top[0])
+        mass = add_log_weights(z, weights, n, ld, lanes)
+    if ld == 1:
+        total[0] = ops.row_exp(z, n, ops.row_max(z, n))
     else:
-        ops.lane_exp(z, lanes, n, top, total)
-    for s in range(width):
+        ops.lane_exp(z, ld, n, lanes, top, total)
+    for s in range(lanes):
         factor[s] = 0.0
         even[s] = 0.0
         if s < m:
-            loss[s] = loss_row(z + s, lanes, slots, label_ptr[s], label_ptr[s + 1], total[s])
+            loss[s] = loss_row(z + s, ld, slots, label_ptr[s], label_ptr[s + 1], total[s])
             if label_ptr[s + 1] > label_ptr[s]:
                 factor[s] = scale / total[s]
                 even[s] = scale * smooth / mass
+    if ld == 1:
+        row_deltas(z, n, weights, factor[0], even[0])
+    else:
+        ops.lane_deltas(z, ld, n, lanes, weights, factor, even)
+    for s in range(m):
+        subtract_target(z + s, ld, slots, label_ptr[s], label_ptr[s + 1], scale * (1 - smooth))
+
+
+cdef void row_deltas(float *z, int64_t n, const float *weights, float factor, float even) noexcept nogil:
+    cdef int64_t a
     for a in range(n):
-        for s in range(width):
-            z[a * lanes + s] = z[a * lanes + s] * factor[s] - even[s] * (weights[a] if weights != NULL else 1)
-    for s in range(min(m, width)):
-        subtract_target(z + s, lanes, slots, label_ptr[s], label_ptr[s + 1], scale * (1 - smooth))
+        z[a] = z[a] * factor - even * (weights[a] if weights != NULL else 1)
 
 
 cdef void softmax_part(float *z, int64_t n, const Part *part, const float *weights, const int32_t *slots,
                        const int64_t *label_ptr, int64_t m, float scale, float smooth, float *loss) noexcept nogil:
-    """As softmax_row for a part of a group of m samples, all of whose logits are z."""
-    cdef int64_t low = part.lane
-    while low < part.lane + part.lanes:
-        softmax_row(z + low, n, part.ld, weights, slots, label_ptr + low,
-                    max(min(m - low, <int64_t>N_LANES), <int64_t>0), scale, smooth, loss + low)
-        low += N_LANES
+    """As softmax_lanes for a part of a group of m samples, all of whose logits are z."""
+    cdef int64_t low = part.lane, end = part.lane + part.lanes, lanes
+    while low < end:
+        lanes = min(end - low, <int64_t>MOST)
+        softmax_lanes(z + low, n, part.ld, lanes, weights, slots, label_ptr + low,
+                      max(min(m - low, lanes), <int64_t>0), scale, smooth, loss + low)
+        low += lanes
 
 
 cdef inline float loss_row(const float *e, int64_t lanes, const int32_t *slots, int64_t low, int64_t high,
@@ -130,7 +140,7 @@ def forward_rows(const float[:, ::1] W, const float[::1] bias, const int64_t[::1
     cdef int64_t lanes = lanes_a_part(n_groups, ld, threads)
     cdef bint sparse = x_cols.shape[0] > 0
     cdef Part part
-    for k in prange(n_groups * ((ld + lanes - 1) // lanes), nogil=True, num_threads=threads, schedule="dynamic"):
+    for k in prange(n_groups * parts_a_group(lanes, ld), nogil=True, num_threads=threads, schedule="dynamic"):
         part = part_of_group(k, lanes, ld)
         g = part.group
         n = indptr[g + 1] - indptr[g]
@@ -149,7 +159,7 @@ def input_gradient_rows(const float[:, ::1] W, const int64_t[::1] indptr, const 
     cdef int64_t lanes = lanes_a_part(n_groups, ld, threads)
     cdef bint sparse = x_cols.shape[0] > 0
     cdef Part part
-    for k in prange(n_groups * ((ld + lanes - 1) // lanes), nogil=True, num_threads=threads, schedule="dynamic"):
+    for k in prange(n_groups * parts_a_group(lanes, ld), nogil=True, num_threads=threads, schedule="dynamic"):
         part = part_of_group(k, lanes, ld)
         g = part.group
         d = x_indptr[g + 1] - x_indptr[g]
@@ -177,7 +187,7 @@ def softmax_rows(const float[:, ::1] W, const float[::1] bias, const int64_t[::1
     cdef const int32_t *label_slots = &slots[0] if slots.shape[0] > 0 else NULL
     cdef float *z
     cdef Part part
-    for k in prange(n_groups * ((ld + lanes - 1) // lanes), nogil=True, num_threads=threads, schedule="dynamic"):
+    for k in prange(n_groups * parts_a_group(lanes, ld), nogil=True, num_threads=threads, schedule="dynamic"):
         part = part_of_group(k, lanes, ld)
         g = part.group
         n = indptr[g + 1] - indptr[g]

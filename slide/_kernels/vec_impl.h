@@ -9,6 +9,7 @@
 #define BESIDE 4 /* rows whose gradients are summed side by side */
 #define STAY 32  /* rows of lane_input_gradient that stay in the first-level cache together */
 #define DEPTH 256 /* columns of the inputs, packed, that do */
+#define TOGETHER 4 /* rows that a softmax takes at once */
 typedef uint32_t slide_bits __attribute__((may_alias));             /* the bits of a float */
 typedef int32_t slide_pair __attribute__((may_alias, aligned(2)));  /* two bfloat16 side by side */
 

@@ -45,8 +45,11 @@ typedef struct {
     /* dx[j] += sum_a W[ids[a], cols[j]] * delta[a], for `lanes` lanes, whole LANES. */
     void (*lane_input_gradient)(const float *W, int64_t stride, const int32_t *ids, int64_t n, const int32_t *cols,
                                 int64_t d, const float *delta, float *dx, int64_t lanes, int64_t ld);
-    /* x[a] <- exp(x[a] - max over a); returns the sums a lane in sum, the maxima in max. */
-    void (*lane_exp)(float *x, int64_t ld, int64_t n, float *max, float *sum);
+    /* x[a] <- exp(x[a] - max over a); of `lanes` lanes, whole LANES, the maxima in max and the sums in sum. */
+    void (*lane_exp)(float *x, int64_t ld, int64_t n, int64_t lanes, float *max, float *sum);
+    /* x[a] <- x[a] * factor - even * weights[a], of `lanes` lanes, whole LANES; weights NULL: 1. */
+    void (*lane_deltas)(float *x, int64_t ld, int64_t n, int64_t lanes, const float *weights, const float *factor,
+                        const float *even);
     /* w . mean + errors * sqrt(w**2 . variance) */
     float (*row_bound)(const float *w, const float *mean, const float *variance, int64_t d, float errors);
     /* As those of lanes for one sample: dots, axpys, exp. */

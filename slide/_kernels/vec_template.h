@@ -193,22 +193,45 @@ TARGET static void NAME(lane_input_gradient)(const float *W, int64_t stride, con
     }
 }
 
-TARGET static void NAME(lane_exp)(float *x, int64_t ld, int64_t n, float *max, float *sum)
+/* Rows pass one after the other with all their lanes: lane by lane, they would share few places in a cache. */
+TARGET static void NAME(lane_exp)(float *x, int64_t ld, int64_t n, int64_t lanes, float *max, float *sum)
 {
-    for (int q = 0; q < PARTS; q++) {
-        V top = splat(-3.0e38f), total = splat(0.0f);
-        float *column = x + q * WIDTH;
-        for (int64_t a = 0; a < n; a++) {
-            V z = load(column + a * ld);
-            top = larger(z, top);
+    for (int64_t s = 0; s < lanes; s++) max[s] = -3.0e38f, sum[s] = 0.0f;
+    for (int64_t a = 0; a < n; a += TOGETHER) {
+        int64_t m = n - a < TOGETHER ? n - a : TOGETHER;
+        for (int64_t s = 0; s < lanes; s += WIDTH) {
+            V top = load(max + s);
+            for (int64_t k = 0; k < m; k++) {
+                V z = load(x + (a + k) * ld + s);
+                top = larger(z, top);
+            }
+            store(max + s, top);
         }
-        for (int64_t a = 0; a < n; a++) {
-            V e = NAME(exp_)(load(column + a * ld) - top);
-            store(column + a * ld, e);
-            total += e;
+    }
+    for (int64_t a = 0; a < n; a += TOGETHER) {
+        int64_t m = n - a < TOGETHER ? n - a : TOGETHER;
+        for (int64_t s = 0; s < lanes; s += WIDTH) {
+            V top = load(max + s), total = load(sum + s);
+            for (int64_t k = 0; k < m; k++) {
+                float *z = x + (a + k) * ld + s;
+                V e = NAME(exp_)(load(z) - top);
+                store(z, e);
+                total += e;
+            }
+            store(sum + s, total);
         }
-        store(max + q * WIDTH, top);
-        store(sum + q * WIDTH, total);
+    }
+}
+
+TARGET static void NAME(lane_deltas)(float *x, int64_t ld, int64_t n, int64_t lanes, const float *weights,
+                                     const float *factor, const float *even)
+{
+    for (int64_t a = 0; a < n; a++) {
+        float weight = weights ? weights[a] : 1.0f;
+        for (int64_t s = 0; s < lanes; s += WIDTH) {
+            float *z = x + a * ld + s;
+            store(z, load(z) * load(factor + s) - load(even + s) * weight);
+        }
     }
 }
 
@@ -437,7 +460,7 @@ TARGET static void NAME(scale)(float *x, int64_t n, float c)
 #include "products_template.h"
 
 static const slide_vec_ops NAME(ops) = {
-    STRING(SET), NAME(lane_logits), NAME(lane_input_gradient), NAME(lane_exp), NAME(row_bound), NAME(row_logits),
+    STRING(SET), NAME(lane_logits), NAME(lane_input_gradient), NAME(lane_exp), NAME(lane_deltas), NAME(row_bound), NAME(row_logits),
     NAME(row_input_gradient), NAME(row_max), NAME(row_exp), NAME(row_gradient),
     NAME(rows_gradient), NAME(row_lookup), NAME(adam), NAME(sgd), NAME(scale),
     NAME(panel_product), NAME(panel_add_transposed), NAME(panel_exp), NAME(panel_deltas),
