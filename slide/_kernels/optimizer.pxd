@@ -50,12 +50,18 @@ cdef inline void decay_moments(const Rows *rows, int64_t r, int32_t step, const 
 
 
 cdef inline void apply_row(const Rows *rows, int64_t r, float *g, float bias_g, bint adam, int32_t step,
-                           const AdamStep *p) noexcept nogil:
+                           const AdamStep *p, int64_t next_r=-1) noexcept nogil:
+    """The optimizer on row r; meanwhile row next_r, unless negative, is fetched from memory."""
     cdef AdamStep no_decay = p[0]
     no_decay.decay = 0.0
     if rows.last != NULL:
         decay_moments(rows, r, step, p)
-    if adam:
+    if adam and next_r >= 0:
+        ops.adam_ahead(
+            rows.w + r * rows.width, rows.m + r * rows.width, rows.v + r * rows.width, g, rows.width, p,
+            rows.w + next_r * rows.width, rows.m + next_r * rows.width, rows.v + next_r * rows.width
+        )
+    elif adam:
         ops.adam(rows.w + r * rows.width, rows.m + r * rows.width, rows.v + r * rows.width, g, rows.width, p)
     else:
         ops.sgd(rows.w + r * rows.width, g, rows.width, p.lr, p.decay)

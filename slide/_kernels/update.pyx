@@ -9,12 +9,13 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t
 
 from slide._kernels.optimizer cimport (
-    PREFETCH, Rows, add_ahead, apply_row, decay_moments, fill_rows, plan_row, prefetch_row, step_entry, sum_coef,
+    PREFETCH, Rows, add_ahead, apply_row, decay_moments, fill_rows, plan_row, step_entry, sum_coef,
 )
 from slide._kernels.vec cimport MOST_AHEAD, AdamStep, Ahead, ops
 
 cdef enum:
     AHEAD = 12
+    FAR = 4  # rows that are fetched while the optimizer runs
     A_ROW = 4  # entries of a row in what is ahead: weights, two moments, coefficients
     SLOTS_AHEAD = 16
     ALONE = 200_000  # fewer pairs are sorted into parts sooner than a second thread wakes up
@@ -139,23 +140,22 @@ cdef void update_part(const Rows *rows, const int32_t *ids, const int32_t *start
                       const int32_t *pair, const int32_t *group, const float *coef, int64_t lanes,
                       const int64_t *x_indptr, const float *x, bint adam, int32_t step, const AdamStep *p,
                       float *scratch) noexcept nogil:
-    """Gradient and optimizer of n rows; those of the next rows are fetched from memory meanwhile."""
+    """Gradient and optimizer of n rows; the next rows are fetched from memory meanwhile: while the gradient is summed,
+    or, where it has but one lane and takes too little time, while the optimizer runs."""
     cdef Ahead ahead
     cdef int64_t k = 0, planned = 0, width = rows.width, done, r
     cdef float *bias_g = scratch + BESIDE * width
     while k < n:
         ahead.n = ahead.lines = 0
-        while planned < min(k + AHEAD, n) and ahead.n + A_ROW <= MOST_AHEAD:
-            if lanes == 1:  # too little work to hide anything behind
-                prefetch_row(rows, ids[planned], adam)
-            else:
-                plan_row(&ahead, rows, ids[planned], adam)
-                add_ahead(&ahead, coef + <int64_t>pair[start[planned]] * lanes, lanes * sizeof(float))
+        while lanes > 1 and planned < min(k + AHEAD, n) and ahead.n + A_ROW <= MOST_AHEAD:
+            plan_row(&ahead, rows, ids[planned], adam)
+            add_ahead(&ahead, coef + <int64_t>pair[start[planned]] * lanes, lanes * sizeof(float))
             planned += 1
         done = gradient_rows(start + k, count + k, n - k, pair, group, coef, lanes, x_indptr, x, width, scratch,
                              bias_g, &ahead)
         for r in range(done):
-            apply_row(rows, ids[k + r], scratch + r * width, bias_g[r], adam, step, p)
+            apply_row(rows, ids[k + r], scratch + r * width, bias_g[r], adam, step, p,
+                      ids[min(k + r + FAR, n - 1)] if lanes == 1 else -1)
         k += done
         planned = max(planned, k)
 

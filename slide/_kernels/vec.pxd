@@ -42,6 +42,8 @@ cdef extern from "vec_ops.h" nogil:
                               Ahead *) noexcept nogil
         void (*row_lookup)(const float *, int64_t, const int32_t *, const float *, int64_t, float *) noexcept nogil
         void (*adam)(float *, float *, float *, const float *, int64_t, const AdamStep *) noexcept nogil
+        void (*adam_ahead)(float *, float *, float *, const float *, int64_t, const AdamStep *, const float *,
+                           const float *, const float *) noexcept nogil
         void (*sgd)(float *, const float *, int64_t, float, float) noexcept nogil
         void (*scale)(float *, int64_t, float) noexcept nogil
         void (*panel_product)(const float *, int64_t, int64_t, const float *, int64_t, const float *, float *,

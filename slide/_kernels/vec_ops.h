@@ -68,6 +68,9 @@ typedef struct {
     /* out += sum_k c[k] * W[ids[k]]: rows of d floats. */
     void (*row_lookup)(const float *W, int64_t d, const int32_t *ids, const float *c, int64_t n, float *out);
     void (*adam)(float *w, float *m, float *v, const float *g, int64_t n, const slide_adam *p);
+    /* adam; meanwhile as much at next_w, next_m and next_v is prefetched. */
+    void (*adam_ahead)(float *w, float *m, float *v, const float *g, int64_t n, const slide_adam *p,
+                       const float *next_w, const float *next_m, const float *next_v);
     void (*sgd)(float *w, const float *g, int64_t n, float lr, float decay);
     void (*scale)(float *x, int64_t n, float c);
     /* out (m x panel) = a (m x depth) panel (depth x panel) + bias (m); top (panel) <- the largest of top and out.

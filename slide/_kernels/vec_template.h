@@ -432,7 +432,7 @@ TARGET static void NAME(row_lookup)(const float *W, int64_t d, const int32_t *id
     }
 }
 
-TARGET static void NAME(adam)(float *restrict w, float *restrict m, float *restrict v, const float *restrict g,
+TARGET static inline void NAME(adam)(float *restrict w, float *restrict m, float *restrict v, const float *restrict g,
                               int64_t n, const slide_adam *p)
 {
     float lr = p->lr, b1 = p->beta1, b2 = p->beta2, eps = p->eps, keep = 1.0f - p->decay;
@@ -444,6 +444,21 @@ TARGET static void NAME(adam)(float *restrict w, float *restrict m, float *restr
         v[j] = vj;
         w[j] = keep * w[j] - lr * mj / (sqrtf(vj) + eps);
     }
+}
+
+/* Adam leaves the memory idle while it takes roots: lines of the row at next_w, next_m and next_v come meanwhile. */
+TARGET static void NAME(adam_ahead)(float *restrict w, float *restrict m, float *restrict v, const float *restrict g,
+                                    int64_t n, const slide_adam *p, const float *next_w, const float *next_m,
+                                    const float *next_v)
+{
+    int64_t j = 0;
+    for (; j + 16 <= n; j += 16) {
+        __builtin_prefetch(next_w + j, 1, 2);
+        __builtin_prefetch(next_m + j, 1, 2);
+        __builtin_prefetch(next_v + j, 1, 2);
+        NAME(adam)(w + j, m + j, v + j, g + j, 16, p);
+    }
+    NAME(adam)(w + j, m + j, v + j, g + j, n - j, p);
 }
 
 TARGET static void NAME(sgd)(float *restrict w, const float *restrict g, int64_t n, float lr, float decay)
@@ -462,7 +477,7 @@ TARGET static void NAME(scale)(float *x, int64_t n, float c)
 static const slide_vec_ops NAME(ops) = {
     STRING(SET), NAME(lane_logits), NAME(lane_input_gradient), NAME(lane_exp), NAME(lane_deltas), NAME(row_bound), NAME(row_logits),
     NAME(row_input_gradient), NAME(row_max), NAME(row_exp), NAME(row_gradient),
-    NAME(rows_gradient), NAME(row_lookup), NAME(adam), NAME(sgd), NAME(scale),
+    NAME(rows_gradient), NAME(row_lookup), NAME(adam), NAME(adam_ahead), NAME(sgd), NAME(scale),
     NAME(panel_product), NAME(panel_add_transposed), NAME(panel_exp), NAME(panel_deltas),
     NAME(widen), NAME(narrow), NAME(narrow_at_random),
     NAME(adam_bfloat16), NAME(adam_bfloat16_moments), 2 * WIDTH, 0,
