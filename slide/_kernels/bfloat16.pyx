@@ -21,8 +21,8 @@ from slide._kernels.forward cimport (
 )
 from slide._kernels.optimizer cimport PREFETCH, Rows, add_ahead, apply_row, step_entry
 from slide._kernels.rng cimport key
-from slide._kernels.update cimport BESIDE, N_PARTS, gradient_rows
-from slide._kernels.vec cimport MOST_AHEAD, N_LANES, TILE, AdamStep, Ahead, ops
+from slide._kernels.update cimport N_PARTS, gradient_rows
+from slide._kernels.vec cimport BESIDE, MOST_AHEAD, N_LANES, TILE, AdamStep, Ahead, ops
 
 cdef extern from *:
     """

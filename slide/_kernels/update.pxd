@@ -5,7 +5,6 @@ from slide._kernels.vec cimport Ahead
 
 cdef enum:
     N_PARTS = 64
-    BESIDE = 4  # rows whose gradients are summed side by side
 
 cdef int64_t gradient_rows(const int32_t *start, const int32_t *count, int64_t n, const int32_t *pair,
                            const int32_t *group, const float *coef, int64_t lanes, const int64_t *x_indptr,

@@ -11,7 +11,7 @@ from libc.stdint cimport int32_t, int64_t
 from slide._kernels.optimizer cimport (
     PREFETCH, Rows, add_ahead, apply_row, decay_moments, fill_rows, plan_row, step_entry, sum_coef,
 )
-from slide._kernels.vec cimport MOST_AHEAD, AdamStep, Ahead, ops
+from slide._kernels.vec cimport BESIDE, MOST_AHEAD, AdamStep, Ahead, ops
 
 cdef enum:
     AHEAD = 12

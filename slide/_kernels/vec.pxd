@@ -6,6 +6,7 @@ cdef extern from "vec_ops.h" nogil:
     int MOST_AHEAD "SLIDE_AHEAD"
     enum:
         TILE "SLIDE_TILE"
+        BESIDE "SLIDE_BESIDE"
 
     ctypedef struct AdamStep "slide_adam":
         float lr

@@ -6,7 +6,7 @@
 #include "vec_ops.h"
 
 #define AHEAD 16 /* rows of the next blocks to prefetch: far enough for memory, near enough for the L2 cache */
-#define BESIDE 4 /* rows whose gradients are summed side by side */
+#define BESIDE SLIDE_BESIDE
 #define STAY 32  /* rows of lane_input_gradient that stay in the first-level cache together */
 #define DEPTH 256 /* columns of the inputs, packed, that do */
 #define TOGETHER 4 /* rows that a softmax takes at once */

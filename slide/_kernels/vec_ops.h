@@ -10,6 +10,7 @@
 
 #define SLIDE_LANES 16
 #define SLIDE_AHEAD 16
+#define SLIDE_BESIDE 4 /* rows whose gradients are summed side by side */
 #define SLIDE_TILE 128 /* rows that stay in the second-level cache while all lanes of a group pass */
 
 typedef struct {
