@@ -118,7 +118,7 @@ def of_variant(system, variant, found, plan) -> dict:
         active=max(1, round(share * size)), label_fill=wanted.get("label_fill", layer["label_fill"]),
         sampler="vanilla" if share else "uniform", logq_correction=variant == "logQ",
     )  # fmt: skip
-    return {**made, "group_size": advice["group_size"], **(plan.get("large", {}) if variant == "large" else {})}
+    return {**made, "group_size": advice["group_size"], **plan.get(variant, {})}
 
 
 def lines_of(records, data) -> dict:
@@ -156,9 +156,7 @@ def of_set(records, data) -> str:
     )
     if "torch-sampled" in found:
         words += f"; {against(found)}"
-    others = (f"{name_of(name)} {score(lines)}" for name, lines in found.items()
-              if name not in ("full", "recommended", "twice"))  # fmt: skip
-    return f"{words}. Others: {', '.join(others)}"
+    return words
 
 
 def against(found) -> str:

@@ -49,6 +49,16 @@ cdef inline void decay_moments(const Rows *rows, int64_t r, int32_t step, const 
     rows.last[r] = step
 
 
+cdef inline void prefetch_row(const Rows *rows, int64_t r, bint adam) noexcept nogil:
+    """All of a row at once, where no other work is at hand."""
+    cdef int64_t j
+    for j in range(r * rows.width, (r + 1) * rows.width, 16):
+        PREFETCH(rows.w + j)
+        if adam:
+            PREFETCH(rows.m + j)
+            PREFETCH(rows.v + j)
+
+
 cdef inline void apply_row(const Rows *rows, int64_t r, float *g, float bias_g, bint adam, int32_t step,
                            const AdamStep *p, int64_t next_r=-1) noexcept nogil:
     """The optimizer on row r; meanwhile row next_r, unless negative, is fetched from memory."""
@@ -64,6 +74,8 @@ cdef inline void apply_row(const Rows *rows, int64_t r, float *g, float bias_g, 
     elif adam:
         ops.adam(rows.w + r * rows.width, rows.m + r * rows.width, rows.v + r * rows.width, g, rows.width, p)
     else:
+        if next_r >= 0:
+            prefetch_row(rows, next_r, adam)
         ops.sgd(rows.w + r * rows.width, g, rows.width, p.lr, p.decay)
     if rows.bias != NULL:
         step_entry(&rows.bias[r], &rows.bias_m[r], &rows.bias_v[r], bias_g, adam, &no_decay)
@@ -88,16 +100,6 @@ cdef inline void plan_row(Ahead *ahead, const Rows *rows, int64_t r, bint adam) 
         PREFETCH(rows.bias + r)
         PREFETCH(rows.bias_m + r)
         PREFETCH(rows.bias_v + r)
-
-
-cdef inline void prefetch_row(const Rows *rows, int64_t r, bint adam) noexcept nogil:
-    """All of a row at once, where no other work is at hand."""
-    cdef int64_t j
-    for j in range(r * rows.width, (r + 1) * rows.width, 16):
-        PREFETCH(rows.w + j)
-        if adam:
-            PREFETCH(rows.m + j)
-            PREFETCH(rows.v + j)
 
 
 cdef inline void fill_rows(Rows *rows, float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, float[:, ::1] bias,

@@ -241,7 +241,7 @@ TARGET static void NAME(row_lookup)(const float *W, int64_t d, const int32_t *id
 }
 
 TARGET static inline void NAME(adam)(float *restrict w, float *restrict m, float *restrict v, const float *restrict g,
-                              int64_t n, const slide_adam *p)
+                                     int64_t n, const slide_adam *p)
 {
     float lr = p->lr, b1 = p->beta1, b2 = p->beta2, eps = p->eps, keep = 1.0f - p->decay;
     for (int64_t j = 0; j < n; j++) {
