@@ -36,6 +36,15 @@ def below(random, n):
     return ((np.asarray(random, np.uint64) >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)
 
 
+# ---- Rows of a CSR matrix (slide/_kernels/rows.pyx) ---------------------------------------------------------------
+
+
+def take_rows(starts, indptr, ids, values):
+    """(ids, values) of the slices that begin at starts, side by side, each as long as indptr says."""
+    where = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], np.diff(indptr))
+    return ids[where], values[where]
+
+
 # ---- Lane blocks (slide/_kernels/lanes.pyx) -----------------------------------------------------------------------
 
 

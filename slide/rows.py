@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from slide._kernels.rows import take_rows
+
 INT32_MAX = np.iinfo(np.int32).max
 
 
@@ -86,8 +88,11 @@ class SparseRows:
         rows = np.asarray(rows, dtype=np.int64).reshape(-1)
         if len(rows) and not (0 <= rows.min() and rows.max() < len(self)):
             raise IndexError(f"rows: found {rows.min()} to {rows.max()}, expected 0 to {len(self) - 1}")
-        indptr, where = gather_slices(self.indptr[rows], self.indptr[rows + 1] - self.indptr[rows])
-        return SparseRows(indptr, self.ids[where], self.values[where], (len(rows), self.shape[1]))
+        starts = self.indptr[rows]
+        indptr = offsets(self.indptr[rows + 1] - starts)
+        ids, values = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
+        take_rows(starts, indptr, self.ids, self.values, ids, values)
+        return SparseRows(indptr, ids, values, (len(rows), self.shape[1]))
 
 
 def gather_slices(starts, sizes):

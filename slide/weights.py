@@ -98,8 +98,8 @@ class Weights:
         )  # fmt: skip
         return part_ptr, n_touched, touched, by_row
 
-    def update(self, active, coef, x_indptr, x_cols, x, step, rate, threads, mode="rows", plan=None) -> np.ndarray:
-        """The optimizer on the rows that groups wanted; returns their ids (int32, unordered, unique).
+    def update(self, active, coef, x_indptr, x_cols, x, step, rate, threads, mode="rows", plan=None) -> tuple:
+        """The optimizer on the rows that groups wanted; returns the plan, which `touched_ids` reads.
 
         active    ActiveSet: the rows of each group
         coef      (pairs, lanes): for each entry of active, the factor of each of the group's samples
@@ -108,10 +108,10 @@ class Weights:
         mode      "rows": each row has one owner, the result is the same on any number of threads; "hogwild"
         plan      of `transpose`, if that was called for this batch already
         """
-        part_ptr, n_touched, touched, _ = plan = plan or self.transpose(active, threads)
+        plan = plan or self.transpose(active, threads)
         hyper = self.optimizer.hyper(step, rate)
         self._update(active, plan, coef, (x_indptr, x_cols, x), hyper, step, threads, mode)
-        return _touched_ids(part_ptr, n_touched, touched)
+        return plan
 
     def _update(self, active, plan, coef, inputs, hyper, step, threads, mode):
         s = self._scratch
@@ -194,7 +194,13 @@ class BFloat16Weights(Weights):
         )  # fmt: skip
 
 
-def _touched_ids(part_ptr, n_touched, touched):
+def touched_count(plan) -> int:
+    return int(plan[1].sum())
+
+
+def touched_ids(plan) -> np.ndarray:
+    """The rows that a plan of `Weights.transpose` updates: int32, unordered, unique."""
+    part_ptr, n_touched, touched, _ = plan
     parts = [touched[0, low : low + n] for low, n in zip(part_ptr[:-1], n_touched, strict=True) if n]
     return np.concatenate(parts) if parts else NO_IDS
 

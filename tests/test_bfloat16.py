@@ -12,7 +12,7 @@ from slide.blocks import lanes_of
 from slide.data import make_xmc
 from slide.layers.base import exact_topk
 from slide.memory import Scratch
-from slide.weights import BFloat16Weights, Weights
+from slide.weights import BFloat16Weights, Weights, touched_ids
 from tests.conftest import read_only
 from tests.test_sampled_kernels import THREADS, problem
 
@@ -129,7 +129,7 @@ def updated(shape, optimizer, moment_type, threads):
         for name, array in before.items():
             theirs.state()[name][...] = array
         for rows in (ours, theirs):
-            touched = rows.update(active, coef, block.indptr, block.ids, x, step, 1.0, threads)
+            touched = touched_ids(rows.update(active, coef, block.indptr, block.ids, x, step, 1.0, threads))
         assert sorted(touched) == sorted(set(active.ids.tolist()))
         bits = (ours.w.copy(), ours.m.copy(), ours.v.copy())
         for r in touched:

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
 
+from slide import reference
 from slide.rows import ActiveSet, as_label_rows, as_sparse_rows
+from tests.conftest import read_only
 
 FORMATS = ("csr", "csc", "coo", "lil", "dok", "bsr", "dia")
 
@@ -133,6 +135,19 @@ def test_take(numbers, part):
         taken = rows.take(chosen)
         check_invariants(taken)
         np.testing.assert_array_equal(dense(taken), X[chosen])
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 5), max_size=9))
+def test_take_rows_agrees_with_numpy(numbers):
+    X = np.random.default_rng(1).integers(0, 2, (6, 4)).astype(np.float32)
+    X[2] = 0
+    rows, chosen = as_sparse_rows(X), np.array(numbers, np.int64)
+    read_only(rows.ids, rows.values)
+    taken = rows.take(chosen)
+    ids, values = reference.take_rows(rows.indptr[chosen], taken.indptr, rows.ids, rows.values)
+    np.testing.assert_array_equal(taken.ids, ids)
+    np.testing.assert_array_equal(taken.values, values)
 
 
 def test_numbers_out_of_range():

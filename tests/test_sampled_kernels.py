@@ -11,7 +11,7 @@ from slide.blocks import NO_IDS, LaneBlock, lanes_of
 from slide.memory import Scratch
 from slide.optim import SGD, Adam
 from slide.rows import ActiveSet, SparseRows
-from slide.weights import Weights
+from slide.weights import Weights, touched_count, touched_ids
 from tests.conftest import read_only
 
 THREADS = (1, 2, 8)
@@ -114,8 +114,9 @@ def test_updates_agree_with_numpy(shape, optimizer):
                     weights.bias, weights.last, weights.adam, optimizer.hyper(step, 1.0), step,
                 )  # fmt: skip
             else:
-                touched = weights.update(active, coef, block.indptr, block.ids, x, step, 1.0, threads, mode)
-                assert sorted(touched) == sorted(set(active.ids.tolist()))
+                plan = weights.update(active, coef, block.indptr, block.ids, x, step, 1.0, threads, mode)
+                assert sorted(touched_ids(plan)) == sorted(set(active.ids.tolist()))
+                assert touched_count(plan) == len(set(active.ids.tolist()))
         results.append(weights.state())
     for name, want in results[0].items():
         for got in results[1:4]:

@@ -8,7 +8,7 @@ from slide._kernels import lookup as _lookup
 from slide.blocks import NO_IDS
 from slide.layers.base import Layer
 from slide.rows import ActiveSet
-from slide.weights import Weights
+from slide.weights import Weights, touched_count
 
 
 class FirstLayer(Layer):
@@ -50,11 +50,11 @@ class FirstLayer(Layer):
         x, n, run = self._x, len(self._x), self.run
         with run.clock("input_update"):
             groups = np.arange(n + 1, dtype=np.int64) * self.n_neurons
-            touched = self.rows.update(
+            plan = self.rows.update(
                 ActiveSet(x.indptr, x.ids), x.values.reshape(-1, 1), groups, NO_IDS, self._dy.reshape(-1), step, rate,
                 run.threads, run.update,
             )  # fmt: skip
-            self.touched = len(touched)
+            self.touched = touched_count(plan)
             self.bias_rows.update_all(self._dy.sum(axis=0, keepdims=True), None, step, rate, 1)
 
     def state(self):

@@ -10,7 +10,7 @@ from slide.layers.base import Layer, as_dense, exact_topk
 from slide.rows import SparseRows
 from slide.sampling import complete, inclusion_weights
 from slide.sampling.recent import RecentLabels
-from slide.weights import BFloat16Weights, Weights
+from slide.weights import BFloat16Weights, Weights, touched_count, touched_ids
 
 RECENT = 1 << 18  # label entries that a fill by frequency is drawn from
 
@@ -97,19 +97,19 @@ class SampledLayer(Layer):
         with run.clock("transpose"):
             plan = self.rows.transpose(self._set, run.threads)
         with run.clock("update"):
-            touched = self.rows.update(
+            self.rows.update(
                 self._set, self._delta, block.indptr, block.ids, block.sample_major(self.scratch, run.threads), step,
                 rate, run.threads, run.update, plan,
             )  # fmt: skip
-        self.touched = len(touched)
-        self._maintain(step, touched)
+        self.touched = touched_count(plan)
+        self._maintain(step, plan)
 
-    def _maintain(self, step, touched):
+    def _maintain(self, step, plan):
         if self.index is None:
             return
         with self.run.clock("rehash"):
             if not self.index.maintain(step, self.rows.w) and self.spec.reinsert:
-                self.index.reinsert(touched, self.rows.w)
+                self.index.reinsert(touched_ids(plan), self.rows.w)
 
     def learn(self, x, labels, step, rate):
         run, s = self.run, self.scratch
