@@ -32,7 +32,7 @@ cdef extern from *:
 
 cdef enum:
     LINE = 32  # entries of a cache line
-    AHEAD = 12
+    AHEAD = 48
     A_ROW = 4  # entries of a row in what is ahead: weights, two moments, coefficients
 
 ctypedef fused moment:

@@ -3,53 +3,70 @@
 /* sum[k] += row[k][c] * x for ROWS rows and the lanes of one input column. */
 #define ADD_COLUMN(c, x)                                                                      \
     do {                                                                                      \
-        V part[PARTS];                                                                        \
-        for (int q = 0; q < PARTS; q++) part[q] = load((x) + q * WIDTH);                      \
+        V part[BLOCKS * PARTS];                                                               \
+        for (int q = 0; q < parts; q++) part[q] = load((x) + q * WIDTH);                      \
         for (int k = 0; k < ROWS; k++)                                                        \
-            for (int q = 0; q < PARTS; q++) sum[k][q] += row[k][c] * part[q];                 \
+            for (int q = 0; q < parts; q++) sum[k][q] += row[k][c] * part[q];                 \
     } while (0)
 
-/* LANES lanes of d columns, side by side: at a distance of a power of two they would share few places in a cache. */
-TARGET static inline void NAME(pack)(const float *x, int64_t d, int64_t ld, float *out)
+/* Lanes that fill `parts` registers, of d columns, side by side: at a distance of a power of two they would share few
+ * places in a cache. */
+TARGET static inline void NAME(pack)(const float *x, int64_t d, int64_t ld, int parts, float *out)
 {
     for (int64_t j = 0; j < d; j++)
-        for (int q = 0; q < PARTS; q++) store(out + j * SLIDE_LANES + q * WIDTH, load(x + j * ld + q * WIDTH));
+        for (int q = 0; q < parts; q++) store(out + (j * parts + q) * WIDTH, load(x + j * ld + q * WIDTH));
 }
 
-/* The logits of m rows for the packed inputs of LANES lanes, from bias on, or, `further`, from out on; of the row
- * `distance` further on, if before `left`, the columns from..to are prefetched. */
-TARGET static void NAME(logits_tile)(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t m,
+/* The logits of m rows for the packed inputs of `parts` registers of lanes, from bias on, or, `further`, from out on;
+ * of the row `distance` further on, if before `left`, the columns from..to are prefetched. `parts` is a constant of
+ * every call. */
+TARGET static ALWAYS_INLINE void NAME(logits_parts)(const int parts, const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t m,
                                      const int32_t *cols, int64_t d, const float *x, float *out, int64_t ld,
                                      int further, int64_t distance, int64_t left, int64_t from, int64_t to)
 {
     const float *row[ROWS], *ahead[ROWS];
     for (int64_t a = 0; a < m; a += ROWS) {
-        V sum[ROWS][PARTS];
+        V sum[ROWS][BLOCKS * PARTS];
         for (int k = 0; k < ROWS; k++) {
             int64_t here = a + k < m ? a + k : m - 1, next = a + distance + k;
             next = next < left ? next : left - 1;
             row[k] = W + ids[here] * stride;
             ahead[k] = W + ids[next] * stride;
             if (bias) __builtin_prefetch(bias + ids[next], 0, 2);
-            for (int q = 0; q < PARTS; q++) {
+            for (int q = 0; q < parts; q++) {
                 sum[k][q] = splat(bias && !further ? bias[ids[here]] : 0.0f);
                 if (further) sum[k][q] = load(out + here * ld + q * WIDTH);
             }
         }
         int64_t j = 0;
         if (cols) {
-            for (; j < d; j++) ADD_COLUMN(cols[j], x + j * SLIDE_LANES);
+            for (; j < d; j++) ADD_COLUMN(cols[j], x + j * parts * WIDTH);
         } else {
             for (; j + 16 <= d; j += 16) {
                 if (from <= j && j < to)
                     for (int k = 0; k < ROWS; k++) __builtin_prefetch(ahead[k] + j, 0, 2);
-                for (int i = 0; i < 16; i++) ADD_COLUMN(j + i, x + (j + i) * SLIDE_LANES);
+                for (int i = 0; i < 16; i++) ADD_COLUMN(j + i, x + (j + i) * parts * WIDTH);
             }
-            for (; j < d; j++) ADD_COLUMN(j, x + j * SLIDE_LANES);
+            for (; j < d; j++) ADD_COLUMN(j, x + j * parts * WIDTH);
         }
         for (int k = 0; k < ROWS && a + k < m; k++)
-            for (int q = 0; q < PARTS; q++) store(out + (a + k) * ld + q * WIDTH, sum[k][q]);
+            for (int q = 0; q < parts; q++) store(out + (a + k) * ld + q * WIDTH, sum[k][q]);
     }
+}
+
+TARGET static void NAME(logits_tile)(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t m,
+                                     const int32_t *cols, int64_t d, const float *x, float *out, int64_t ld,
+                                     int further, int64_t distance, int64_t left, int64_t from, int64_t to)
+{
+    NAME(logits_parts)(PARTS, W, stride, bias, ids, m, cols, d, x, out, ld, further, distance, left, from, to);
+}
+
+/* The same for BLOCKS blocks of lanes. */
+TARGET static void NAME(wide_tile)(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t m,
+                                   const int32_t *cols, int64_t d, const float *x, float *out, int64_t ld,
+                                   int further, int64_t distance, int64_t left, int64_t from, int64_t to)
+{
+    NAME(logits_parts)(BLOCKS * PARTS, W, stride, bias, ids, m, cols, d, x, out, ld, further, distance, left, from, to);
 }
 
 /* Rows come in tiles that stay in the cache while all lanes pass. The first lanes of all read the first tile as it
@@ -58,22 +75,23 @@ TARGET static void NAME(lane_logits)(const float *W, int64_t stride, const float
                                      int64_t n, const int32_t *cols, int64_t d, const float *x, float *out,
                                      int64_t lanes, int64_t ld)
 {
-    float packed[DEPTH * SLIDE_LANES];
-    int64_t others = lanes / SLIDE_LANES - 1, tile = others ? SLIDE_TILE : n, first = 0;
+    float packed[DEPTH * BLOCKS * SLIDE_LANES];
+    int64_t blocks = lanes / SLIDE_LANES, others = (blocks - 1) / BLOCKS, tile = others ? SLIDE_TILE : n, first = 0;
     do {
         int64_t depth = d - first < DEPTH ? d - first : DEPTH;
         int64_t share = others ? (depth / 16 + others - 1) / others * 16 : 0;
         const float *w = cols ? W : W + first;
         for (int64_t low = 0; low < n; low += tile) {
             int64_t m = n - low < tile ? n - low : tile;
-            for (int64_t b = 0; b <= others; b++) {
-                int64_t from = (b - 1) * share, to = from + share, distance = m, left = n - low;
+            for (int64_t b = 0; b < blocks; b += BLOCKS) {
+                int64_t from = (b / BLOCKS - 1) * share, to = from + share, distance = m, left = n - low;
+                int wide = BLOCKS > 1 && b + BLOCKS <= blocks;
                 const float *xb = x + first * ld + b * SLIDE_LANES;
                 if (b == 0) from = 0, to = low == 0 ? depth : 0, distance = AHEAD, left = m;
-                if (ld > SLIDE_LANES) NAME(pack)(xb, depth, ld, packed);
-                NAME(logits_tile)(w, stride, bias, ids + low, m, cols ? cols + first : NULL, depth,
-                                  ld > SLIDE_LANES ? packed : xb, out + low * ld + b * SLIDE_LANES, ld, first > 0,
-                                  distance, left, from, to);
+                if (ld > SLIDE_LANES) NAME(pack)(xb, depth, ld, wide ? BLOCKS * PARTS : PARTS, packed);
+                (wide ? NAME(wide_tile) : NAME(logits_tile))(
+                    w, stride, bias, ids + low, m, cols ? cols + first : NULL, depth, ld > SLIDE_LANES ? packed : xb,
+                    out + low * ld + b * SLIDE_LANES, ld, first > 0, distance, left, from, to);
             }
         }
         first += DEPTH;
@@ -139,7 +157,7 @@ TARGET static void NAME(lane_input_gradient)(const float *W, int64_t stride, con
                 memset(sums, 0, depth * SLIDE_LANES * sizeof(float));
                 for (int64_t a = 0; a < m; a += STAY, at += share) {
                     int64_t some = m - a < STAY ? m - a : STAY, count = rest - at < share ? rest - at : share;
-                    NAME(pack)(delta + (low + a) * ld + lane, some, ld, packed);
+                    NAME(pack)(delta + (low + a) * ld + lane, some, ld, PARTS, packed);
                     NAME(gradient_tile)(row + a, some, cols ? cols + first : NULL, depth, packed, sums, next + at, count);
                 }
                 for (int64_t j = 0; j < depth; j++)

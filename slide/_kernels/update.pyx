@@ -2,7 +2,8 @@
 
 A pair is one entry of an active set: group g wanted row ids[pair] with the coefficients coef[pair] (one a lane).
 `transpose_rows` turns pairs by group into pairs by row; `update_rows` visits each row once. Rows fall into PARTS
-parts by their id alone, and pairs keep their order, so every sum has one order on any number of threads.
+parts by their id alone, those of a single group by their place, and pairs keep their order, so every sum has one order
+on any number of threads.
 """
 
 from cython.parallel cimport prange, threadid
@@ -14,7 +15,7 @@ from slide._kernels.optimizer cimport (
 from slide._kernels.vec cimport BESIDE, MOST_AHEAD, AdamStep, Ahead, ops
 
 cdef enum:
-    AHEAD = 12
+    AHEAD = 48
     FAR = 4  # rows that are fetched while the optimizer runs
     A_ROW = 4  # entries of a row in what is ahead: weights, two moments, coefficients
     SLOTS_AHEAD = 16
@@ -81,6 +82,22 @@ cdef inline int32_t group_part(int64_t low, int64_t high, const int32_t *pair, c
     return n_rows
 
 
+cdef void transpose_group(const int32_t *ids, int64_t n, int64_t *part_ptr, int32_t *rows, int32_t *starts,
+                          int32_t *counts, int32_t *n_touched, int32_t *by_row, int32_t *by_row_group) noexcept nogil:
+    """The pairs of one group are its rows, each once: in their order, coefficients lie side by side."""
+    cdef int64_t k, p, size = (n + N_PARTS * BESIDE - 1) // (N_PARTS * BESIDE) * BESIDE
+    for p in range(N_PARTS + 1):
+        part_ptr[p] = min(p * size, n)
+    for p in range(N_PARTS):
+        n_touched[p] = <int32_t>(part_ptr[p + 1] - part_ptr[p])
+    for k in range(n):
+        rows[k] = ids[k]
+        starts[k] = <int32_t>k
+        counts[k] = 1
+        by_row[k] = <int32_t>k
+        by_row_group[k] = 0
+
+
 def transpose_rows(const int64_t[::1] indptr, const int32_t[::1] ids, int32_t[:, ::1] cursors, int64_t[::1] part_ptr,
                    int32_t[:, ::1] scratch, int32_t[::1] slot_of, int32_t[:, ::1] touched, int32_t[::1] n_touched,
                    int32_t[:, ::1] pairs, int threads):
@@ -96,6 +113,10 @@ def transpose_rows(const int64_t[::1] indptr, const int32_t[::1] ids, int32_t[:,
     if ids.shape[0] == 0:
         for p in range(N_PARTS):
             n_touched[p] = 0
+        return
+    if n_groups == 1:
+        transpose_group(&ids[0], ids.shape[0], &part_ptr[0], &touched[0, 0], &touched[1, 0], &touched[2, 0],
+                        &n_touched[0], &pairs[0, 0], &pairs[1, 0])
         return
     for g in prange(n_groups, nogil=True, num_threads=threads, schedule="static", use_threads_if=many):
         count_row(&ids[0] + indptr[g], indptr[g + 1] - indptr[g], &cursors[g, 0])

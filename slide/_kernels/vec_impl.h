@@ -6,7 +6,7 @@
 #include "vec_ops.h"
 
 #define AHEAD 16 /* rows of the next blocks to prefetch: far enough for memory, near enough for the L2 cache */
-#define BESIDE SLIDE_BESIDE
+#define SAMPLES 64 /* whose columns rows_gradient packs together */
 #define STAY 32  /* rows of lane_input_gradient that stay in the first-level cache together */
 #define DEPTH 256 /* columns of the inputs, packed, that do */
 #define TOGETHER 4 /* rows that a softmax takes at once */
@@ -41,6 +41,7 @@ static inline uint16_t slide_upper_half(uint32_t x, uint32_t added)
     return (x & 0x7FFFFFFFu) > 0x7F800000u ? 0x7FC0 : (uint16_t)((x + added) >> 16);
 }
 
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
 
@@ -50,17 +51,24 @@ static inline uint16_t slide_upper_half(uint32_t x, uint32_t added)
 #define WIDTH 4
 #define ROWS 2
 #define COLS 2
+#define BLOCKS 1
+#define SIDE 4
 #define TILE 6
 #include "vec_template.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define SLIDE_X86 1
+#include <immintrin.h>
 #define SET avx2
 #define NAME(f) f##_avx2
 #define TARGET __attribute__((target("avx2,fma")))
 #define WIDTH 8
 #define ROWS 4
 #define COLS 4
+#define BLOCKS 1
+#define SIDE 4
+#define RECIPROCAL_ROOT(x) ((V)_mm256_rsqrt_ps((__m256)(x)))
+#define RECIPROCAL(x) ((V)_mm256_rcp_ps((__m256)(x)))
 #define TILE 6
 #include "vec_template.h"
 
@@ -70,11 +78,14 @@ static inline uint16_t slide_upper_half(uint32_t x, uint32_t added)
 #define WIDTH 16
 #define ROWS 8
 #define COLS 16
+#define BLOCKS 2
+#define SIDE 8
+#define RECIPROCAL_ROOT(x) ((V)_mm512_rsqrt14_ps((__m512)(x)))
+#define RECIPROCAL(x) ((V)_mm512_rcp14_ps((__m512)(x)))
 #define TILE 12
 #include "vec_template.h"
 
 #if __GNUC__ >= 10 || defined(__clang__)
-#include <immintrin.h>
 #define SLIDE_BF16 1
 #define NAME(f) f##_avx512bf16
 #define TARGET __attribute__((target("avx512bf16,avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")))
@@ -93,6 +104,8 @@ static slide_vec_ops ops_avx512bf16; /* those of avx512 but for one: see slide_f
 #define WIDTH 4
 #define ROWS 4
 #define COLS 4
+#define BLOCKS 1
+#define SIDE 4
 #define TILE 12
 #include "vec_template.h"
 #endif

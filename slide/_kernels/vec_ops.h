@@ -9,9 +9,9 @@
 #include <stdint.h>
 
 #define SLIDE_LANES 16
-#define SLIDE_AHEAD 16
-#define SLIDE_BESIDE 4 /* rows whose gradients are summed side by side */
-#define SLIDE_TILE 128 /* rows that stay in the second-level cache while all lanes of a group pass */
+#define SLIDE_AHEAD 192
+#define SLIDE_BESIDE 48 /* rows whose gradients are summed side by side */
+#define SLIDE_TILE 256 /* rows that stay in the second-level cache while all lanes of a group pass */
 
 typedef struct {
     float lr, beta1, beta2, eps;  /* lr carries the bias corrections */
@@ -26,16 +26,24 @@ typedef struct {
     int64_t n, lines;          /* pieces; their lines */
 } slide_ahead;
 
+/* The next lines to prefetch, `most` of them at most, which are then done with; returns how many. */
+static inline int64_t slide_take_lines(slide_ahead *ahead, int64_t most, const char **line)
+{
+    int64_t found = 0;
+    while (found < most && ahead->n > 0) {
+        int64_t k = ahead->n - 1;
+        line[found++] = ahead->at[k];
+        ahead->at[k] += 64;
+        if (--ahead->left[k] == 0) ahead->n--;
+    }
+    ahead->lines -= found;
+    return found;
+}
+
 static inline void slide_prefetch(slide_ahead *ahead, int64_t lines)
 {
-    while (lines > 0 && ahead->n > 0) {
-        int64_t k = ahead->n - 1, count = ahead->left[k] < lines ? ahead->left[k] : lines;
-        for (int64_t i = 0; i < count; i++) __builtin_prefetch(ahead->at[k] + 64 * i, 1, 2);
-        ahead->at[k] += 64 * count;
-        ahead->left[k] -= count;
-        if (ahead->left[k] == 0) ahead->n--;
-        lines -= count;
-    }
+    const char *line;
+    while (lines-- > 0 && slide_take_lines(ahead, 1, &line)) __builtin_prefetch(line, 1, 2);
 }
 
 typedef struct {

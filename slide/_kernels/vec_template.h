@@ -2,6 +2,8 @@
  *   NAME(f)  the name of function f in this set,    TARGET  its target attribute,
  *   WIDTH    floats in a register,
  *   ROWS     weight rows in flight in lane_logits,  COLS    columns in flight in lane_input_gradient,
+ *   BLOCKS   lane blocks in flight in lane_logits,  SIDE    rows in flight in rows_gradient,
+ *   RECIPROCAL_ROOT, RECIPROCAL   where it has them, to 12 bits or more,
  *   TILE     rows of a tile of products_template.h: 2 * TILE sums, two of the panel and one more fill the registers.
  * Vectors are GCC vector extensions of one register each, so the same source serves every set.
  */
@@ -170,51 +172,62 @@ TARGET static inline float NAME(total)(const float *x, int64_t n)
     return total;
 }
 
-/* Gradients of BESIDE rows or fewer, side by side. */
-TARGET static inline void NAME(gradient_beside)(const float *const *row, int64_t n, const float *x, int64_t m,
-                                                int64_t d, float *g, slide_ahead *ahead)
+/* g (n x d, columns j on) += the gradients of up to SIDE rows by m samples, whose 2 WIDTH columns are packed; meanwhile
+ * the lines are prefetched, one every other sample. */
+TARGET static inline void NAME(gradient_strip)(const float *const *row, int n, const float *packed, int64_t m,
+                                               int64_t d, float *g, const char *const *line)
 {
-    int64_t j = 0, strips = d / (2 * WIDTH);
-    int64_t share = strips ? (ahead->lines + strips - 1) / strips : 0;
-    for (; j + 2 * WIDTH <= d; j += 2 * WIDTH) {
-        V sum[BESIDE][2];
-        slide_prefetch(ahead, share);
-        for (int k = 0; k < BESIDE; k++) sum[k][0] = sum[k][1] = splat(0.0f);
-        for (int64_t s = 0; s < m; s++) {
-            V x0 = load(x + s * d + j), x1 = load(x + s * d + j + WIDTH);
-            for (int k = 0; k < BESIDE; k++) {
-                sum[k][0] += row[k][s] * x0;
-                sum[k][1] += row[k][s] * x1;
-            }
-        }
-        for (int k = 0; k < BESIDE && k < n; k++) {
-            store(g + k * d + j, sum[k][0]);
-            store(g + k * d + j + WIDTH, sum[k][1]);
+    V sum[SIDE][2];
+    for (int k = 0; k < SIDE; k++)
+        for (int q = 0; q < 2; q++) sum[k][q] = load(g + (k < n ? k : n - 1) * d + q * WIDTH);
+    for (int64_t s = 0; s < m; s++) {
+        V x0 = load(packed + 2 * WIDTH * s), x1 = load(packed + 2 * WIDTH * s + WIDTH);
+        __builtin_prefetch(line[s / 2], 1, 2);
+        for (int k = 0; k < SIDE; k++) {
+            sum[k][0] += row[k][s] * x0;
+            sum[k][1] += row[k][s] * x1;
         }
     }
-    for (; j < d; j++)
-        for (int k = 0; k < BESIDE && k < n; k++) {
-            float sum = 0.0f;
-            for (int64_t s = 0; s < m; s++) sum += row[k][s] * x[s * d + j];
-            g[k * d + j] = sum;
-        }
+    for (int k = 0; k < SIDE && k < n; k++)
+        for (int q = 0; q < 2; q++) store(g + k * d + q * WIDTH, sum[k][q]);
 }
 
+/* Columns of some samples are packed once for all rows: as they lie, a power of two apart, they would share few places
+ * in the first-level cache. */
 TARGET static void NAME(rows_gradient)(const float *const *c, int64_t n, const float *x, int64_t m, int64_t d,
                                        float *g, float *totals, slide_ahead *ahead)
 {
+    float packed[SAMPLES * 2 * WIDTH];
+    const char *line[SAMPLES / 2];
+    int64_t whole = d / (2 * WIDTH) * (2 * WIDTH);
+    int64_t strips = (m + SAMPLES - 1) / SAMPLES * (whole / (2 * WIDTH)) * ((n + SIDE - 1) / SIDE);
+    int64_t share = strips ? (ahead->lines + strips - 1) / strips : 0;
     for (int64_t k = 0; k < n; k++) totals[k] = NAME(total)(c[k], m);
+    memset(g, 0, n * d * sizeof(float));
     if (n == 1) {
         slide_prefetch(ahead, ahead->lines);
-        memset(g, 0, d * sizeof(float));
         NAME(row_gradient)(c[0], x, m, d, g);
         return;
     }
-    for (int64_t r = 0; r < n; r += BESIDE) {
-        const float *row[BESIDE];
-        for (int k = 0; k < BESIDE; k++) row[k] = c[r + k < n ? r + k : n - 1];
-        NAME(gradient_beside)(row, n - r, x, m, d, g + r * d, ahead);
+    for (int64_t first = 0; first < m; first += SAMPLES) {
+        int64_t some = m - first < SAMPLES ? m - first : SAMPLES;
+        for (int64_t j = 0; j < whole; j += 2 * WIDTH) {
+            for (int64_t s = 0; s < some; s++)
+                for (int q = 0; q < 2; q++)
+                    store(packed + (2 * s + q) * WIDTH, load(x + (first + s) * d + j + q * WIDTH));
+            for (int64_t r = 0; r < n; r += SIDE) {
+                const float *row[SIDE];
+                int64_t count = slide_take_lines(ahead, share < SAMPLES / 2 ? share : SAMPLES / 2, line);
+                for (; count < SAMPLES / 2; count++) line[count] = (const char *)packed;
+                for (int k = 0; k < SIDE; k++) row[k] = c[r + k < n ? r + k : n - 1] + first;
+                NAME(gradient_strip)(row, n - r < SIDE ? n - r : SIDE, packed, some, d, g + r * d + j, line);
+            }
+        }
     }
+    for (int64_t j = whole; j < d; j++)
+        for (int64_t k = 0; k < n; k++)
+            for (int64_t s = 0; s < m; s++) g[k * d + j] += c[k][s] * x[s * d + j];
+    slide_prefetch(ahead, ahead->lines);
 }
 
 TARGET static void NAME(row_lookup)(const float *W, int64_t d, const int32_t *ids, const float *c, int64_t n,
@@ -244,7 +257,22 @@ TARGET static inline void NAME(adam)(float *restrict w, float *restrict m, float
                                      int64_t n, const slide_adam *p)
 {
     float lr = p->lr, b1 = p->beta1, b2 = p->beta2, eps = p->eps, keep = 1.0f - p->decay;
-    for (int64_t j = 0; j < n; j++) {
+    int64_t j = 0;
+#ifdef RECIPROCAL_ROOT
+    /* Roots and quotients by one step of Newton's method from 12 bits or more: to 1 ulp, in a third of the time. */
+    for (; j + WIDTH <= n; j += WIDTH) {
+        V gj = load(g + j), mj = b1 * load(m + j) + (1.0f - b1) * gj, vj = b2 * load(v + j) + (1.0f - b2) * (gj * gj);
+        store(m + j, mj);
+        store(v + j, vj);
+        V most = smaller(vj, splat(3.0e38f)), y = RECIPROCAL_ROOT(most), root = most * y;
+        root += 0.5f * y * (most - root * root);
+        root = choose(vj > splat(0.0f), root, splat(0.0f)) + eps;
+        V inverse = RECIPROCAL(root);
+        inverse *= 2.0f - root * inverse;
+        store(w + j, keep * load(w + j) - lr * mj * inverse);
+    }
+#endif
+    for (; j < n; j++) {
         float gj = g[j];
         float mj = b1 * m[j] + (1.0f - b1) * gj;
         float vj = b2 * v[j] + (1.0f - b2) * (gj * gj);
@@ -296,6 +324,10 @@ static const slide_vec_ops NAME(ops) = {
 #undef ROWS
 #undef COLS
 #undef TILE
+#undef BLOCKS
+#undef SIDE
+#undef RECIPROCAL_ROOT
+#undef RECIPROCAL
 #undef SET
 #undef V
 #undef VI
