@@ -74,14 +74,20 @@ class Weights:
     def input_gradient(self, active, block, delta, dx, threads) -> None:
         """dx, shaped as block.values, of the gradients delta (pairs, lanes) of the active rows."""
         _forward.input_gradient_rows(
-            self.w, active.indptr, active.ids, block.indptr, block.ids, delta, dx, threads
-        )
+            self.w, active.indptr, active.ids, block.indptr, block.ids, delta, dx,
+            self._work(active, block, threads), threads,
+        )  # fmt: skip
+
+    def _work(self, active, block, threads):
+        size = _forward.work_size(active.indptr, block.indptr, block.values.shape[1], threads)
+        return self._scratch.get("forward", (size,))
 
     def softmax(self, active, block, weights, label_ptr, slots, scale, smooth, delta, dx, loss, threads) -> None:
         """Forward, softmax over the active rows and its gradients: see `forward.softmax_rows`."""
         _forward.softmax_rows(
             self.w, self.bias[0], active.indptr, active.ids, block.indptr, block.ids, block.values, weights,
-            label_ptr, slots, block.group_size, scale, smooth, delta, dx, loss, threads,
+            label_ptr, slots, block.group_size, scale, smooth, delta, dx, loss, self._work(active, block, threads),
+            threads,
         )  # fmt: skip
 
     def transpose(self, active, threads) -> tuple:
@@ -175,13 +181,15 @@ class BFloat16Weights(Weights):
 
     def input_gradient(self, active, block, delta, dx, threads):
         _bfloat16.input_gradient_rows(
-            self.w, active.indptr, active.ids, block.indptr, delta, dx, self._tile(threads), threads
-        )
+            self.w, active.indptr, active.ids, block.indptr, delta, dx, self._work(active, block, threads),
+            self._tile(threads), threads,
+        )  # fmt: skip
 
     def softmax(self, active, block, weights, label_ptr, slots, scale, smooth, delta, dx, loss, threads):
         _bfloat16.softmax_rows(
             self.w, self.bias[0], active.indptr, active.ids, block.indptr, block.values, weights,
-            label_ptr, slots, block.group_size, scale, smooth, delta, dx, loss, self._tile(threads), threads,
+            label_ptr, slots, block.group_size, scale, smooth, delta, dx, loss, self._work(active, block, threads),
+            self._tile(threads), threads,
         )  # fmt: skip
 
     def _update(self, active, plan, coef, inputs, hyper, step, threads, mode):

@@ -48,7 +48,8 @@ def problem(seed, n, d, n_neurons, group_size, sparse):
 
 
 shapes = st.tuples(
-    st.integers(0, 2**32 - 1), st.integers(1, 130), st.integers(1, 150), st.integers(1, 60),
+    st.integers(0, 2**32 - 1), st.integers(1, 130), st.integers(1, 150),
+    st.integers(1, 60) | st.integers(250, 600),  # more rows than a chunk has
     st.sampled_from([1, 3, 16, 20, 32, 100]), st.booleans(),
 )  # fmt: skip
 
@@ -71,13 +72,15 @@ def test_group_kernels_agree_with_numpy(shape):
         np.testing.assert_allclose(z, want_z, rtol=1e-4, atol=1e-4)
         delta, dx = np.full_like(z, np.nan), np.full(block.values.shape, np.nan, np.float32)
         loss = np.full(shape[1], np.nan, np.float32)
+        work = np.full(forward.work_size(active.indptr, block.indptr, z.shape[1], threads), np.nan, np.float32)
         forward.softmax_rows(
-            W, bias, *place, block.values, weights, label_ptr, slots, group_size, 0.1, 0.2, delta, dx, loss, threads
-        )
+            W, bias, *place, block.values, weights, label_ptr, slots, group_size, 0.1, 0.2, delta, dx, loss,
+            work, threads,
+        )  # fmt: skip
         for got, expected in zip((delta, dx, loss), want, strict=True):
             np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-4)
         again = np.empty_like(dx)
-        forward.input_gradient_rows(W, *place, delta, again, threads)
+        forward.input_gradient_rows(W, *place, delta, again, work, threads)
         np.testing.assert_array_equal(again, dx)
         first = first or (z, delta, dx, loss)
         for got, expected in zip((z, delta, dx, loss), first, strict=True):
@@ -91,7 +94,10 @@ def test_every_instruction_set_agrees_with_numpy(simd):
         weights = np.linspace(1, 9, len(active.ids)).astype(np.float32)
         want = reference.softmax_rows(W, bias, *place, block.values, weights, label_ptr, slots, shape[4], 1.0, 0.3)
         got = [np.empty(w.shape, np.float32) for w in want]
-        forward.softmax_rows(W, bias, *place, block.values, weights, label_ptr, slots, shape[4], 1.0, 0.3, *got, 2)
+        work = np.empty(forward.work_size(active.indptr, block.indptr, lanes_of(shape[4]), 2), np.float32)
+        forward.softmax_rows(
+            W, bias, *place, block.values, weights, label_ptr, slots, shape[4], 1.0, 0.3, *got, work, 2
+        )
         for a, b in zip(got, want, strict=True):
             np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
 

@@ -17,7 +17,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 
 from slide._kernels.forward cimport (
-    Part, lanes_a_part, part_of_group, parts_a_group, relu_part, softmax_part, zero_part,
+    Chunk, Layer, Softmax, forward_layer, ids_of, input_gradient_layer, softmax_layer, softmax_of,
 )
 from slide._kernels.optimizer cimport PREFETCH, Rows, add_ahead, apply_row, step_entry
 from slide._kernels.rng cimport key
@@ -70,16 +70,16 @@ def narrow_rows(const float[:, ::1] x, uint16_t[:, ::1] out, int threads):
         ops.narrow(&x[i, 0], d, &out[i, 0])
 
 
-cdef int64_t widen_tile(const uint16_t *W, const float *bias, const int32_t *ids, int64_t n, int64_t d,
-                        float *tile) noexcept nogil:
+cdef int64_t widen_tile(const uint16_t *W, const float *bias, const int32_t *ids, int64_t n,
+                        int64_t more, int64_t d, float *tile) noexcept nogil:
     """The first rows of n, TILE at most, as float32 side by side, their biases (unless NULL) after them; returns how
-    many.
+    many. `more` rows follow these n.
 
     Asks for the same rows of the next tile, which come from memory while this one is worked on.
     """
     cdef int64_t m = min(n, <int64_t>TILE), k, j
     for k in range(m):
-        if k + TILE < n:
+        if k + TILE < n + more:
             for j in range((d + LINE - 1) // LINE):
                 PREFETCH_READ(W + ids[k + TILE] * d + j * LINE)
         ops.widen(W + ids[k] * d, d, tile + k * d)
@@ -88,93 +88,78 @@ cdef int64_t widen_tile(const uint16_t *W, const float *bias, const int32_t *ids
     return m
 
 
-cdef inline void logits_part(const uint16_t *W, const float *bias, const int32_t *ids, int64_t n, int64_t d,
-                             const float *x, const Part *part, float *tile, float *out) noexcept nogil:
-    cdef int64_t m, low = 0, lane = part.lane, end = part.lane + part.lanes
-    if part.ld > 1 and ops.lane_logits_bfloat16 != NULL:
-        while lane < end:
-            ops.lane_logits_bfloat16(W, d, bias, ids, n, x + lane, out + lane, part.ld)
-            lane += N_LANES
+cdef void logits(const Layer *layer, const Chunk *chunk, float *tile, float *out) noexcept nogil:
+    cdef int64_t d = layer.stride, m, low = 0, lane, block
+    cdef const int32_t *ids = ids_of(layer, chunk)
+    cdef const float *x = layer.x + layer.x_indptr[chunk.group] * layer.ld
+    if layer.ld > 1 and ops.lane_logits_bfloat16 != NULL:
+        for block in range(layer.ld // N_LANES):
+            lane = block * N_LANES
+            ops.lane_logits_bfloat16(<const uint16_t *>layer.w, d, layer.bias, ids, chunk.n, x + lane, out + lane,
+                                     layer.ld)
         return
-    while low < n:
-        m = widen_tile(W, bias, ids + low, n - low, d, tile)
-        if part.ld == 1:
+    while low < chunk.n:
+        m = widen_tile(<const uint16_t *>layer.w, layer.bias, ids + low, chunk.n - low, chunk.more, d, tile)
+        if layer.ld == 1:
             ops.row_logits(tile, d, tile + TILE * d, IN_ORDER, m, NULL, d, x, out + low)
         else:
-            ops.lane_logits(tile, d, tile + TILE * d, IN_ORDER, m, NULL, d, x + lane, out + low * part.ld + lane,
-                            part.lanes, part.ld)
+            ops.lane_logits(tile, d, tile + TILE * d, IN_ORDER, m, 0, NULL, d, x, out + low * layer.ld, layer.ld)
         low += m
 
 
-cdef inline void input_gradient_part(const uint16_t *W, const int32_t *ids, int64_t n, int64_t d, const float *delta,
-                                     const Part *part, float *tile, float *dx) noexcept nogil:
-    cdef int64_t m, low = 0
-    zero_part(dx, d, part)
-    while low < n:
-        m = widen_tile(W, NULL, ids + low, n - low, d, tile)
-        if part.ld == 1:
+cdef void input_gradient(const Layer *layer, const Chunk *chunk, const float *delta, float *tile,
+                         float *dx) noexcept nogil:
+    cdef int64_t d = layer.stride, m, low = 0
+    while low < chunk.n:
+        m = widen_tile(<const uint16_t *>layer.w, NULL, ids_of(layer, chunk) + low, chunk.n - low, chunk.more, d, tile)
+        if layer.ld == 1:
             ops.row_input_gradient(tile, d, IN_ORDER, m, NULL, d, delta + low, dx)
         else:
-            ops.lane_input_gradient(tile, d, IN_ORDER, m, NULL, d, delta + low * part.ld + part.lane, dx + part.lane,
-                                    part.lanes, part.ld)
+            ops.lane_input_gradient(tile, d, IN_ORDER, m, 0, NULL, d, delta + low * layer.ld, dx, layer.ld)
         low += m
+
+
+cdef Layer layer_of(const uint16_t[:, ::1] W, const float *bias, const int64_t[::1] indptr, const int32_t[::1] ids,
+                    const int64_t[::1] x_indptr, const float *x, int64_t ld, float[:, ::1] tiles) noexcept:
+    cdef Layer layer
+    layer.w, layer.stride, layer.bias = &W[0, 0], W.shape[1], bias
+    layer.n_groups, layer.ld = indptr.shape[0] - 1, ld
+    layer.indptr, layer.x_indptr, layer.x = &indptr[0], &x_indptr[0], x
+    layer.ids = &ids[0] if ids.shape[0] > 0 else NULL
+    layer.cols = NULL
+    layer.tiles, layer.tile_size = &tiles[0, 0], tiles.shape[1]
+    layer.logits, layer.input_gradient = logits, input_gradient
+    return layer
 
 
 def forward_rows(const uint16_t[:, ::1] W, const float[::1] bias, const int64_t[::1] indptr, const int32_t[::1] ids,
                  const int64_t[::1] x_indptr, const float[:, ::1] x, bint relu, float[:, ::1] out,
-                 float[:, ::1] scratch, int threads):
-    """As forward.forward_rows; scratch is threads x TILE * (width + 1)."""
-    cdef int64_t n_groups = indptr.shape[0] - 1, ld = out.shape[1], d = W.shape[1], g, k, n
-    cdef int64_t lanes = lanes_a_part(n_groups, ld, threads)
-    cdef Part part
-    for k in prange(n_groups * parts_a_group(lanes, ld), nogil=True, num_threads=threads, schedule="dynamic"):
-        part = part_of_group(k, lanes, ld)
-        g = part.group
-        n = indptr[g + 1] - indptr[g]
-        logits_part(&W[0, 0], &bias[0], &ids[0] + indptr[g], n, d, &x[x_indptr[g], 0], &part, &scratch[threadid(), 0],
-                    &out[0, 0] + indptr[g] * ld)
-        if relu:
-            relu_part(&out[0, 0] + indptr[g] * ld, n, &part)
+                 float[:, ::1] tiles, int threads):
+    """As forward.forward_rows; tiles is threads x TILE * (width + 1)."""
+    cdef Layer layer = layer_of(W, &bias[0], indptr, ids, x_indptr, &x[0, 0], out.shape[1], tiles)
+    with nogil:
+        forward_layer(&layer, relu, &out[0, 0], threads)
 
 
 def input_gradient_rows(const uint16_t[:, ::1] W, const int64_t[::1] indptr, const int32_t[::1] ids,
-                        const int64_t[::1] x_indptr, const float[:, ::1] delta, float[:, ::1] dx,
-                        float[:, ::1] scratch, int threads):
-    """As forward.input_gradient_rows; scratch is threads x TILE * (width + 1)."""
-    cdef int64_t n_groups = indptr.shape[0] - 1, ld = delta.shape[1], d = W.shape[1], g, k
-    cdef int64_t lanes = lanes_a_part(n_groups, ld, threads)
-    cdef Part part
-    for k in prange(n_groups * parts_a_group(lanes, ld), nogil=True, num_threads=threads, schedule="dynamic"):
-        part = part_of_group(k, lanes, ld)
-        g = part.group
-        input_gradient_part(&W[0, 0], &ids[0] + indptr[g], indptr[g + 1] - indptr[g], d,
-                            &delta[0, 0] + indptr[g] * ld, &part, &scratch[threadid(), 0], &dx[x_indptr[g], 0])
+                        const int64_t[::1] x_indptr, const float[:, ::1] delta, float[:, ::1] dx, float[::1] work,
+                        float[:, ::1] tiles, int threads):
+    """As forward.input_gradient_rows; tiles is threads x TILE * (width + 1)."""
+    cdef Layer layer = layer_of(W, NULL, indptr, ids, x_indptr, NULL, delta.shape[1], tiles)
+    with nogil:
+        input_gradient_layer(&layer, &delta[0, 0], &dx[0, 0], &work[0], threads)
 
 
 def softmax_rows(const uint16_t[:, ::1] W, const float[::1] bias, const int64_t[::1] indptr, const int32_t[::1] ids,
                  const int64_t[::1] x_indptr, const float[:, ::1] x, const float[::1] weights,
                  const int64_t[::1] label_ptr, const int32_t[::1] slots, int64_t group_size, float scale,
-                 float smooth, float[:, ::1] delta, float[:, ::1] dx, float[::1] loss, float[:, ::1] scratch,
-                 int threads):
-    """As forward.softmax_rows; scratch is threads x TILE * (width + 1)."""
-    cdef int64_t n_groups = indptr.shape[0] - 1, ld = delta.shape[1], d = W.shape[1]
-    cdef int64_t lanes = lanes_a_part(n_groups, ld, threads), n_samples = loss.shape[0], g, k, n, first
-    cdef const int32_t *label_slots = &slots[0] if slots.shape[0] > 0 else NULL
-    cdef float *tile
-    cdef float *z
-    cdef Part part
-    for k in prange(n_groups * parts_a_group(lanes, ld), nogil=True, num_threads=threads, schedule="dynamic"):
-        part = part_of_group(k, lanes, ld)
-        g = part.group
-        n = indptr[g + 1] - indptr[g]
-        first = g * group_size
-        tile = &scratch[threadid(), 0]
-        z = &delta[0, 0] + indptr[g] * ld
-        logits_part(&W[0, 0], &bias[0], &ids[0] + indptr[g], n, d, &x[x_indptr[g], 0], &part, tile, z)
-        softmax_part(z, n, &part, &weights[indptr[g]] if weights.shape[0] > 0 else NULL, label_slots,
-                     &label_ptr[first], min(group_size, n_samples - first), scale, smooth, &loss[first])
-        if dx.shape[0] > 0:
-            input_gradient_part(&W[0, 0], &ids[0] + indptr[g], n, d, z, &part, tile, &dx[x_indptr[g], 0])
+                 float smooth, float[:, ::1] delta, float[:, ::1] dx, float[::1] loss, float[::1] work,
+                 float[:, ::1] tiles, int threads):
+    """As forward.softmax_rows; tiles is threads x TILE * (width + 1)."""
+    cdef Layer layer = layer_of(W, &bias[0], indptr, ids, x_indptr, &x[0, 0], delta.shape[1], tiles)
+    cdef Softmax softmax = softmax_of(weights, label_ptr, slots, group_size, scale, smooth, delta, dx, loss)
+    with nogil:
+        softmax_layer(&layer, &softmax, &work[0], threads)
 
 
 cdef inline void step_row(const Rows *rows, const Bits *bits, int64_t r, float *g, float bias_g, float *work,

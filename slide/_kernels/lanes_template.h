@@ -69,30 +69,27 @@ TARGET static void NAME(wide_tile)(const float *W, int64_t stride, const float *
     NAME(logits_parts)(BLOCKS * PARTS, W, stride, bias, ids, m, cols, d, x, out, ld, further, distance, left, from, to);
 }
 
-/* Rows come in tiles that stay in the cache while all lanes pass. The first lanes of all read the first tile as it
- * comes from memory; the others fetch the next tile, each some columns of it. */
+/* Rows stay in the cache while all lanes pass. The first lanes read them as they come from memory; the others fetch the
+ * `more` rows that follow, each some columns of them. */
 TARGET static void NAME(lane_logits)(const float *W, int64_t stride, const float *bias, const int32_t *ids,
-                                     int64_t n, const int32_t *cols, int64_t d, const float *x, float *out,
-                                     int64_t lanes, int64_t ld)
+                                     int64_t n, int64_t more, const int32_t *cols, int64_t d, const float *x,
+                                     float *out, int64_t ld)
 {
     float packed[DEPTH * BLOCKS * SLIDE_LANES];
-    int64_t blocks = lanes / SLIDE_LANES, others = (blocks - 1) / BLOCKS, tile = others ? SLIDE_TILE : n, first = 0;
+    int64_t blocks = ld / SLIDE_LANES, others = (blocks - 1) / BLOCKS, first = 0;
     do {
         int64_t depth = d - first < DEPTH ? d - first : DEPTH;
         int64_t share = others ? (depth / 16 + others - 1) / others * 16 : 0;
         const float *w = cols ? W : W + first;
-        for (int64_t low = 0; low < n; low += tile) {
-            int64_t m = n - low < tile ? n - low : tile;
-            for (int64_t b = 0; b < blocks; b += BLOCKS) {
-                int64_t from = (b / BLOCKS - 1) * share, to = from + share, distance = m, left = n - low;
-                int wide = BLOCKS > 1 && b + BLOCKS <= blocks;
-                const float *xb = x + first * ld + b * SLIDE_LANES;
-                if (b == 0) from = 0, to = low == 0 ? depth : 0, distance = AHEAD, left = m;
-                if (ld > SLIDE_LANES) NAME(pack)(xb, depth, ld, wide ? BLOCKS * PARTS : PARTS, packed);
-                (wide ? NAME(wide_tile) : NAME(logits_tile))(
-                    w, stride, bias, ids + low, m, cols ? cols + first : NULL, depth, ld > SLIDE_LANES ? packed : xb,
-                    out + low * ld + b * SLIDE_LANES, ld, first > 0, distance, left, from, to);
-            }
+        for (int64_t b = 0; b < blocks; b += BLOCKS) {
+            int64_t from = (b / BLOCKS - 1) * share, to = more ? from + share : 0, distance = n, left = n + more;
+            int wide = BLOCKS > 1 && b + BLOCKS <= blocks;
+            const float *xb = x + first * ld + b * SLIDE_LANES;
+            if (b == 0) from = 0, to = depth, distance = AHEAD, left = n;
+            if (ld > SLIDE_LANES) NAME(pack)(xb, depth, ld, wide ? BLOCKS * PARTS : PARTS, packed);
+            (wide ? NAME(wide_tile) : NAME(logits_tile))(
+                w, stride, bias, ids, n, cols ? cols + first : NULL, depth, ld > SLIDE_LANES ? packed : xb,
+                out + b * SLIDE_LANES, ld, first > 0, distance, left, from, to);
         }
         first += DEPTH;
     } while (first < d);
@@ -138,22 +135,23 @@ TARGET static void NAME(gradient_tile)(const float *const *row, int64_t m, const
 /* Rows come in tiles that stay in the second-level cache while all lanes pass, and of these in tiles of STAY in the
  * first while all columns do; the next rows are fetched meanwhile. The sums of a tile are packed. */
 TARGET static void NAME(lane_input_gradient)(const float *W, int64_t stride, const int32_t *ids, int64_t n,
-                                             const int32_t *cols, int64_t d, const float *delta, float *dx,
-                                             int64_t lanes, int64_t ld)
+                                             int64_t more, const int32_t *cols, int64_t d, const float *delta,
+                                             float *dx, int64_t ld)
 {
     float packed[STAY * SLIDE_LANES], sums[DEPTH * SLIDE_LANES];
     const float *row[SLIDE_TILE], *next[SLIDE_TILE];
     int64_t tile = ld > SLIDE_LANES ? SLIDE_TILE : STAY;
-    int64_t turns = lanes / SLIDE_LANES * (tile / STAY), share = (tile + turns - 1) / turns;
+    int64_t turns = ld / SLIDE_LANES * (tile / STAY), share = (tile + turns - 1) / turns;
     for (int64_t first = 0; first < d; first += DEPTH) {
         int64_t depth = d - first < DEPTH ? d - first : DEPTH;
         const float *w = cols ? W : W + first;
         for (int64_t k = 0; k < tile && k < n; k++) next[k] = w + ids[k] * stride;
         for (int64_t low = 0; low < n; low += tile) {
-            int64_t m = n - low < tile ? n - low : tile, rest = n - low - m < tile ? n - low - m : tile, at = 0;
+            int64_t m = n - low < tile ? n - low : tile, rest = n + more - low - m, at = 0;
+            rest = rest < tile ? rest : tile;
             for (int64_t k = 0; k < m; k++) row[k] = next[k];
             for (int64_t k = 0; k < rest; k++) next[k] = w + ids[low + tile + k] * stride;
-            for (int64_t lane = 0; lane < lanes; lane += SLIDE_LANES) {
+            for (int64_t lane = 0; lane < ld; lane += SLIDE_LANES) {
                 memset(sums, 0, depth * SLIDE_LANES * sizeof(float));
                 for (int64_t a = 0; a < m; a += STAY, at += share) {
                     int64_t some = m - a < STAY ? m - a : STAY, count = rest - at < share ? rest - at : share;

@@ -193,16 +193,22 @@ def update_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const
     """
     cdef Rows rows
     cdef AdamStep p
-    cdef int64_t part, low
+    cdef int64_t part, lanes = coef.shape[1]
     p.lr, p.beta1, p.beta2, p.eps, p.decay = hyper
     if coef.shape[0] == 0 or w.shape[1] == 0:
         return
     fill_rows(&rows, w, m, v, bias, last)
+    if x_indptr.shape[0] == 2:
+        # The rows of one group are equally dear, and coefficients may be in the cache of the thread that made them.
+        for part in prange(N_PARTS, nogil=True, num_threads=threads, schedule="static"):
+            update_part(&rows, &touched[0, part_ptr[part]], &touched[1, part_ptr[part]], &touched[2, part_ptr[part]],
+                        n_touched[part], &pairs[0, 0], &pairs[1, 0], &coef[0, 0], lanes, &x_indptr[0], &x[0], adam,
+                        step, &p, &scratch[threadid(), 0])
+        return
     for part in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
-        low = part_ptr[part]
-        update_part(&rows, &touched[0, 0] + low, &touched[1, 0] + low, &touched[2, 0] + low, n_touched[part],
-                    &pairs[0, 0], &pairs[1, 0], &coef[0, 0], coef.shape[1], &x_indptr[0], &x[0], adam, step, &p,
-                    &scratch[threadid(), 0])
+        update_part(&rows, &touched[0, part_ptr[part]], &touched[1, part_ptr[part]], &touched[2, part_ptr[part]],
+                    n_touched[part], &pairs[0, 0], &pairs[1, 0], &coef[0, 0], lanes, &x_indptr[0], &x[0], adam,
+                    step, &p, &scratch[threadid(), 0])
 
 
 cdef inline int64_t sparse_gradient_row(const int32_t *pair, const int32_t *group, int64_t n, const float *coef,

@@ -24,10 +24,10 @@ cdef extern from "vec_ops.h" nogil:
     ctypedef struct VecOps "slide_vec_ops":
         const char *name
         int panel
-        void (*lane_logits)(const float *, int64_t, const float *, const int32_t *, int64_t, const int32_t *,
-                            int64_t, const float *, float *, int64_t, int64_t) noexcept nogil
-        void (*lane_input_gradient)(const float *, int64_t, const int32_t *, int64_t, const int32_t *, int64_t,
-                                    const float *, float *, int64_t, int64_t) noexcept nogil
+        void (*lane_logits)(const float *, int64_t, const float *, const int32_t *, int64_t, int64_t, const int32_t *,
+                            int64_t, const float *, float *, int64_t) noexcept nogil
+        void (*lane_input_gradient)(const float *, int64_t, const int32_t *, int64_t, int64_t, const int32_t *,
+                                    int64_t, const float *, float *, int64_t) noexcept nogil
         void (*lane_exp)(float *, int64_t, int64_t, int64_t, float *, float *) noexcept nogil
         void (*lane_deltas)(float *, int64_t, int64_t, int64_t, const float *, const float *,
                             const float *) noexcept nogil

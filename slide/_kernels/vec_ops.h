@@ -48,12 +48,13 @@ static inline void slide_prefetch(slide_ahead *ahead, int64_t lines)
 
 typedef struct {
     const char *name;
-    /* out[a] = W[ids[a], cols] . x + bias[ids[a]], for `lanes` lanes, whole LANES. bias may be NULL. */
-    void (*lane_logits)(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t n,
-                        const int32_t *cols, int64_t d, const float *x, float *out, int64_t lanes, int64_t ld);
-    /* dx[j] += sum_a W[ids[a], cols[j]] * delta[a], for `lanes` lanes, whole LANES. */
-    void (*lane_input_gradient)(const float *W, int64_t stride, const int32_t *ids, int64_t n, const int32_t *cols,
-                                int64_t d, const float *delta, float *dx, int64_t lanes, int64_t ld);
+    /* out[a] = W[ids[a], cols] . x + bias[ids[a]], for ld lanes, whole LANES. bias may be NULL. `more` ids follow the
+     * n; of lanes more than LANES, n is TILE at most. */
+    void (*lane_logits)(const float *W, int64_t stride, const float *bias, const int32_t *ids, int64_t n, int64_t more,
+                        const int32_t *cols, int64_t d, const float *x, float *out, int64_t ld);
+    /* dx[j] += sum_a W[ids[a], cols[j]] * delta[a], for as many lanes. */
+    void (*lane_input_gradient)(const float *W, int64_t stride, const int32_t *ids, int64_t n, int64_t more,
+                                const int32_t *cols, int64_t d, const float *delta, float *dx, int64_t ld);
     /* x[a] <- exp(x[a] - max over a); of `lanes` lanes, whole LANES, the maxima in max and the sums in sum. */
     void (*lane_exp)(float *x, int64_t ld, int64_t n, int64_t lanes, float *max, float *sum);
     /* x[a] <- x[a] * factor - even * weights[a], of `lanes` lanes, whole LANES; weights NULL: 1. */
