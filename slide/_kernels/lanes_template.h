@@ -98,38 +98,53 @@ TARGET static void NAME(lane_logits)(const float *W, int64_t stride, const float
 /* dx of COUNT columns from j on, whose weights are at row[a][COLUMN(i)] of the m rows of a tile. */
 #define ADD_ROWS(COUNT, COLUMN)                                                               \
     do {                                                                                      \
-        V sum[COUNT][PARTS];                                                                  \
+        V sum[COUNT][BLOCKS * PARTS];                                                         \
         for (int i = 0; i < COUNT; i++)                                                       \
-            for (int q = 0; q < PARTS; q++) sum[i][q] = load(dx + (j + i) * SLIDE_LANES + q * WIDTH);  \
+            for (int q = 0; q < parts; q++) sum[i][q] = load(dx + ((j + i) * parts + q) * WIDTH);      \
         for (int64_t a = 0; a < m; a++) {                                                     \
             const float *w = row[a];                                                          \
-            V part[PARTS];                                                                    \
-            for (int q = 0; q < PARTS; q++) part[q] = load(delta + a * SLIDE_LANES + q * WIDTH);       \
+            V part[BLOCKS * PARTS];                                                           \
+            for (int q = 0; q < parts; q++) part[q] = load(delta + (a * parts + q) * WIDTH);  \
             for (int i = 0; i < COUNT; i++)                                                   \
-                for (int q = 0; q < PARTS; q++) sum[i][q] += w[COLUMN(i)] * part[q];          \
+                for (int q = 0; q < parts; q++) sum[i][q] += w[COLUMN(i)] * part[q];          \
         }                                                                                     \
         for (int i = 0; i < COUNT; i++)                                                       \
-            for (int q = 0; q < PARTS; q++) store(dx + (j + i) * SLIDE_LANES + q * WIDTH, sum[i][q]);  \
+            for (int q = 0; q < parts; q++) store(dx + ((j + i) * parts + q) * WIDTH, sum[i][q]);      \
     } while (0)
 #define IN_ORDER(i) (j + i)
 #define BY_COLUMN(i) cols[j + i]
 
-/* dx of LANES lanes from m rows; meanwhile `count` rows `ahead` are prefetched. */
-TARGET static void NAME(gradient_tile)(const float *const *row, int64_t m, const int32_t *cols, int64_t d,
-                                       const float *delta, float *dx, const float *const *ahead, int64_t count)
+/* dx of `parts` registers of lanes from m rows, `at_once` columns at once; meanwhile `count` rows `ahead` are
+ * prefetched. `parts` and `at_once` are constants of every call. */
+TARGET static ALWAYS_INLINE void NAME(gradient_parts)(const int parts, const int at_once, const float *const *row,
+                                                      int64_t m, const int32_t *cols, int64_t d, const float *delta,
+                                                      float *dx, const float *const *ahead, int64_t count)
 {
-    int64_t j = 0, fetched = 0, share = (count * COLS + d - 1) / (d > 0 ? d : 1); /* for each block of columns */
+    int64_t j = 0, fetched = 0, share = (count * at_once + d - 1) / (d > 0 ? d : 1); /* for each block of columns */
     if (cols) {
-        for (; j + COLS <= d; j += COLS) ADD_ROWS(COLS, BY_COLUMN);
+        for (; j + at_once <= d; j += at_once) ADD_ROWS(at_once, BY_COLUMN);
         for (; j < d; j++) ADD_ROWS(1, BY_COLUMN);
         return;
     }
-    for (; j + COLS <= d; j += COLS) {
+    for (; j + at_once <= d; j += at_once) {
         for (int64_t end = fetched + share; fetched < end && fetched < count; fetched++)
             for (int64_t i = 0; i < d; i += 16) __builtin_prefetch(ahead[fetched] + i, 0, 2);
-        ADD_ROWS(COLS, IN_ORDER);
+        ADD_ROWS(at_once, IN_ORDER);
     }
     for (; j < d; j++) ADD_ROWS(1, IN_ORDER);
+}
+
+TARGET static void NAME(gradient_tile)(const float *const *row, int64_t m, const int32_t *cols, int64_t d,
+                                       const float *delta, float *dx, const float *const *ahead, int64_t count)
+{
+    NAME(gradient_parts)(PARTS, COLS, row, m, cols, d, delta, dx, ahead, count);
+}
+
+/* The same for BLOCKS blocks of lanes. */
+TARGET static void NAME(wide_gradient_tile)(const float *const *row, int64_t m, const int32_t *cols, int64_t d,
+                                            const float *delta, float *dx, const float *const *ahead, int64_t count)
+{
+    NAME(gradient_parts)(BLOCKS * PARTS, COLS / BLOCKS, row, m, cols, d, delta, dx, ahead, count);
 }
 
 /* Rows come in tiles that stay in the second-level cache while all lanes pass, and of these in tiles of STAY in the
@@ -138,10 +153,10 @@ TARGET static void NAME(lane_input_gradient)(const float *W, int64_t stride, con
                                              int64_t more, const int32_t *cols, int64_t d, const float *delta,
                                              float *dx, int64_t ld)
 {
-    float packed[STAY * SLIDE_LANES], sums[DEPTH * SLIDE_LANES];
+    float packed[STAY * BLOCKS * SLIDE_LANES], sums[DEPTH * BLOCKS * SLIDE_LANES];
     const float *row[SLIDE_TILE], *next[SLIDE_TILE];
-    int64_t tile = ld > SLIDE_LANES ? SLIDE_TILE : STAY;
-    int64_t turns = ld / SLIDE_LANES * (tile / STAY), share = (tile + turns - 1) / turns;
+    int64_t tile = ld > SLIDE_LANES ? SLIDE_TILE : STAY, blocks = ld / SLIDE_LANES;
+    int64_t turns = (blocks + BLOCKS - 1) / BLOCKS * (tile / STAY), share = (tile + turns - 1) / turns;
     for (int64_t first = 0; first < d; first += DEPTH) {
         int64_t depth = d - first < DEPTH ? d - first : DEPTH;
         const float *w = cols ? W : W + first;
@@ -151,17 +166,20 @@ TARGET static void NAME(lane_input_gradient)(const float *W, int64_t stride, con
             rest = rest < tile ? rest : tile;
             for (int64_t k = 0; k < m; k++) row[k] = next[k];
             for (int64_t k = 0; k < rest; k++) next[k] = w + ids[low + tile + k] * stride;
-            for (int64_t lane = 0; lane < ld; lane += SLIDE_LANES) {
-                memset(sums, 0, depth * SLIDE_LANES * sizeof(float));
+            for (int64_t b = 0; b < blocks; b += BLOCKS) {
+                int wide = BLOCKS > 1 && b + BLOCKS <= blocks, parts = wide ? BLOCKS * PARTS : PARTS;
+                int64_t lane = b * SLIDE_LANES;
+                memset(sums, 0, depth * parts * WIDTH * sizeof(float));
                 for (int64_t a = 0; a < m; a += STAY, at += share) {
                     int64_t some = m - a < STAY ? m - a : STAY, count = rest - at < share ? rest - at : share;
-                    NAME(pack)(delta + (low + a) * ld + lane, some, ld, PARTS, packed);
-                    NAME(gradient_tile)(row + a, some, cols ? cols + first : NULL, depth, packed, sums, next + at, count);
+                    NAME(pack)(delta + (low + a) * ld + lane, some, ld, parts, packed);
+                    (wide ? NAME(wide_gradient_tile) : NAME(gradient_tile))(
+                        row + a, some, cols ? cols + first : NULL, depth, packed, sums, next + at, count);
                 }
                 for (int64_t j = 0; j < depth; j++)
-                    for (int q = 0; q < PARTS; q++) {
+                    for (int q = 0; q < parts; q++) {
                         float *out = dx + (first + j) * ld + lane + q * WIDTH;
-                        store(out, load(out) + load(sums + j * SLIDE_LANES + q * WIDTH));
+                        store(out, load(out) + load(sums + (j * parts + q) * WIDTH));
                     }
             }
         }
