@@ -327,10 +327,10 @@ def bound_rows(rows, mean, variance, errors):
 
 
 def range_rows(rows, mean, variance, errors, least, bits, codes):
-    """(n, L) codes without the lowest bits[t] bits of table t, and 1 where the row's bound is below least[t]."""
+    """(n, L) codes without the lowest bits[t] bits of table t, and ABSENT where a row's bound is below least[t]."""
     held = bound_rows(rows, mean, variance, errors)[:, None] >= least
     bits = np.asarray(bits, np.uint32)
-    return np.where((bits == 0) | held, codes >> bits << bits, np.uint32(1))
+    return np.where((bits == 0) | held, codes >> bits << bits, np.uint32(ABSENT))
 
 
 def top_coordinates(rows, top_k):
@@ -357,11 +357,15 @@ def minhash_rows(rows, top_k, bins, labels, K, bits, a, b):
 # A table is a list of buckets, a bucket a list of ids, oldest first.
 
 
+ABSENT = 2**32 - 1
+
+
 def locate_rows(codes, folds, shift, mask):
-    """located (L, n): the bucket of each item in each table."""
+    """located (L, n): the bucket of each item in each table, mask + 1 of ABSENT."""
     with np.errstate(over="ignore"):
         folded = folds[:, :1] * codes.T.astype(np.uint64) + folds[:, 1:]
-    return ((folded >> np.uint64(shift)) & np.uint64(mask)).astype(np.uint32)
+    located = (folded >> np.uint64(shift)) & np.uint64(mask)
+    return np.where(codes.T == ABSENT, np.uint64(mask + 1), located).astype(np.uint32)
 
 
 def arrive(bucket, item, capacity, count, reservoir, stream, number):
@@ -384,6 +388,8 @@ def build_rows(located, n_buckets, bucket_size, reservoir, seed, step):
     for t, row in enumerate(located):
         stream = key(seed, step, t)
         for item, b in enumerate(row.tolist()):
+            if b == n_buckets:
+                continue
             counts[t, b] += 1
             arrive(tables[t][b], item, bucket_size, int(counts[t, b]), reservoir, stream, b)
     return tables, counts
@@ -402,9 +408,11 @@ def reinsert_rows(ids, moved, located, tables, capacity, counts, reservoir, seed
             old = located[t, item]
             if old == b:
                 continue
-            if item in table[old]:
+            if old < len(table) and item in table[old]:
                 table[old].remove(item)
             located[t, item] = b
+            if b == len(table):
+                continue
             counts[t, b] += 1
             arrive(table[b], item, capacity[t, b], int(counts[t, b]), reservoir, stream, b)
 
@@ -436,7 +444,7 @@ def shuffle_row(n, stream):
 
 def found(located, tables, samples, order):
     """Every id in the samples' buckets, repeats included, tables in the given order."""
-    return [item for t in order for i in samples for item in tables[t][located[t, i]]]
+    return [item for t in order for i in samples for item in (*tables[t], [])[located[t, i]]]
 
 
 def vanilla_rows(located, tables, group_size, active, seed, step):

@@ -11,6 +11,7 @@ from slide.rows import ActiveSet, gather_slices
 from slide.threads import check_threads
 
 POLICIES = ("fifo", "reservoir")
+ABSENT = 2**32 - 1  # the code of what a table does not hold
 IDENTITY = np.array([1, 0], dtype=np.uint64)  # the fold that changes nothing
 
 
@@ -24,7 +25,8 @@ class HashTables:
 
     n_items : at least 1.
     L : the number of tables.
-    code_bits : a code is below 2**code_bits, 1 to 32; higher bits are ignored.
+    code_bits : a code is below 2**code_bits, 1 to 32; higher bits are ignored. Items of the code ABSENT (2**32 - 1)
+        are in no bucket of that table, and inputs of that code find nothing.
     bucket_size : the most ids that a bucket holds.
     policy : what a full bucket does with one more id. "fifo" forgets the oldest; "reservoir" is algorithm R
         (Vitter 1985): arrival number c replaces a uniformly drawn id with probability bucket_size / c, so
@@ -116,14 +118,15 @@ class HashTables:
         """
         codes = self._check_codes(codes, self.n_items)
         self.step += 1
-        by_table, folds, shift = codes.T, self._folds, self._shift
+        by_table, folds, shift, mask = codes.T, self._folds, self._shift, self._mask
         if not by_table.flags.c_contiguous:
             by_table, folds, shift = self.locate(codes, out=self.located), np.tile(IDENTITY, (self.L, 1)), 0
+            mask = 2 * self._mask + 1  # the bucket after the last is one, too
         build_rows(
             by_table,
             folds,
             shift,
-            self._mask,
+            mask,
             self.located,
             self.buckets,
             self.items,
@@ -132,6 +135,7 @@ class HashTables:
             self.policy == "reservoir",
             self.seed,
             self.step,
+            self._scratch.get("present", (self.threads, self.n_items), np.int32),
             self.threads,
         )
         self._built = True
@@ -238,8 +242,8 @@ class HashTables:
         """Raises ValueError where following the arrays would lead outside of them."""
         starts, sizes = buckets[:, :, 0].astype(np.int64), buckets[:, :, 1]
         room = np.diff(starts, axis=1)
-        if located.max() > self._mask:
-            raise ValueError(f"state['located']: found bucket {located.max()}, expected at most {self._mask}")
+        if located.max() > self._mask + 1:
+            raise ValueError(f"state['located']: found bucket {located.max()}, expected at most {self._mask + 1}")
         if items.size and not (0 <= items.min() and items.max() < self.n_items):
             raise ValueError(f"state['items']: found an id out of range, expected 0 to {self.n_items - 1}")
         sound = (

@@ -8,7 +8,7 @@ import scipy.sparse
 
 from slide import Dense, Network, RehashSchedule, Sampled, reference
 from slide._kernels import hashing_ranged as kernel
-from slide.hashing import DWTA, FAMILIES, Ranged
+from slide.hashing import ABSENT, DWTA, FAMILIES, Ranged
 from slide.hashing.ranged import dropped, least_of
 from slide.index import LSHIndex
 from slide.moments import RecentMoments
@@ -101,8 +101,8 @@ def test_tables_hold_the_share_of_the_largest_bounds(rng):
         held = order[: max(1, round(0.25**d * len(rows)))]
         others = np.setdiff1d(order, held)
         np.testing.assert_array_equal(codes[held, table], plain[held, table] >> 3 * d << 3 * d)
-        np.testing.assert_array_equal(codes[others, table], 1)
-        assert d == 0 or not (family.query_codes(rows)[:, table] == 1).any()
+        np.testing.assert_array_equal(codes[others, table], ABSENT)
+        assert not (family.query_codes(rows)[:, table] == ABSENT).any()
 
 
 def test_least_of_a_share():
@@ -117,7 +117,7 @@ def test_rows_without_a_bound(rng):
     rows[1] = np.inf
     family.fit(rows)
     assert np.isfinite(family._least[family.dropped > 0]).all()
-    assert (family.codes(rows)[::2, family.dropped > 0] == 1).all()
+    assert (family.codes(rows)[::2, family.dropped > 0] == ABSENT).all()
 
 
 def test_what_was_fitted_is_kept(rng):

@@ -5,6 +5,8 @@ from libc.stdint cimport int32_t, uint32_t
 from slide._kernels.hashing cimport Codes, Rows, codes_of, row_at, rows_of
 from slide._kernels.vec cimport ops
 
+cdef uint32_t ABSENT = 0xFFFFFFFF  # see tables.pyx
+
 
 def bound_rows(
     const float[:, ::1] rows, const int32_t[::1] ids, const float[::1] mean, const float[::1] variance, float errors,
@@ -21,16 +23,16 @@ cdef inline void spread(const int32_t *places, const float *bounds, Py_ssize_t n
                         float least, int32_t bits, uint32_t *code, Py_ssize_t stride, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
-        code[i * stride] = 1
+        code[i * stride] = ABSENT
     for i in range(n_held):
-        code[places[i] * stride] = held[i] >> bits << bits if bounds[i] >= least else 1
+        code[places[i] * stride] = held[i] >> bits << bits if bounds[i] >= least else ABSENT
 
 
 def range_rows(
     const int32_t[::1] places, const float[::1] bounds, const uint32_t[:, ::1] held, const float[::1] least,
     const int32_t[::1] bits, uint32_t[:, :] codes, int threads
 ):
-    """codes (n, tables), of any strides: 1, but of the rows `places` whose bounds are least[t] or more.
+    """codes (n, tables), of any strides: ABSENT, but of the rows `places` whose bounds are least[t] or more.
 
     Row places[i] has bounds[i] and, in table t, held[t, i] without its lowest bits[t] bits.
     """

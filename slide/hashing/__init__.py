@@ -9,9 +9,11 @@ from slide.hashing.mips import MIPS
 from slide.hashing.ranged import Ranged
 from slide.hashing.simhash import SimHash
 from slide.hashing.wta import WTA
+from slide.tables import ABSENT
 
 FAMILIES = {family.name: family for family in (SimHash, WTA, DWTA, MinHash, CrossPolytope, MIPS, Ranged)}
 
 __all__ = [
-    "FAMILIES", "DWTA", "CrossPolytope", "HashFamily", "MIPS", "MinHash", "Ranged", "RowHasher", "SimHash", "WTA",
+    "ABSENT", "FAMILIES", "DWTA", "CrossPolytope", "HashFamily", "MIPS", "MinHash", "Ranged", "RowHasher", "SimHash",
+    "WTA",
 ]  # fmt: skip

@@ -37,6 +37,8 @@ class HashFamily:
     * `hasher`, set by the constructor to a compiled `slide.hashing.RowHasher`, which does the same in Cython
       without the GIL, rows shared among threads.
 
+    A row that a table is not to hold has the code `slide.hashing.ABSENT` (2**32 - 1) there.
+
     The code of a row depends on that row and on `config()` alone: not on the rows beside it, the number of
     threads, or whether the row came dense or sparse. Options besides dim, K, L and seed are named in
     `options`, kept as attributes of these names, and are plain JSON values: saved networks and pickles hold

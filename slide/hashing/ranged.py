@@ -27,7 +27,7 @@ class Ranged(HashFamily):
     2018), which ranges rows by norm and probes sub-indexes of equal codes. Differs from it: ranges are by the bound,
     and nested; a range has fewer hashes instead of a scale of its own. Only the angle is hashed, as by DWTA.
 
-    K is by one larger than DWTA's. The rows that a table does not hold have its code 1, which no input has.
+    K is by one larger than DWTA's. The rows that a table does not hold are ABSENT from it.
 
     share : float, 0 < share < 1.
     errors : float, 0 or more: standard deviations of the logits from their mean.

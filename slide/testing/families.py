@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse
 
 from slide.checks import check_integer
-from slide.hashing import HashFamily
+from slide.hashing import ABSENT, HashFamily
 from slide.testing.statistics import check_collisions
 
 METHODS = ("codes", "query_codes")
@@ -85,9 +85,10 @@ class Hashed:
         if found.dtype != np.uint32:
             raise AssertionError(f"{what}: found dtype {found.dtype}, expected uint32")
         bits = family.K * family.bits_per_hash
-        if len(found) and int(found.max()) >= 2**bits:
+        most = int(found[found != ABSENT].max(initial=0))
+        if most >= 2**bits:
             raise AssertionError(
-                f"{what}: found code {int(found.max())}, expected codes below 2**(K * bits_per_hash) = {2**bits}: "
+                f"{what}: found code {most}, expected codes below 2**(K * bits_per_hash) = {2**bits}: "
                 "buckets beyond that do not exist"
             )
 
