@@ -64,12 +64,12 @@ class LaneBlock:
     def is_dense(self) -> bool:
         return len(self.ids) == 0 and self.indptr[-1] > 0
 
-    def to_dense(self, values: np.ndarray | None = None) -> np.ndarray:
+    def to_dense(self, values: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
         """(n x n_columns), zeros where a neuron is not active; of `values` in this block's shape if given."""
         values = self.values if values is None else values
         out = np.zeros((self.n, self.n_columns), dtype=np.float32)
         if self.is_dense:
-            _lanes.unpack_rows(values, self.group_size, out, 1)
+            _lanes.unpack_rows(values, self.group_size, out, threads)
             return out
         for g in range(len(self.indptr) - 1):
             low, high = self.indptr[g], self.indptr[g + 1]

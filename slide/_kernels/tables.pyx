@@ -228,4 +228,5 @@ def reinsert_rows(const int32_t[::1] ids, const uint32_t[:, ::1] moved, uint32_t
         me = threadid()
         n = movers_row(&ids[0], m, &moved[t, 0], &located[t, 0], &movers[me, 0])
         update_row(&ids[0], &movers[me, 0], n, &moved[t, 0], &located[t, 0], &buckets[t, 0, 0],
-                   <uint32_t>(buckets.shape[1] - 1), &items[t, 0], &arrivals[t, 0] if reservoir else NULL, reservoir, key(seed, step, t))
+                   <uint32_t>(buckets.shape[1] - 1), &items[t, 0], &arrivals[t, 0] if reservoir else NULL, reservoir,
+                   key(seed, step, t))

@@ -130,7 +130,7 @@ def transpose_rows(const int64_t[::1] indptr, const int32_t[::1] ids, int32_t[:,
     for g in prange(n_groups, nogil=True, num_threads=threads, schedule="static", use_threads_if=many):
         scatter_row(&ids[0] + indptr[g], indptr[g], indptr[g + 1] - indptr[g], <int32_t>g, &cursors[g, 0],
                     &scratch[0, 0], &scratch[1, 0], &scratch[2, 0])
-    for p in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
+    for p in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic", use_threads_if=many):
         n_touched[p] = group_part(part_ptr[p], part_ptr[p + 1], &scratch[0, 0], &scratch[1, 0], &scratch[2, 0],
                                   &slot_of[0], &touched[0, 0], &touched[1, 0], &touched[2, 0], &pairs[0, 0],
                                   &pairs[1, 0])

@@ -89,7 +89,7 @@ class SampledLayer(Layer):
     def _as_input(self, dx):
         """The gradient of the input in the currency in which the input came."""
         if isinstance(self._input, np.ndarray):
-            return self._block.to_dense(dx)
+            return self._block.to_dense(dx, self.run.threads)
         return dx if isinstance(self._input, LaneBlock) else None
 
     def update(self, step, rate):
