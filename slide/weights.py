@@ -7,6 +7,7 @@ from slide._kernels import bfloat16 as _bfloat16
 from slide._kernels import forward as _forward
 from slide._kernels import hogwild as _hogwild
 from slide._kernels import optimizer as _optimizer
+from slide._kernels import softmax as _softmax
 from slide._kernels import update as _update
 from slide.bfloat16 import TYPES, blocks, narrow
 from slide.blocks import NO_IDS
@@ -75,20 +76,24 @@ class Weights:
         """dx, shaped as block.values, of the gradients delta (pairs, lanes) of the active rows."""
         _forward.input_gradient_rows(
             self.w, active.indptr, active.ids, block.indptr, block.ids, delta, dx,
-            self._work(active, block, threads), threads,
+            self._gradient_work(active, block, threads), threads,
         )  # fmt: skip
 
-    def _work(self, active, block, threads):
+    def _gradient_work(self, active, block, threads):
         size = _forward.work_size(active.indptr, block.indptr, block.values.shape[1], threads)
-        return self._scratch.get("forward", (size,))
+        return self._scratch.get("work", (size,))
 
     def softmax(self, active, block, weights, label_ptr, slots, scale, smooth, delta, dx, loss, threads) -> None:
-        """Forward, softmax over the active rows and its gradients: see `forward.softmax_rows`."""
-        _forward.softmax_rows(
+        """Forward, softmax over the active rows and its gradients: see `softmax.softmax_rows`."""
+        _softmax.softmax_rows(
             self.w, self.bias[0], active.indptr, active.ids, block.indptr, block.ids, block.values, weights,
-            label_ptr, slots, block.group_size, scale, smooth, delta, dx, loss, self._work(active, block, threads),
-            threads,
+            label_ptr, slots, block.group_size, scale, smooth, delta, dx, loss,
+            self._softmax_work(active, block, dx, threads), threads,
         )  # fmt: skip
+
+    def _softmax_work(self, active, block, dx, threads):
+        size = _softmax.work_size(active.indptr, block.indptr, block.values.shape[1], len(dx) > 0, threads)
+        return self._scratch.get("work", (size,))
 
     def transpose(self, active, threads) -> tuple:
         """Which groups wanted each row, from an ActiveSet: what `update` takes as its plan, valid until the next."""
@@ -181,15 +186,15 @@ class BFloat16Weights(Weights):
 
     def input_gradient(self, active, block, delta, dx, threads):
         _bfloat16.input_gradient_rows(
-            self.w, active.indptr, active.ids, block.indptr, delta, dx, self._work(active, block, threads),
+            self.w, active.indptr, active.ids, block.indptr, delta, dx, self._gradient_work(active, block, threads),
             self._tile(threads), threads,
         )  # fmt: skip
 
     def softmax(self, active, block, weights, label_ptr, slots, scale, smooth, delta, dx, loss, threads):
         _bfloat16.softmax_rows(
             self.w, self.bias[0], active.indptr, active.ids, block.indptr, block.values, weights,
-            label_ptr, slots, block.group_size, scale, smooth, delta, dx, loss, self._work(active, block, threads),
-            self._tile(threads), threads,
+            label_ptr, slots, block.group_size, scale, smooth, delta, dx, loss,
+            self._softmax_work(active, block, dx, threads), self._tile(threads), threads,
         )  # fmt: skip
 
     def _update(self, active, plan, coef, inputs, hyper, step, threads, mode):
@@ -198,7 +203,7 @@ class BFloat16Weights(Weights):
         work = _update.ROWS_BESIDE * (width + 1) + 3 * width
         _bfloat16.update_rows(
             *plan, coef, x_indptr, x, self.w, self.m, self.v, self.bias, self.last, self.adam, hyper, step, self.seed,
-            self._scratch.get("work", (threads, work)), threads,
+            self._scratch.get("rows", (threads, work)), threads,
         )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slide import reference
-from slide._kernels import forward, lanes, lookup
+from slide._kernels import forward, lanes, lookup, softmax
 from slide.blocks import NO_IDS, LaneBlock, lanes_of
 from slide.memory import Scratch
 from slide.optim import SGD, Adam
@@ -72,8 +72,8 @@ def test_group_kernels_agree_with_numpy(shape):
         np.testing.assert_allclose(z, want_z, rtol=1e-4, atol=1e-4)
         delta, dx = np.full_like(z, np.nan), np.full(block.values.shape, np.nan, np.float32)
         loss = np.full(shape[1], np.nan, np.float32)
-        work = np.full(forward.work_size(active.indptr, block.indptr, z.shape[1], threads), np.nan, np.float32)
-        forward.softmax_rows(
+        work = np.full(softmax.work_size(active.indptr, block.indptr, z.shape[1], True, threads), np.nan, np.float32)
+        softmax.softmax_rows(
             W, bias, *place, block.values, weights, label_ptr, slots, group_size, 0.1, 0.2, delta, dx, loss,
             work, threads,
         )  # fmt: skip
@@ -94,8 +94,8 @@ def test_every_instruction_set_agrees_with_numpy(simd):
         weights = np.linspace(1, 9, len(active.ids)).astype(np.float32)
         want = reference.softmax_rows(W, bias, *place, block.values, weights, label_ptr, slots, shape[4], 1.0, 0.3)
         got = [np.empty(w.shape, np.float32) for w in want]
-        work = np.empty(forward.work_size(active.indptr, block.indptr, lanes_of(shape[4]), 2), np.float32)
-        forward.softmax_rows(
+        work = np.empty(softmax.work_size(active.indptr, block.indptr, lanes_of(shape[4]), True, 2), np.float32)
+        softmax.softmax_rows(
             W, bias, *place, block.values, weights, label_ptr, slots, shape[4], 1.0, 0.3, *got, work, 2
         )
         for a, b in zip(got, want, strict=True):

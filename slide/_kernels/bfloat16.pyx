@@ -16,11 +16,11 @@ Inputs are dense. Lane blocks and pairs are as in forward.pyx and update.pyx; bi
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 
-from slide._kernels.forward cimport (
-    Chunk, Layer, Softmax, forward_layer, ids_of, input_gradient_layer, softmax_layer, softmax_of,
-)
+from slide._kernels.chunks cimport Chunk, Layer, ids_of
+from slide._kernels.forward cimport forward_layer, input_gradient_layer
 from slide._kernels.optimizer cimport PREFETCH, Rows, add_ahead, apply_row, step_entry
 from slide._kernels.rng cimport key
+from slide._kernels.softmax cimport Softmax, softmax_layer, softmax_of
 from slide._kernels.update cimport N_PARTS, gradient_rows
 from slide._kernels.vec cimport BESIDE, MOST_AHEAD, N_LANES, TILE, AdamStep, Ahead, ops
 
@@ -155,7 +155,7 @@ def softmax_rows(const uint16_t[:, ::1] W, const float[::1] bias, const int64_t[
                  const int64_t[::1] label_ptr, const int32_t[::1] slots, int64_t group_size, float scale,
                  float smooth, float[:, ::1] delta, float[:, ::1] dx, float[::1] loss, float[::1] work,
                  float[:, ::1] tiles, int threads):
-    """As forward.softmax_rows; tiles is threads x TILE * (width + 1)."""
+    """As softmax.softmax_rows; tiles is threads x TILE * (width + 1)."""
     cdef Layer layer = layer_of(W, &bias[0], indptr, ids, x_indptr, &x[0, 0], delta.shape[1], tiles)
     cdef Softmax softmax = softmax_of(weights, label_ptr, slots, group_size, scale, smooth, delta, dx, loss)
     with nogil:

@@ -1,98 +1,21 @@
-"""The group's side of a sampled layer: logits of its active rows, the softmax over them, gradients of its inputs.
+"""The group's side of a sampled layer: logits of its active rows, gradients of its inputs. (softmax.pyx joins them.)
 
-One thread has a group and goes through its active rows chunk by chunk, so that what it needs again is still in a cache.
-Where there are fewer groups than threads, every thread has some of the chunks instead, and what sums over rows is
-summed chunk by chunk: the result is the same, bit for bit.
 Blocks are lane blocks (see lanes.pyx): `x` the inputs, whose group g owns rows
 x_indptr[g]:x_indptr[g + 1] and columns x_cols of them (empty: all columns in order); `out` and `delta` the active
 neurons, rows indptr[g]:indptr[g + 1].
 """
 
 from cython.parallel cimport prange, threadid
-from libc.math cimport logf
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
-from slide._kernels.vec cimport N_LANES, TILE, ops
+from slide._kernels.chunks cimport (
+    Chunk, Layer, Span, advance, chunks_of, columns_of, ids_of, shared, slots_before, span_of_group, span_of_thread,
+    start_of, tile_of,
+)
+from slide._kernels.vec cimport TILE, ops
 
 ROWS_A_CHUNK = TILE
-
-
-cdef inline int64_t rows_a_chunk(const Layer *layer, int64_t group) noexcept nogil:
-    """Groups of few lanes are never shared, and gain nothing by chunks."""
-    return TILE if layer.ld > N_LANES else max(rows_of(layer, group), <int64_t>1)
-
-
-cdef inline bint shared(const Layer *layer, int threads) noexcept nogil:
-    return layer.n_groups < threads and layer.ld > N_LANES
-
-
-cdef struct Span:
-    # Chunks of one thread: this one, and `left` in all with it.
-    Chunk chunk
-    int64_t left
-
-
-cdef inline Span empty_span() noexcept nogil:
-    cdef Span span
-    span.left = span.chunk.group = span.chunk.low = span.chunk.n = span.chunk.more = span.chunk.slot = 0
-    return span
-
-
-cdef inline void measure(const Layer *layer, Span *span) noexcept nogil:
-    """The rest of a chunk whose group and first row are known."""
-    cdef Chunk *chunk = &span.chunk
-    cdef int64_t rest = rows_of(layer, chunk.group) - chunk.low
-    chunk.n = min(rest, rows_a_chunk(layer, chunk.group))
-    chunk.more = rest - chunk.n if span.left > 1 else 0
-    chunk.slot = slots_before(layer, chunk.group) + chunk.low // TILE
-
-
-cdef inline void advance(const Layer *layer, Span *span) noexcept nogil:
-    span.left -= 1
-    if span.left == 0:
-        return
-    span.chunk.low += span.chunk.n
-    while span.chunk.low == rows_of(layer, span.chunk.group):
-        span.chunk.group += 1
-        span.chunk.low = 0
-    measure(layer, span)
-
-
-cdef inline int64_t chunks_of(const Layer *layer, int64_t group) noexcept nogil:
-    cdef int64_t a_chunk = rows_a_chunk(layer, group)
-    return (rows_of(layer, group) + a_chunk - 1) // a_chunk
-
-
-cdef inline Span span_of_group(const Layer *layer, int64_t group) noexcept nogil:
-    cdef Span span = empty_span()
-    span.chunk.group = group
-    span.left = chunks_of(layer, group)
-    if span.left > 0:
-        measure(layer, &span)
-    return span
-
-
-cdef inline Span span_of_thread(const Layer *layer, int thread, int threads) noexcept nogil:
-    """Of all chunks, in their order, those of one thread."""
-    cdef Span span = empty_span()
-    cdef int64_t count = 0, low, g
-    for g in range(layer.n_groups):
-        count += chunks_of(layer, g)
-    low = thread * count // threads
-    span.left = (thread + 1) * count // threads - low
-    if span.left == 0:
-        return span
-    while low >= chunks_of(layer, span.chunk.group):
-        low -= chunks_of(layer, span.chunk.group)
-        span.chunk.group += 1
-    span.chunk.low = low * TILE
-    measure(layer, &span)
-    return span
-
-
-cdef inline float *tile_of(const Layer *layer, int thread) noexcept nogil:
-    return layer.tiles + thread * layer.tile_size
 
 
 cdef void float_logits(const Layer *layer, const Chunk *chunk, float *tile, float *out) noexcept nogil:
@@ -117,11 +40,6 @@ cdef void float_input_gradient(const Layer *layer, const Chunk *chunk, const flo
                                 d, delta, dx, layer.ld)
 
 
-cdef inline int64_t start_of(const Layer *layer, const Chunk *chunk) noexcept nogil:
-    """Where a chunk begins in the blocks of active rows."""
-    return (layer.indptr[chunk.group] + chunk.low) * layer.ld
-
-
 cdef void forward_chunks(const Layer *layer, Span span, bint relu, float *out, float *tile) noexcept nogil:
     cdef int64_t i
     cdef float *z
@@ -144,7 +62,7 @@ cdef void forward_layer(const Layer *layer, bint relu, float *out, int threads) 
         forward_chunks(layer, span_of_thread(layer, t, threads), relu, out, tile_of(layer, t))
 
 
-cdef inline int64_t work_a_chunk(const Layer *layer) noexcept nogil:
+cdef int64_t partial_size(const Layer *layer) noexcept nogil:
     """Floats of the inputs' gradient that one chunk gives, of the group that has most columns."""
     cdef int64_t g, most = 0
     for g in range(layer.n_groups):
@@ -159,7 +77,7 @@ cdef void gradient_chunk(const Layer *layer, const Chunk *chunk, const float *de
     cdef float *into = dx + layer.x_indptr[chunk.group] * layer.ld
     if partial != NULL:
         size = columns_of(layer, chunk.group) * layer.ld
-        into = partial + chunk.slot * work_a_chunk(layer)
+        into = partial + chunk.slot * partial_size(layer)
         memset(into, 0, size * sizeof(float))
     layer.input_gradient(layer, chunk, delta + start_of(layer, chunk), tile, into)
 
@@ -189,13 +107,13 @@ cdef void add_partial_row(const Layer *layer, int64_t group, int64_t j, const fl
 
 
 cdef void add_partials(const Layer *layer, const float *partial, float *dx, int threads) noexcept nogil:
-    cdef int64_t g, j, size = work_a_chunk(layer)
+    cdef int64_t g, j, size = partial_size(layer)
     for g in range(layer.n_groups):
         for j in prange(columns_of(layer, g), num_threads=threads, schedule="static"):
             add_partial_row(layer, g, j, partial, size, dx)
 
 
-cdef void input_gradient_layer(const Layer *layer, const float *delta, float *dx, float *work,
+cdef void input_gradient_layer(const Layer *layer, const float *delta, float *dx, float *partial,
                                int threads) noexcept nogil:
     cdef int64_t g
     cdef int t
@@ -205,206 +123,16 @@ cdef void input_gradient_layer(const Layer *layer, const float *delta, float *dx
             gradient_chunks(layer, span_of_group(layer, g), delta, dx, NULL, tile_of(layer, threadid()))
         return
     for t in prange(threads, num_threads=threads, schedule="static"):
-        gradient_chunks(layer, span_of_thread(layer, t, threads), delta, dx, work, tile_of(layer, t))
-    add_partials(layer, work, dx, threads)
-
-
-cdef struct Sums:
-    # A row of lanes each: of every chunk the largest logits (later exp(those - the group's)) and the sums of
-    # exponentials (later the factors of its deltas), of every group the same sum and what is spread evenly. Then the
-    # inputs' gradients of chunks.
-    float *top
-    float *total
-    float *of_group
-    float *even
-    float *partial
-
-
-cdef inline Sums sums_in(const Layer *layer, float *work) noexcept nogil:
-    cdef Sums sums
-    cdef int64_t size = slots_before(layer, layer.n_groups) * layer.ld
-    sums.top = work
-    sums.total = sums.top + size
-    sums.of_group = sums.total + size
-    sums.even = sums.of_group + layer.n_groups * layer.ld
-    sums.partial = sums.even + layer.n_groups * layer.ld
-    return sums
-
-
-cdef void exp_chunks(const Layer *layer, const Softmax *softmax, Span span, const Sums *sums,
-                     float *tile) noexcept nogil:
-    """Logits, and their exponentials less the chunk's largest."""
-    cdef Chunk *chunk = &span.chunk
-    cdef float *z
-    cdef float *top
-    cdef float *total
-    while span.left > 0:
-        z = softmax.delta + start_of(layer, chunk)
-        top = sums.top + chunk.slot * layer.ld
-        total = sums.total + chunk.slot * layer.ld
-        layer.logits(layer, chunk, tile, z)
-        if softmax.weights != NULL:
-            add_log_weights(z, softmax.weights + layer.indptr[chunk.group] + chunk.low, chunk.n, layer.ld)
-        if layer.ld == 1:
-            top[0] = ops.row_max(z, chunk.n)
-            total[0] = ops.row_exp(z, chunk.n, top[0])
-        else:
-            ops.lane_exp(z, layer.ld, chunk.n, layer.ld, top, total)
-        advance(layer, &span)
-
-
-cdef inline void add_log_weights(float *z, const float *weights, int64_t n, int64_t ld) noexcept nogil:
-    """Adds the logarithm of each row's weight to its lanes."""
-    cdef int64_t a, s
-    cdef float more
-    for a in range(n):
-        if weights[a] != 1.0:
-            more = logf(weights[a])
-            for s in range(ld):
-                z[a * ld + s] += more
-
-
-cdef void close_group(const Layer *layer, const Softmax *softmax, int64_t group, const Sums *sums) noexcept nogil:
-    """From the sums of a group's chunks its samples' losses and the factors of its deltas."""
-    cdef int64_t n_chunks = chunks_of(layer, group), first = group * softmax.group_size, ld = layer.ld, s, k, low, high
-    cdef float *shift = sums.top + slots_before(layer, group) * ld
-    cdef float *total = sums.total + slots_before(layer, group) * ld
-    cdef float *of_all = sums.of_group + group * ld
-    cdef float *even = sums.even + group * ld
-    cdef float mass = mass_of(layer, softmax, group), factor
-    if ld == 1:
-        of_all[0] = total[0]
-        shift[0] = 1.0
-    else:
-        ops.lane_exp(shift, ld, n_chunks, ld, even, of_all)
-        add_chunks(total, shift, n_chunks, ld, of_all)
-    for s in range(ld):
-        factor = even[s] = 0.0
-        if s < min(softmax.group_size, softmax.n_samples - first):
-            low = softmax.label_ptr[first + s]
-            high = softmax.label_ptr[first + s + 1]
-            softmax.loss[first + s] = loss_of(layer, softmax, group, s, low, high, shift, of_all[s])
-            if high > low:
-                factor = softmax.scale / of_all[s]
-                even[s] = softmax.scale * softmax.smooth / mass
-        for k in range(n_chunks):
-            total[k * ld + s] = factor * shift[k * ld + s]
-
-
-cdef inline float mass_of(const Layer *layer, const Softmax *softmax, int64_t group) noexcept nogil:
-    """The sum of a group's weights."""
-    cdef float mass = 0.0
-    cdef int64_t a
-    if softmax.weights == NULL:
-        return rows_of(layer, group)
-    for a in range(layer.indptr[group], layer.indptr[group + 1]):
-        mass += softmax.weights[a]
-    return mass
-
-
-cdef inline void add_chunks(const float *total, const float *shift, int64_t n_chunks, int64_t ld,
-                            float *of_all) noexcept nogil:
-    """The sums of exponentials of all chunks, in their order, less the largest logits of all."""
-    cdef int64_t k, s
-    for s in range(ld):
-        of_all[s] = 0.0
-    for k in range(n_chunks):
-        for s in range(ld):
-            of_all[s] += total[k * ld + s] * shift[k * ld + s]
-
-
-cdef inline float loss_of(const Layer *layer, const Softmax *softmax, int64_t group, int64_t s, int64_t low,
-                          int64_t high, const float *shift, float total) noexcept nogil:
-    """Mean cross entropy over the labels low:high of lane s, from exponentials and their sum."""
-    cdef const float *e = softmax.delta + layer.indptr[group] * layer.ld
-    cdef int64_t k, slot, ld = layer.ld, a_chunk = rows_a_chunk(layer, group)
-    cdef float loss = 0.0
-    for k in range(low, high):
-        slot = softmax.slots[k]
-        loss -= logf(e[slot * ld + s] * shift[slot // a_chunk * ld + s] / total + <float>1e-38)
-    return loss / (high - low) if high > low else loss
-
-
-cdef void delta_chunks(const Layer *layer, const Softmax *softmax, Span span, const Sums *sums, float *partial,
-                       float *tile) noexcept nogil:
-    """Deltas factor * exp - even - target, and what comes of them for the inputs."""
-    cdef Chunk *chunk = &span.chunk
-    cdef float *z
-    cdef const float *weights
-    cdef const float *factor
-    cdef const float *even
-    while span.left > 0:
-        z = softmax.delta + start_of(layer, chunk)
-        factor = sums.total + chunk.slot * layer.ld
-        even = sums.even + chunk.group * layer.ld
-        weights = NULL
-        if softmax.weights != NULL:
-            weights = softmax.weights + layer.indptr[chunk.group] + chunk.low
-        if layer.ld == 1:
-            row_deltas(z, chunk.n, weights, factor[0], even[0])
-        else:
-            ops.lane_deltas(z, layer.ld, chunk.n, layer.ld, weights, factor, even)
-        subtract_targets(layer, softmax, chunk, z)
-        if softmax.dx != NULL:
-            gradient_chunk(layer, chunk, softmax.delta, softmax.dx, partial, tile)
-        advance(layer, &span)
-
-
-cdef void row_deltas(float *z, int64_t n, const float *weights, float factor, float even) noexcept nogil:
-    cdef int64_t a
-    for a in range(n):
-        z[a] = z[a] * factor - even * (weights[a] if weights != NULL else 1)
-
-
-cdef inline void subtract_targets(const Layer *layer, const Softmax *softmax, const Chunk *chunk,
-                                  float *z) noexcept nogil:
-    """From the deltas z of a chunk the targets of those labels that are in it."""
-    cdef int64_t first = chunk.group * softmax.group_size, s, k, place, low, high
-    for s in range(min(softmax.group_size, softmax.n_samples - first)):
-        low = softmax.label_ptr[first + s]
-        high = softmax.label_ptr[first + s + 1]
-        for k in range(low, high):
-            place = softmax.slots[k] - chunk.low
-            if 0 <= place < chunk.n:
-                z[place * layer.ld + s] -= softmax.scale * (1 - softmax.smooth) / (high - low)
-
-
-cdef void softmax_group(const Layer *layer, const Softmax *softmax, int64_t g, const Sums *sums,
-                        float *tile) noexcept nogil:
-    exp_chunks(layer, softmax, span_of_group(layer, g), sums, tile)
-    close_group(layer, softmax, g, sums)
-    if softmax.dx != NULL:
-        zero_group(layer, g, softmax.dx)
-    delta_chunks(layer, softmax, span_of_group(layer, g), sums, NULL, tile)
-
-
-cdef void softmax_layer(const Layer *layer, const Softmax *softmax, float *work, int threads) noexcept nogil:
-    cdef Sums sums = sums_in(layer, work)
-    cdef int64_t g
-    cdef int t
-    if not shared(layer, threads):
-        for g in prange(layer.n_groups, num_threads=threads, schedule="dynamic"):
-            softmax_group(layer, softmax, g, &sums, tile_of(layer, threadid()))
-        return
-    for t in prange(threads, num_threads=threads, schedule="static"):
-        exp_chunks(layer, softmax, span_of_thread(layer, t, threads), &sums, tile_of(layer, t))
-    for g in range(layer.n_groups):
-        close_group(layer, softmax, g, &sums)
-    for t in prange(threads, num_threads=threads, schedule="static"):
-        delta_chunks(layer, softmax, span_of_thread(layer, t, threads), &sums, sums.partial, tile_of(layer, t))
-    if softmax.dx != NULL:
-        add_partials(layer, sums.partial, softmax.dx, threads)
+        gradient_chunks(layer, span_of_thread(layer, t, threads), delta, dx, partial, tile_of(layer, t))
+    add_partials(layer, partial, dx, threads)
 
 
 def work_size(const int64_t[::1] indptr, const int64_t[::1] x_indptr, int64_t ld, int threads):
-    """Floats that `softmax_rows` and `input_gradient_rows` take as `work`."""
+    """Floats that `input_gradient_rows` takes as `work`."""
     cdef Layer layer
     layer.n_groups, layer.ld = indptr.shape[0] - 1, ld
     layer.indptr, layer.x_indptr = &indptr[0], &x_indptr[0]
-    size = 2 * (slots_before(&layer, layer.n_groups) + layer.n_groups) * ld
-    if shared(&layer, threads):
-        size += slots_before(&layer, layer.n_groups) * work_a_chunk(&layer)
-    return size
+    return slots_before(&layer, layer.n_groups) * partial_size(&layer) if shared(&layer, threads) else 0
 
 
 cdef Layer layer_of(const float[:, ::1] W, const float *bias, const int64_t[::1] indptr, const int32_t[::1] ids,
@@ -436,34 +164,3 @@ def input_gradient_rows(const float[:, ::1] W, const int64_t[::1] indptr, const 
     cdef Layer layer = layer_of(W, NULL, indptr, ids, x_indptr, x_cols, NULL, delta.shape[1])
     with nogil:
         input_gradient_layer(&layer, &delta[0, 0], &dx[0, 0], &work[0], threads)
-
-
-def softmax_rows(const float[:, ::1] W, const float[::1] bias, const int64_t[::1] indptr, const int32_t[::1] ids,
-                 const int64_t[::1] x_indptr, const int32_t[::1] x_cols, const float[:, ::1] x,
-                 const float[::1] weights, const int64_t[::1] label_ptr, const int32_t[::1] slots,
-                 int64_t group_size, float scale, float smooth, float[:, ::1] delta, float[:, ::1] dx, float[::1] loss,
-                 float[::1] work, int threads):
-    """Forward, softmax over the active set, output deltas and input gradients of every group.
-
-    An active neuron counts as often as its weight says, of which there may be none: once. `slots[k]` is the place of
-    label entry k in its group's active set; the target is (1 - smooth) / (number of labels) for each label, and smooth
-    spread over the active set by its weights. Deltas are scale * (softmax - target); a sample without labels gets
-    none. A dx without rows is not computed. work: see `work_size`.
-    """
-    cdef Layer layer = layer_of(W, &bias[0], indptr, ids, x_indptr, x_cols, &x[0, 0], delta.shape[1])
-    cdef Softmax softmax = softmax_of(weights, label_ptr, slots, group_size, scale, smooth, delta, dx, loss)
-    with nogil:
-        softmax_layer(&layer, &softmax, &work[0], threads)
-
-
-cdef Softmax softmax_of(const float[::1] weights, const int64_t[::1] label_ptr, const int32_t[::1] slots,
-                        int64_t group_size, float scale, float smooth, float[:, ::1] delta, float[:, ::1] dx,
-                        float[::1] loss) noexcept:
-    cdef Softmax softmax
-    softmax.weights = &weights[0] if weights.shape[0] > 0 else NULL
-    softmax.label_ptr, softmax.group_size, softmax.n_samples = &label_ptr[0], group_size, loss.shape[0]
-    softmax.slots = &slots[0] if slots.shape[0] > 0 else NULL
-    softmax.scale, softmax.smooth = scale, smooth
-    softmax.delta, softmax.loss = &delta[0, 0], &loss[0]
-    softmax.dx = &dx[0, 0] if dx.shape[0] > 0 else NULL
-    return softmax
