@@ -117,12 +117,13 @@ def held_out(problem, rows, seed):
     return replace(problem, train=(X[kept], Y[kept]), test=(X[out], Y[out]))
 
 
-def train(network, problem, steps, add, *, evaluations=10, seconds=None, early=False) -> list[dict]:
+def train(network, problem, steps, add, *, evaluations=10, seconds=None, early=False, grow=None) -> list[dict]:
     """Trains for `steps` batches and stops the clock for evaluations on the whole test set; returns them.
 
     add(step=, samples=, seconds=, p1=, active=, loss=) takes each evaluation; they are spread evenly, or, early,
     by equal factors from a fiftieth of the steps on. active: the mean over the batches so far. seconds: training ends
-    with the evaluation after so many. The clock runs for all but evaluation, and the drawing of the first weights.
+    with the evaluation after so many. grow: how many times larger active sets are from a third of the steps on. The
+    clock runs for all but evaluation, and the drawing of the first weights.
     """
     even, by_factors = np.linspace(0, steps, evaluations + 1)[1:], np.geomspace(max(1, steps / 50), steps, evaluations)
     marks = set((by_factors if early else even).round().astype(int).tolist())
@@ -131,6 +132,8 @@ def train(network, problem, steps, add, *, evaluations=10, seconds=None, early=F
     def after_batch(network, loss):
         nonlocal spent, start, active
         active += network.active
+        if grow and network.step == max(1, steps // 3):
+            network.grow(grow)
         elapsed = spent + time.perf_counter() - start
         over = seconds is not None and elapsed >= seconds
         if network.step in marks or over:

@@ -10,6 +10,7 @@ from slide.blocks import LaneBlock
 from slide.checks import check_integer, check_number
 from slide.layers import build_layers
 from slide.layers.base import Run
+from slide.layers.sampled import SampledLayer
 from slide.layers.specs import Dense, Sampled
 from slide.optim import SGD, Adam, Schedule
 from slide.rows import as_label_rows, as_sparse_rows
@@ -139,6 +140,22 @@ class Network:
                 if callback is not None and callback(self, loss):
                     break
         return self
+
+    def grow(self, factor: float) -> None:
+        """From the next batch on, the last layer's active sets are `factor` (above 0) times as large, and shared by as
+        many times more samples, up to a batch; groups of one stay so.
+
+        Small sets are soon trained, large ones to higher accuracy: grow in a callback of `fit`, a third of the way.
+
+        Raises ValueError where all neurons of the last layer are always active.
+        """
+        check_number("factor", factor, "(0, inf)")
+        if not isinstance(self.layers[-1], SampledLayer):
+            raise ValueError(f"grow: found {self.specs[-1]!r}, expected a last layer with active sets")
+        self.specs = [*self.specs[:-1], self.specs[-1].grown(factor)]
+        self.layers[-1].size(self.specs[-1])
+        if self.group_size > 1:
+            self.group_size = self.run.group_size = min(self.batch_size, max(1, round(factor * self.group_size)))
 
     def _rng(self, purpose, number=0) -> np.random.Generator:
         """The stream of one purpose in one epoch or step: no two of them share their numbers."""

@@ -75,6 +75,16 @@ def test_weights_are_stored_as_asked(files, tmp_path, capsys):
     assert rows.w.dtype == rows.v.dtype == np.uint16
 
 
+def test_active_sets_grow_when_asked(files, tmp_path, capsys):
+    model, log = tmp_path / "model.npz", tmp_path / "run.jsonl"
+    sets = ("--sampler", "vanilla", "--min-active", 30, "--group-size", 4, "--grow", 2)
+    assert run(capsys, "train", *files, *sets, "--log", log, "--save", model)[0] == 0
+    network = Network.load(model)
+    assert network.specs[-1].min_active == 60 and network.group_size == 8
+    active = [line["active"] for line in records(log) if line["event"] == "evaluation"]
+    assert active[0] < 60 <= active[-1]
+
+
 def test_resuming_gives_what_training_at_once_gives(files, tmp_path, capsys):
     once, parts = tmp_path / "once.npz", tmp_path / "parts.npz"
     assert run(capsys, "train", *files, "--epochs", 2, "--save", once)[0] == 0

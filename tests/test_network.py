@@ -9,6 +9,7 @@ from scipy import sparse
 from slide import SGD, Adam, Dense, Network, RehashSchedule, Sampled, Schedule, reference
 from slide.hashing import FAMILIES
 from slide.network import DROPOUT, ORDER, WEIGHTS
+from slide.sampling import TopK
 
 N_FEATURES, N_LABELS, N_ROWS = 40, 30, 150
 
@@ -395,3 +396,31 @@ def test_a_corrected_softmax_reports_nearly_the_loss_of_all_neurons():
         network.fit(X, Y, steps=60, callback=lambda network, loss, seen=seen: seen.append(loss))
         losses[name] = np.mean(seen)
     assert abs(losses["corrected"] - losses["full"]) < 0.05 < losses["full"] - losses["as it is"]
+
+
+def test_active_sets_that_grow():
+    X, Y = separable()
+    layer = sampled(sampler="vanilla", active=4, min_active=8)
+    network = Network(N_FEATURES, [Dense(16), layer], batch_size=32, group_size=4, seed=3)
+    seen = []
+
+    def after_batch(network, loss):
+        seen.append(network.active)
+        if network.step == 3:
+            network.grow(2.0)
+
+    network.fit(X, Y, steps=6, callback=after_batch)
+    assert max(seen[:3]) < 16 <= min(seen[3:])
+    assert network.group_size == 8 and network.specs[-1].active == 8 and network.specs[-1].min_active == 16
+    network.grow(100)
+    assert network.group_size == 32 and network.specs[-1].min_active == N_LABELS
+    for factor in (0, -1, "2", float("nan")):
+        with pytest.raises(ValueError, match="factor: "):
+            network.grow(factor)
+    with pytest.raises(ValueError, match="grow: found"):
+        Network(N_FEATURES, [Dense(16), sampled(sampler="full")]).grow(2)
+
+
+def test_a_sampler_of_its_own_grows_too():
+    spec = Sampled(100, sampler=TopK(active=5)).grown(3)
+    assert spec.sampler == TopK(active=15) and spec.min_active is None

@@ -31,6 +31,16 @@ def test_training_goes_on_as_if_it_had_not_stopped(name, tmp_path):
             np.testing.assert_array_equal(a, b)
 
 
+def test_what_has_grown_stays_so(tmp_path):
+    path, (X, Y) = tmp_path / "model.npz", separable()
+    whole = make("hidden sampled", 2).fit(X, Y, steps=3)
+    whole.grow(1.5)
+    whole.fit(X, Y, steps=2).save(path)
+    again = Network.load(path)
+    assert again.specs == whole.specs and again.group_size == whole.group_size
+    assert_same(again.fit(X, Y, steps=3), whole.fit(X, Y, steps=3))
+
+
 @pytest.fixture
 def saved(tmp_path):
     """(network, path) after a few steps."""

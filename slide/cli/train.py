@@ -64,6 +64,9 @@ def add_arguments(parser):
     network.add_argument("--moment-type", choices=TYPES, help="how Adam's moments of the last layer are (float32)")
     network.add_argument("--group-size", type=positive_int, metavar="N",
                          help="samples that share an active set (16 to 256)")  # fmt: skip
+    network.add_argument("--grow", type=positive_float, metavar="FACTOR",
+                         help="from a third of the batches on, active sets so many times as large, shared by as many "
+                              "times more samples (1)")  # fmt: skip
     training = parser.add_argument_group("training")
     training.add_argument("--batch-size", type=positive_int, metavar="N", help="(256)")
     training.add_argument("--epochs", type=positive_int, metavar="N", help="passes over the training data")
@@ -101,6 +104,7 @@ def run(options) -> int:
     log = open(options.log, "w") if options.log else nullcontext()
     with log as file, _interruptible() as interrupted:
         training = Training(network, (X, Y), (X_test, Y_test), file, interrupted)
+        training.grow, training.grow_at = options.grow, max(1, (network.schedule.steps or network.step + steps) // 3)
         training.start(options, chosen)
         training.go(steps, options.evaluate_every)
         if options.save:
@@ -143,6 +147,7 @@ class Training:
     def __init__(self, network, train, test, log, interrupted):
         self.network, self.train, self.test = network, train, test
         self.log, self.interrupted = log, interrupted
+        self.grow, self.grow_at = None, 0
         self.seconds = 0.0
         self.per_epoch = -(-train[0].shape[0] // network.batch_size)
         self.propensities = metrics.propensities(train[1])
@@ -189,6 +194,8 @@ class Training:
             losses.append(loss)
             active.append(network.active)
             bar.update()
+            if self.grow and network.step == self.grow_at:
+                network.grow(self.grow)
             return bool(self.interrupted)
 
         network.run.clock.reset()

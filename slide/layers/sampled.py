@@ -18,11 +18,8 @@ RECENT = 1 << 18  # label entries that a fill by frequency is drawn from
 class SampledLayer(Layer):
     def __init__(self, n_inputs, spec, run, rng, std):
         super().__init__(n_inputs, spec.n_neurons, run)
-        self.spec = spec
+        self.size(spec)
         self.rows = _make_rows(n_inputs, spec, run, rng, std)
-        self.sampler = spec.make_sampler()
-        active = getattr(self.sampler, "active", None) or spec.active
-        self.minimum = active if spec.min_active is None else spec.min_active
         self.seed = self.rows.seed = int(rng.integers(2**62))
         self.recent = RecentLabels(RECENT) if spec.label_fill else None
         self.index = None
@@ -32,6 +29,13 @@ class SampledLayer(Layer):
                 getattr(spec.hash, "seed", self.seed), spec.bucket_size, spec.policy, run.threads, run.huge_pages,
             )  # fmt: skip
             self.index.build(self.rows.w)
+
+    def size(self, spec):
+        """Takes over the settings of active sets; all others of `spec` are those that the layer was made with."""
+        self.spec = spec
+        self.sampler = spec.make_sampler()
+        active = getattr(self.sampler, "active", None) or spec.active
+        self.minimum = active if spec.min_active is None else spec.min_active
 
     def _as_block(self, x, group_size) -> LaneBlock:
         if isinstance(x, LaneBlock):

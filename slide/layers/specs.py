@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from slide.bfloat16 import check_types
 from slide.checks import check_integer, check_number
@@ -108,6 +108,17 @@ class Sampled:
         cls = SAMPLERS.get(self.sampler, self.sampler)
         taken = inspect.signature(cls).parameters
         return cls(**{name: getattr(self, name) for name in ("active", "m") if name in taken})
+
+    def grown(self, factor: float) -> "Sampled":
+        """The same settings with active sets `factor` times as large, of the same parts."""
+
+        def scaled(n):
+            return None if n is None else min(self.n_neurons, max(1, round(factor * n)))
+
+        sampler = self.sampler
+        if isinstance(sampler, Sampler) and "active" in sampler.config():
+            sampler = type(sampler)(**{**sampler.config(), "active": scaled(sampler.config()["active"])})
+        return replace(self, active=scaled(self.active), min_active=scaled(self.min_active), sampler=sampler)
 
     def make_family(self, n_inputs: int, seed: int) -> HashFamily:
         """The hash family for rows of n_inputs columns; raises ValueError where `hash` is one for another width."""
