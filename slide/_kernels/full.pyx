@@ -12,21 +12,28 @@ Logits lie a row a neuron: z (blocks x block size x ld), a sample a column, the 
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t
 
-from slide._kernels.optimizer cimport Rows
-from slide._kernels.vec cimport AdamStep, ops
+from slide._kernels.optimizer cimport Rows, add_ahead
+from slide._kernels.vec cimport AdamStep, Ahead, ops
 
 cdef enum:
+    TOGETHER = 16  # blocks that a thread takes at once, so that it knows the next one, whose memory it fetches
     TILES = 24  # neurons whose gradients are made before the optimizer takes them: whole tiles of every set
 
 
 cdef inline void exponentials_block(const float *panels, int64_t n_panels, const float *w, const float *bias,
-                                    int64_t d, int64_t size, int64_t ld, float *z, float *top,
+                                    int64_t d, int64_t size, int64_t next_size, int64_t ld, float *z, float *top,
                                     float *total) noexcept nogil:
     cdef int64_t p, i, width = ops.panel
+    cdef Ahead ahead
+    ahead.n = ahead.lines = 0
+    if next_size > 0:
+        add_ahead(&ahead, z + size * ld, next_size * ld * sizeof(float))
+        add_ahead(&ahead, w + size * d, next_size * d * sizeof(float))
     for p in range(n_panels):
         for i in range(p * width, (p + 1) * width):
             top[i] = <float>-3e38
-        ops.panel_product(w, d, size, panels + p * d * width, d, bias, z + p * width, ld, top + p * width)
+        ops.panel_product(w, d, size, panels + p * d * width, d, bias, z + p * width, ld, top + p * width,
+                          &ahead)
         ops.panel_exp(z + p * width, ld, size, top + p * width, total + p * width)
 
 
@@ -36,11 +43,12 @@ def exponentials_rows(const float[:, :, ::1] panels, const float[:, ::1] W, cons
 
     panels (panels x d x width): the samples, a column each; top, total: blocks x columns of all panels.
     """
-    cdef int64_t block = z.shape[1], b, size
-    for b in prange(z.shape[0], nogil=True, num_threads=threads, schedule="dynamic"):
-        size = min(block, W.shape[0] - b * block)
+    cdef int64_t block = z.shape[1], n = W.shape[0], b, size
+    cdef int64_t together = max(<int64_t>1, min(<int64_t>TOGETHER, z.shape[0] // (8 * threads)))
+    for b in prange(z.shape[0], nogil=True, num_threads=threads, schedule="dynamic", chunksize=together):
+        size = min(block, n - b * block)
         exponentials_block(&panels[0, 0, 0], panels.shape[0], &W[b * block, 0], &bias[b * block], W.shape[1], size,
-                           z.shape[2], &z[b, 0, 0], &top[b, 0], &total[b, 0])
+                           min(block, n - b * block - size), z.shape[2], &z[b, 0, 0], &top[b, 0], &total[b, 0])
 
 
 cdef inline float mean_logit_row(const float *x, const float *W, const float *bias, int64_t d, const int32_t *labels,
@@ -75,7 +83,7 @@ cdef inline void deltas_block(float *z, int64_t ld, int64_t columns, int64_t siz
 
 cdef inline void update_block(const Rows *rows, int64_t first, int64_t size, const float *z, int64_t ld,
                               const float *panels, int64_t n_panels, int64_t n, float *g, const float *bias_g,
-                              bint adam, const AdamStep *p, const AdamStep *bias_p) noexcept nogil:
+                              bint adam, const AdamStep *p, const AdamStep *bias_p, Ahead *ahead) noexcept nogil:
     cdef int64_t part, low, count, c, at, d = rows.width, width = ops.panel
     for part in range((size + TILES - 1) // TILES):
         low = part * TILES
@@ -83,7 +91,7 @@ cdef inline void update_block(const Rows *rows, int64_t first, int64_t size, con
         at = (first + low) * d
         for c in range(n_panels):
             ops.panel_product(z + low * ld, ld, count, panels + c * n * width, n, NULL, g + c * width,
-                              n_panels * width, NULL)
+                              n_panels * width, NULL, ahead)
         if n_panels * width == d:
             step_span(rows, at, g, count * d, adam, p)
         else:
@@ -93,6 +101,21 @@ cdef inline void update_block(const Rows *rows, int64_t first, int64_t size, con
         ops.adam(rows.bias + first, rows.bias_m + first, rows.bias_v + first, bias_g, size, bias_p)
     else:
         ops.sgd(rows.bias + first, bias_g, size, p.lr, 0.0)
+
+
+cdef inline Ahead block_ahead(const Rows *rows, int64_t first, int64_t size, const float *z,
+                              int64_t ld) noexcept nogil:
+    """What a block of `size` rows is made from."""
+    cdef Ahead ahead
+    cdef int64_t at = first * rows.width, n_bytes = size * rows.width * sizeof(float)
+    ahead.n = ahead.lines = 0
+    if size > 0:
+        if rows.m != NULL:
+            add_ahead(&ahead, rows.m + at, n_bytes)
+            add_ahead(&ahead, rows.v + at, n_bytes)
+        add_ahead(&ahead, rows.w + at, n_bytes)
+        add_ahead(&ahead, z, size * ld * sizeof(float))
+    return ahead
 
 
 cdef inline void step_span(const Rows *rows, int64_t at, const float *g, int64_t n, bint adam,
@@ -127,6 +150,7 @@ def backward_rows(const float[:, :, ::1] panels, float[:, :, ::1] z, const float
     cdef int64_t n_blocks = z.shape[0], block = z.shape[1], ld = z.shape[2], n_chunks = dx.shape[0], chunk, b, first
     cdef int64_t n = panels.shape[1], columns = factor.shape[1], width = ops.panel, size, c
     cdef float *bias_g
+    cdef Ahead ahead
     p.lr, p.beta1, p.beta2, p.eps, p.decay = hyper
     no_decay = p
     no_decay.decay = 0.0
@@ -142,12 +166,14 @@ def backward_rows(const float[:, :, ::1] panels, float[:, :, ::1] z, const float
         for b in range(chunk * n_blocks // n_chunks, (chunk + 1) * n_blocks // n_chunks):
             first = b * block
             size = min(block, w.shape[0] - first)
+            ahead = block_ahead(&rows, first + size, min(block, w.shape[0] - first - size),
+                                &z[0, 0, 0] + (b + 1) * block * ld, ld)
             deltas_block(&z[b, 0, 0], ld, columns, size, &factor[b, 0], &even[0], bias_g,
                          &label[0] if label.shape[0] else NULL, &sample[0] if sample.shape[0] else NULL,
                          block_ptr[b], block_ptr[b + 1], first, &target[0])
             if dx.shape[1] > 0:
                 for c in range(columns // width):
                     ops.panel_add_transposed(&w[first, 0], rows.width, rows.width, &z[b, 0, c * width], ld, size,
-                                             &dx[chunk, 0, c * width], columns)
+                                             &dx[chunk, 0, c * width], columns, &ahead)
             update_block(&rows, first, size, &z[b, 0, 0], ld, &panels[0, 0, 0], panels.shape[0], n, bias_g + block,
-                         bias_g, adam, &p, &no_decay)
+                         bias_g, adam, &p, &no_decay, &ahead)

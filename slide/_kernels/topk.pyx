@@ -40,7 +40,7 @@ cdef inline void topk_panel(const float *panel, int64_t n, int64_t d, const floa
     for i in range(width):
         top[i] = <float>-3e38
     z = z + width
-    ops.panel_product(w, d, size, panel, d, bias, z, width, top)
+    ops.panel_product(w, d, size, panel, d, bias, z, width, top, NULL)
     for i in range(n):
         if ids[i * k + k - 1] < 0 or top[i] > values[i * k + k - 1]:
             scan_column(z + i, width, size, first, k, values + i * k, ids + i * k)

@@ -48,9 +48,9 @@ cdef extern from "vec_ops.h" nogil:
         void (*sgd)(float *, const float *, int64_t, float, float) noexcept nogil
         void (*scale)(float *, int64_t, float) noexcept nogil
         void (*panel_product)(const float *, int64_t, int64_t, const float *, int64_t, const float *, float *,
-                              int64_t, float *) noexcept nogil
+                              int64_t, float *, Ahead *) noexcept nogil
         void (*panel_add_transposed)(const float *, int64_t, int64_t, const float *, int64_t, int64_t, float *,
-                                     int64_t) noexcept nogil
+                                     int64_t, Ahead *) noexcept nogil
         void (*panel_exp)(float *, int64_t, int64_t, const float *, float *) noexcept nogil
         void (*panel_deltas)(float *, int64_t, int64_t, int64_t, const float *, const float *, float *) noexcept nogil
         void (*lane_logits_bfloat16)(const uint16_t *, int64_t, const float *, const int32_t *, int64_t, const float *,

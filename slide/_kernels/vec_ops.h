@@ -84,12 +84,12 @@ typedef struct {
     void (*sgd)(float *w, const float *g, int64_t n, float lr, float decay);
     void (*scale)(float *x, int64_t n, float c);
     /* out (m x panel) = a (m x depth) panel (depth x panel) + bias (m); top (panel) <- the largest of top and out.
-     * bias and top may be NULL; lda, ld: floats from row to row. */
+     * bias, top and ahead may be NULL; lda, ld: floats from row to row. Prefetches what is ahead. */
     void (*panel_product)(const float *a, int64_t lda, int64_t m, const float *panel, int64_t depth,
-                          const float *bias, float *out, int64_t ld, float *top);
+                          const float *bias, float *out, int64_t ld, float *top, slide_ahead *ahead);
     /* out (m x panel) += a (depth x m)^T panel (depth x panel, rows of ldp) */
     void (*panel_add_transposed)(const float *a, int64_t lda, int64_t m, const float *panel, int64_t ldp,
-                                 int64_t depth, float *out, int64_t ldo);
+                                 int64_t depth, float *out, int64_t ldo, slide_ahead *ahead);
     /* x (m x panel) <- exp(x - top); sum (panel) of its rows */
     void (*panel_exp)(float *x, int64_t ld, int64_t m, const float *top, float *sum);
     /* z (m x n) <- z * factor - even, n whole panels; sum (m) of its columns */
