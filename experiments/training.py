@@ -147,9 +147,8 @@ def train(network, problem, steps, add, *, evaluations=10, seconds=None, early=F
         return over
 
     start = time.perf_counter()
-    for layer in getattr(network, "layers", ()):
-        if getattr(layer, "index", None) is not None:  # built by the constructor, outside of the clock
-            layer.index.build(layer.rows.w)
+    if hasattr(network, "rehash"):  # tables were built by the constructor, outside of the clock
+        network.rehash()
     network.fit(*problem.train, steps=steps, callback=after_batch)
     return done
 

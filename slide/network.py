@@ -157,6 +157,16 @@ class Network:
         if self.group_size > 1:
             self.group_size = self.run.group_size = min(self.batch_size, max(1, round(factor * self.group_size)))
 
+    def rehash(self) -> None:
+        """Rebuilds all hash tables from the weights as they are now.
+
+        Training does so by its schedule, whose last rebuild may lie far back: sampled prediction finds more after it.
+        Later rebuilds of training come when they would have come.
+        """
+        for layer in self.layers:
+            if getattr(layer, "index", None) is not None:
+                layer.index.build(layer.rows.w)
+
     def _rng(self, purpose, number=0) -> np.random.Generator:
         """The stream of one purpose in one epoch or step: no two of them share their numbers."""
         return np.random.default_rng((purpose, self.seed, number))
@@ -204,7 +214,7 @@ class Network:
         Where there are fewer labels than k, k is their number.
 
         sampled=False computes every label, in blocks that never hold n x n_labels. sampled=True computes those that
-        the hash tables retrieve; where they are fewer than k, ids is -1 and values -inf. What is retrieved for a row is
+        the hash tables retrieve (see `rehash`); where they are fewer than k, ids is -1 and values -inf. What is retrieved for a row is
         a function of the seed and that row, whatever other rows X has.
         """
         ids, values, _ = self._predict(self._as_rows(X), check_integer("k", k), sampled)

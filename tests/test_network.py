@@ -424,3 +424,15 @@ def test_active_sets_that_grow():
 def test_a_sampler_of_its_own_grows_too():
     spec = Sampled(100, sampler=TopK(active=5)).grown(3)
     assert spec.sampler == TopK(active=15) and spec.min_active is None
+
+
+def test_rehash_indexes_the_weights_as_they_are():
+    X, Y = separable()
+    layer = sampled(sampler="vanilla", active=4, rehash=RehashSchedule(N0=1000))
+    network = Network(N_FEATURES, [Dense(16), layer], batch_size=32, seed=3).fit(X, Y, steps=20)
+    index = network.layers[-1].index
+    before, due = index.tables.located.copy(), index.next_rehash
+    network.rehash()
+    assert (index.tables.located != before).any() and index.next_rehash == due
+    codes = index.family.codes(network.layers[-1].weights)
+    np.testing.assert_array_equal(index.tables.located, index.tables.locate(codes))

@@ -20,6 +20,8 @@ def run(options):
     X, Y = load_xmc(options.test)
     check_shape(options.test, network, X, Y)
     propensities = metrics.propensities(load_xmc(options.train)[1]) if options.train else None
+    if options.sampled:
+        network.rehash()
     result = network.evaluate(X, Y, sampled=options.sampled, propensities=propensities)
     for name, value in result.scores.items():
         print(f"{name:<7} {value:.4f}")

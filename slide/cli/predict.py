@@ -21,6 +21,8 @@ def run(options):
     network = Network.load(options.model, threads=options.threads, **given_classes(options))
     X, _ = load_xmc(options.input)
     check_shape(options.input, network, X)
+    if options.sampled:
+        network.rehash()
     ids, values = network.predict(X, k=options.top_k, sampled=options.sampled)
     for row, logits in zip(ids, values, strict=True):
         found = (f"{label}:{logit:.4f}" for label, logit in zip(row, logits, strict=True) if label >= 0)
