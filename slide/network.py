@@ -214,8 +214,8 @@ class Network:
         Where there are fewer labels than k, k is their number.
 
         sampled=False computes every label, in blocks that never hold n x n_labels. sampled=True computes those that
-        the hash tables retrieve (see `rehash`); where they are fewer than k, ids is -1 and values -inf. What is retrieved for a row is
-        a function of the seed and that row, whatever other rows X has.
+        the hash tables retrieve (see `rehash`); where they are fewer than k, ids is -1 and values -inf. What is
+        retrieved for a row is a function of the seed and that row, whatever other rows X has.
         """
         ids, values, _ = self._predict(self._as_rows(X), check_integer("k", k), sampled)
         return ids, values
