@@ -21,6 +21,19 @@ def textbook_adam(w, grads, lr, beta1, beta2, eps, weight_decay=0.0):
     return w, m, v
 
 
+@pytest.mark.parametrize("eps", [1e-8, 1e-30])
+def test_steps_of_gradients_of_any_size(simd, eps):
+    """Moments that are no normal numbers, zero, or beyond the largest number give the step that they should."""
+    g = np.concatenate([[0.0, 1e-25], 10.0 ** np.linspace(-24, 18, 100), [1e25, 3e38]]).astype(np.float32)[None]
+    w, m, v = (np.zeros_like(g) for _ in range(3))
+    with np.errstate(over="ignore"):
+        kernel.step_rows(w, m, v, g, True, (0.1, 0.9, 0.999, eps, 0.0), 1)
+    want = -0.1 * m.astype(np.float64) / (np.sqrt(v.astype(np.float64)) + np.float32(eps))
+    finite = np.isfinite(v)
+    np.testing.assert_allclose(w[finite], want[finite], rtol=1e-5)
+    assert np.isfinite(w).all()
+
+
 @pytest.mark.parametrize("threads", [1, 2, 8])
 @pytest.mark.parametrize(
     "settings",

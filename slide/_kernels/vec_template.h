@@ -259,13 +259,17 @@ TARGET static inline void NAME(adam)(float *restrict w, float *restrict m, float
     float lr = p->lr, b1 = p->beta1, b2 = p->beta2, eps = p->eps, keep = 1.0f - p->decay;
     int64_t j = 0;
 #ifdef RECIPROCAL_ROOT
-    /* Roots and quotients by one step of Newton's method from 12 bits or more: to 1 ulp, in a third of the time. */
+    /* Roots and quotients by one step of Newton's method from 12 bits or more: to 1 ulp, in a third of the time. The
+     * root of what may be less than a normal number is taken of 2**60 times as much. */
     for (; j + WIDTH <= n; j += WIDTH) {
         V gj = load(g + j), mj = b1 * load(m + j) + (1.0f - b1) * gj, vj = b2 * load(v + j) + (1.0f - b2) * (gj * gj);
         store(m + j, mj);
         store(v + j, vj);
-        V most = smaller(vj, splat(3.0e38f)), y = RECIPROCAL_ROOT(most), root = most * y;
-        root += 0.5f * y * (most - root * root);
+        VI tiny = vj < splat(1.0e-30f);
+        V x = smaller(vj, splat(3.0e38f)) * choose(tiny, splat(0x1p60f), splat(1.0f));
+        V y = RECIPROCAL_ROOT(x), root = x * y;
+        root += 0.5f * y * (x - root * root);
+        root *= choose(tiny, splat(0x1p-30f), splat(1.0f));
         root = choose(vj > splat(0.0f), root, splat(0.0f)) + eps;
         V inverse = RECIPROCAL(root);
         inverse *= 2.0f - root * inverse;
