@@ -250,6 +250,7 @@ class HashTables:
             (room >= int(progress[1])).all()
             and starts.max() <= items.shape[1]
             and (sizes[:, :-1] <= room).all()
+            and not sizes[:, -1].any()
         )
         if not sound:
             raise ValueError(

@@ -162,7 +162,10 @@ def test_a_state_that_does_not_fit_is_refused():
     tables = HashTables(20, 2, 4, threads=1)
     tables.build(np.zeros((20, 2), dtype=np.uint32))
     good = {name: array.copy() for name, array in tables.state().items()}
+    beyond = good["buckets"].copy()
+    beyond[:, -1, 1] = 1  # where what is absent is: always empty
     for name, value, message in [
+        ("buckets", beyond, "overlap"),
         ("items", np.full_like(good["items"], 20), "id out of range"),
         ("items", good["items"][:, 1:], "found shape"),
         ("located", np.full_like(good["located"], 17), "found bucket 17"),

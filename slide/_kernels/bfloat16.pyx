@@ -22,7 +22,7 @@ from slide._kernels.optimizer cimport PREFETCH, Rows, add_ahead, apply_row, step
 from slide._kernels.rng cimport key
 from slide._kernels.softmax cimport Softmax, softmax_layer, softmax_of
 from slide._kernels.update cimport N_PARTS, gradient_rows
-from slide._kernels.vec cimport BESIDE, MOST_AHEAD, N_LANES, TILE, AdamStep, Ahead, ops
+from slide._kernels.vec cimport BESIDE, N_LANES, TILE, AdamStep, Ahead, ops
 
 cdef extern from *:
     """
@@ -32,8 +32,6 @@ cdef extern from *:
 
 cdef enum:
     LINE = 32  # entries of a cache line
-    AHEAD = 48
-    A_ROW = 4  # entries of a row in what is ahead: weights, two moments, coefficients
 
 ctypedef fused moment:
     float
@@ -229,7 +227,7 @@ cdef void update_part(const Rows *rows, const Bits *bits, const int32_t *ids, co
     no_decay.decay = 0.0
     while k < n:
         ahead.n = ahead.lines = 0
-        while planned < min(k + AHEAD, n) and ahead.n + A_ROW <= MOST_AHEAD:
+        while planned < min(k + BESIDE, n):
             plan_row(&ahead, rows, bits, ids[planned], adam)
             add_ahead(&ahead, coef + <int64_t>pair[start[planned]] * lanes, lanes * sizeof(float))
             planned += 1

@@ -1,4 +1,7 @@
-"""Rows of a CSR matrix side by side: how a batch is cut from the training set."""
+"""Rows of a CSR matrix side by side: how a batch is cut from the training set.
+
+(SciPy's own row indexing wants offsets and columns of one type: it would copy all columns for every batch.)
+"""
 
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy

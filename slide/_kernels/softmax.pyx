@@ -82,7 +82,7 @@ cdef void close_group(const Layer *layer, const Softmax *softmax, int64_t group,
     if ld == 1:
         of_all[0] = total[0]
         shift[0] = 1.0
-    else:
+    else:  # the maxima, in even, and their own sums are of no further use
         ops.lane_exp(shift, ld, n_chunks, ld, even, of_all)
         add_chunks(total, shift, n_chunks, ld, of_all)
     for s in range(ld):

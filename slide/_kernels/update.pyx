@@ -12,12 +12,10 @@ from libc.stdint cimport int32_t, int64_t
 from slide._kernels.optimizer cimport (
     PREFETCH, Rows, add_ahead, apply_row, decay_moments, fill_rows, plan_row, step_entry, sum_coef,
 )
-from slide._kernels.vec cimport BESIDE, MOST_AHEAD, AdamStep, Ahead, ops
+from slide._kernels.vec cimport BESIDE, AdamStep, Ahead, ops
 
 cdef enum:
-    AHEAD = 48
     FAR = 4  # rows that are fetched while the optimizer runs
-    A_ROW = 4  # entries of a row in what is ahead: weights, two moments, coefficients
     SLOTS_AHEAD = 16
     ALONE = 200_000  # fewer pairs are sorted into parts sooner than a second thread wakes up
 
@@ -161,14 +159,14 @@ cdef void update_part(const Rows *rows, const int32_t *ids, const int32_t *start
                       const int32_t *pair, const int32_t *group, const float *coef, int64_t lanes,
                       const int64_t *x_indptr, const float *x, bint adam, int32_t step, const AdamStep *p,
                       float *scratch) noexcept nogil:
-    """Gradient and optimizer of n rows; the next rows are fetched from memory meanwhile: while the gradient is summed,
-    or, where it has but one lane and takes too little time, while the optimizer runs."""
+    """Gradient and optimizer of n rows, which are fetched from memory meanwhile: while their gradients are summed, or,
+    where those have but one lane and take too little time, while the optimizer runs."""
     cdef Ahead ahead
     cdef int64_t k = 0, planned = 0, width = rows.width, done, r
     cdef float *bias_g = scratch + BESIDE * width
     while k < n:
         ahead.n = ahead.lines = 0
-        while lanes > 1 and planned < min(k + AHEAD, n) and ahead.n + A_ROW <= MOST_AHEAD:
+        while lanes > 1 and planned < min(k + BESIDE, n):
             plan_row(&ahead, rows, ids[planned], adam)
             add_ahead(&ahead, coef + <int64_t>pair[start[planned]] * lanes, lanes * sizeof(float))
             planned += 1
@@ -198,13 +196,6 @@ def update_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const
     if coef.shape[0] == 0 or w.shape[1] == 0:
         return
     fill_rows(&rows, w, m, v, bias, last)
-    if x_indptr.shape[0] == 2:
-        # The rows of one group are equally dear, and coefficients may be in the cache of the thread that made them.
-        for part in prange(N_PARTS, nogil=True, num_threads=threads, schedule="static"):
-            update_part(&rows, &touched[0, part_ptr[part]], &touched[1, part_ptr[part]], &touched[2, part_ptr[part]],
-                        n_touched[part], &pairs[0, 0], &pairs[1, 0], &coef[0, 0], lanes, &x_indptr[0], &x[0], adam,
-                        step, &p, &scratch[threadid(), 0])
-        return
     for part in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
         update_part(&rows, &touched[0, part_ptr[part]], &touched[1, part_ptr[part]], &touched[2, part_ptr[part]],
                     n_touched[part], &pairs[0, 0], &pairs[1, 0], &coef[0, 0], lanes, &x_indptr[0], &x[0], adam,

@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 #define SLIDE_LANES 16
-#define SLIDE_AHEAD 192
-#define SLIDE_BESIDE 48 /* rows whose gradients are summed side by side */
+#define SLIDE_BESIDE 48 /* rows whose gradients are summed together */
+#define SLIDE_AHEAD (4 * SLIDE_BESIDE) /* of each: weights, two moments, coefficients */
 #define SLIDE_TILE 256 /* rows that stay in the second-level cache while all lanes of a group pass */
 
 typedef struct {
