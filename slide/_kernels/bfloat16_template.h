@@ -21,20 +21,17 @@ TARGET static void NAME(narrow_at_random)(const float *restrict a, int64_t n, ui
         out[j] = slide_upper_half(bits[j], (slide_mix_bits(counter, key) >> shift) & 0xFFFFu);
 }
 
-/* The arithmetic of adam, and the upper halves of its results; a NaN of arithmetic is quiet and survives the sum. */
+/* Adam is that of float32 on copies of whole registers: bit for bit its results, narrowed. */
+#define WIDENED 128
 TARGET static void NAME(adam_bfloat16)(uint16_t *restrict w, float *restrict m, float *restrict v,
                                        const float *restrict g, int64_t n, const slide_adam *p, uint64_t stream)
 {
-    float lr = p->lr, b1 = p->beta1, b2 = p->beta2, eps = p->eps, keep = 1.0f - p->decay;
-    uint32_t counter = (uint32_t)stream, key = (uint32_t)(stream >> 32);
-    for (int64_t j = 0; j < n; j++, counter += SLIDE_COUNT) {
-        float gj = g[j];
-        float mj = b1 * m[j] + (1.0f - b1) * gj;
-        float vj = b2 * v[j] + (1.0f - b2) * (gj * gj);
-        m[j] = mj;
-        v[j] = vj;
-        float wj = keep * slide_wide(w[j]) - lr * mj / (sqrtf(vj) + eps);
-        w[j] = (uint16_t)((slide_bits_of(wj) + (slide_mix_bits(counter, key) & 0xFFFFu)) >> 16);
+    float wide[WIDENED];
+    for (int64_t j = 0; j < n; j += WIDENED) {
+        int64_t count = n - j < WIDENED ? n - j : WIDENED;
+        NAME(widen)(w + j, count, wide);
+        NAME(adam)(wide, m + j, v + j, g + j, count, p);
+        NAME(narrow_at_random)(wide, count, slide_stream_from(stream, j), 0, w + j);
     }
 }
 
@@ -42,16 +39,14 @@ TARGET static void NAME(adam_bfloat16_moments)(uint16_t *restrict w, uint16_t *r
                                                const float *restrict g, int64_t n, const slide_adam *p,
                                                uint64_t stream)
 {
-    float lr = p->lr, b1 = p->beta1, b2 = p->beta2, eps = p->eps, keep = 1.0f - p->decay;
-    uint32_t counter = (uint32_t)stream, key = (uint32_t)(stream >> 32);
-    for (int64_t j = 0; j < n; j++, counter += SLIDE_COUNT) {
-        float gj = g[j];
-        float mj = b1 * slide_wide(m[j]) + (1.0f - b1) * gj;
-        float vj = b2 * slide_wide(v[j]) + (1.0f - b2) * (gj * gj);
-        float wj = keep * slide_wide(w[j]) - lr * mj / (sqrtf(vj) + eps);
-        uint32_t random = slide_mix_bits(counter, key), mb = slide_bits_of(mj);
-        w[j] = (uint16_t)((slide_bits_of(wj) + (random & 0xFFFFu)) >> 16);
-        v[j] = (uint16_t)((slide_bits_of(vj) + (random >> 16)) >> 16);
-        m[j] = (uint16_t)((mb + 0x7FFFu + ((mb >> 16) & 1u)) >> 16);
+    float wide_m[WIDENED], wide_v[WIDENED];
+    for (int64_t j = 0; j < n; j += WIDENED) {
+        int64_t count = n - j < WIDENED ? n - j : WIDENED;
+        NAME(widen)(m + j, count, wide_m);
+        NAME(widen)(v + j, count, wide_v);
+        NAME(adam_bfloat16)(w + j, wide_m, wide_v, g + j, count, p, slide_stream_from(stream, j));
+        NAME(narrow)(wide_m, count, m + j);
+        NAME(narrow_at_random)(wide_v, count, slide_stream_from(stream, j), 1, v + j);
     }
 }
+#undef WIDENED

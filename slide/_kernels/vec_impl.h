@@ -6,7 +6,7 @@
 #include "vec_ops.h"
 
 #define AHEAD 16 /* rows of the next blocks to prefetch: far enough for memory, near enough for the L2 cache */
-#define SAMPLES 64 /* whose columns rows_gradient packs together */
+#define SAMPLES 128 /* whose columns rows_gradient packs together */
 #define STAY 32  /* rows of lane_input_gradient that stay in the first-level cache together */
 #define DEPTH 256 /* columns of the inputs, packed, that do */
 #define TOGETHER 4 /* rows that a softmax takes at once */
@@ -33,6 +33,12 @@ static inline uint32_t slide_mix_bits(uint32_t counter, uint32_t key)
     uint32_t x = (counter ^ (counter >> 16)) * 0x7FEB352Du;
     x = (x ^ (x >> 15) ^ key) * 0x846CA68Bu;
     return x ^ (x >> 16);
+}
+
+/* The stream whose place 0 is place j of this one. */
+static inline uint64_t slide_stream_from(uint64_t stream, int64_t j)
+{
+    return (stream & 0xFFFFFFFF00000000u) | (uint32_t)((uint32_t)stream + (uint32_t)j * SLIDE_COUNT);
 }
 
 /* The upper half of x + added; a NaN must not be carried into infinity. */
