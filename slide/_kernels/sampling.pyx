@@ -111,8 +111,8 @@ def vanilla_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] bucke
                  int32_t[::1] scratch, int64_t[::1] sizes, int threads):
     """The ids of each group's buckets, tables in random order, until there are `active`."""
     cdef int64_t g, n = located.shape[1]
-    cdef int me
-    for g in prange(sizes.shape[0], nogil=True, schedule="dynamic", num_threads=threads):
+    cdef int me, workers = <int>min(<int64_t>threads, max(<int64_t>1, sizes.shape[0]))
+    for g in prange(sizes.shape[0], nogil=True, schedule="dynamic", num_threads=workers):
         me = threadid()
         sizes[g] = 0
         if offsets[g + 1] > offsets[g]:
@@ -186,8 +186,8 @@ def frequent_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buck
     Counts end at 65,535. histograms: (threads, 65536).
     """
     cdef int64_t g, n = located.shape[1]
-    cdef int me
-    for g in prange(sizes.shape[0], nogil=True, schedule="dynamic", num_threads=threads):
+    cdef int me, workers = <int>min(<int64_t>threads, max(<int64_t>1, sizes.shape[0]))
+    for g in prange(sizes.shape[0], nogil=True, schedule="dynamic", num_threads=workers):
         me = threadid()
         sizes[g] = 0
         if offsets[g + 1] > offsets[g]:
@@ -288,8 +288,8 @@ def complete_rows(const int64_t[::1] indptr, const int32_t[::1] ids, const int64
     parts (groups, 2): how many ids a group has after its labels, and after what was retrieved.
     """
     cdef int64_t g, first, last, n = labels_indptr.shape[0] - 1
-    cdef int me
-    for g in prange(sizes.shape[0], nogil=True, schedule="dynamic", num_threads=threads):
+    cdef int me, workers = <int>min(<int64_t>threads, max(<int64_t>1, sizes.shape[0]))
+    for g in prange(sizes.shape[0], nogil=True, schedule="dynamic", num_threads=workers):
         me = threadid()
         sizes[g] = 0
         parts[g, 0] = 0

@@ -96,6 +96,26 @@ cdef void transpose_group(const int32_t *ids, int64_t n, int64_t *part_ptr, int3
         by_row_group[k] = 0
 
 
+cdef void place_parts(int32_t[:, ::1] cursors, int64_t[::1] part_ptr) noexcept nogil:
+    """Counts (groups, PARTS) to the places at which each group's pairs of each part begin: parts, in them groups."""
+    cdef int64_t g, p
+    cdef int32_t count
+    cdef int32_t next_place[N_PARTS]
+    for p in range(N_PARTS + 1):
+        part_ptr[p] = 0
+    for g in range(cursors.shape[0]):
+        for p in range(N_PARTS):
+            part_ptr[p + 1] += cursors[g, p]
+    for p in range(N_PARTS):
+        part_ptr[p + 1] += part_ptr[p]
+        next_place[p] = <int32_t>part_ptr[p]
+    for g in range(cursors.shape[0]):
+        for p in range(N_PARTS):
+            count = cursors[g, p]
+            cursors[g, p] = next_place[p]
+            next_place[p] += count
+
+
 def transpose_rows(const int64_t[::1] indptr, const int32_t[::1] ids, int32_t[:, ::1] cursors, int64_t[::1] part_ptr,
                    int32_t[:, ::1] scratch, int32_t[::1] slot_of, int32_t[:, ::1] touched, int32_t[::1] n_touched,
                    int32_t[:, ::1] pairs, int threads):
@@ -106,7 +126,6 @@ def transpose_rows(const int64_t[::1] indptr, const int32_t[::1] ids, int32_t[:,
     in pairs[0] (the pair) and pairs[1] (its group).
     """
     cdef int64_t n_groups = indptr.shape[0] - 1, g, p
-    cdef int32_t place = 0, count
     cdef bint many = ids.shape[0] >= ALONE
     if ids.shape[0] == 0:
         for p in range(N_PARTS):
@@ -118,13 +137,7 @@ def transpose_rows(const int64_t[::1] indptr, const int32_t[::1] ids, int32_t[:,
         return
     for g in prange(n_groups, nogil=True, num_threads=threads, schedule="static", use_threads_if=many):
         count_row(&ids[0] + indptr[g], indptr[g + 1] - indptr[g], &cursors[g, 0])
-    for p in range(N_PARTS):
-        part_ptr[p] = place
-        for g in range(n_groups):
-            count = cursors[g, p]
-            cursors[g, p] = place
-            place += count
-    part_ptr[N_PARTS] = place
+    place_parts(cursors[:n_groups], part_ptr)
     for g in prange(n_groups, nogil=True, num_threads=threads, schedule="static", use_threads_if=many):
         scatter_row(&ids[0] + indptr[g], indptr[g], indptr[g + 1] - indptr[g], <int32_t>g, &cursors[g, 0],
                     &scratch[0, 0], &scratch[1, 0], &scratch[2, 0])
