@@ -1,4 +1,4 @@
-"""From buckets to active sets: one active set for each group of consecutive samples.
+"""From buckets to active sets: one active set for each group of consecutive samples, by one thread.
 
 A group's ids go to scratch[offsets[g]:], their number to sizes[g]; `compact_rows` makes CSR of it. `seen`
 (one bit a neuron) and `counts` are one row a thread, all zero before and after: a group clears what it set.
@@ -111,8 +111,9 @@ def vanilla_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] bucke
                  int32_t[::1] scratch, int64_t[::1] sizes, int threads):
     """The ids of each group's buckets, tables in random order, until there are `active`."""
     cdef int64_t g, n = located.shape[1]
-    cdef int me, workers = <int>min(<int64_t>threads, max(<int64_t>1, sizes.shape[0]))
-    for g in prange(sizes.shape[0], nogil=True, schedule="dynamic", num_threads=workers):
+    cdef int me
+    for g in prange(sizes.shape[0], nogil=True, schedule="dynamic", num_threads=threads,
+                    use_threads_if=sizes.shape[0] > 1):
         me = threadid()
         sizes[g] = 0
         if offsets[g + 1] > offsets[g]:
@@ -186,8 +187,9 @@ def frequent_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buck
     Counts end at 65,535. histograms: (threads, 65536).
     """
     cdef int64_t g, n = located.shape[1]
-    cdef int me, workers = <int>min(<int64_t>threads, max(<int64_t>1, sizes.shape[0]))
-    for g in prange(sizes.shape[0], nogil=True, schedule="dynamic", num_threads=workers):
+    cdef int me
+    for g in prange(sizes.shape[0], nogil=True, schedule="dynamic", num_threads=threads,
+                    use_threads_if=sizes.shape[0] > 1):
         me = threadid()
         sizes[g] = 0
         if offsets[g + 1] > offsets[g]:
@@ -244,7 +246,8 @@ def uniform_rows(int64_t active, int64_t n_neurons, uint64_t seed, uint64_t step
     """ids (groups, active): distinct, uniformly drawn for each group."""
     cdef int64_t g
     cdef int me
-    for g in prange(ids.shape[0], nogil=True, schedule="dynamic", num_threads=threads):
+    for g in prange(ids.shape[0], nogil=True, schedule="dynamic", num_threads=threads,
+                    use_threads_if=ids.shape[0] > 1):
         me = threadid()
         fill_row(&ids[g, 0], 0, active, n_neurons, &seen[me, 0], draw(group_key(seed, step, g), UNIFORM))
         unmark(&seen[me, 0], &ids[g, 0], active)
@@ -288,8 +291,9 @@ def complete_rows(const int64_t[::1] indptr, const int32_t[::1] ids, const int64
     parts (groups, 2): how many ids a group has after its labels, and after what was retrieved.
     """
     cdef int64_t g, first, last, n = labels_indptr.shape[0] - 1
-    cdef int me, workers = <int>min(<int64_t>threads, max(<int64_t>1, sizes.shape[0]))
-    for g in prange(sizes.shape[0], nogil=True, schedule="dynamic", num_threads=workers):
+    cdef int me
+    for g in prange(sizes.shape[0], nogil=True, schedule="dynamic", num_threads=threads,
+                    use_threads_if=sizes.shape[0] > 1):
         me = threadid()
         sizes[g] = 0
         parts[g, 0] = 0
