@@ -488,13 +488,13 @@ def uniform_rows(n_groups, active, n_neurons, seed, step):
 
 
 def fill_from_pool_row(ids, target, pool, stream):
-    """`ids` and others drawn from a pool, in four draws at most for each that is missing."""
-    ids = list(ids)
-    for i in range(4 * max(target - len(ids), 0)):
-        if len(ids) < target:
-            item = int(pool[below(draw(stream, i), len(pool))])
-            ids += [] if item in ids else [item]
-    return ids
+    """(`ids` and others drawn from a pool, the number of draws): four at most for each id that is missing."""
+    ids, draws, most = list(ids), 0, 4 * (target - len(ids))
+    while len(ids) < target and draws < most:
+        item = int(pool[below(draw(stream, draws), len(pool))])
+        draws += 1
+        ids += [] if item in ids else [item]
+    return ids, draws
 
 
 def complete_rows(retrieved, labels, pool, pool_share, group_size, minimum, n_neurons, seed, step):
@@ -503,10 +503,11 @@ def complete_rows(retrieved, labels, pool, pool_share, group_size, minimum, n_ne
     for g, samples in enumerate(groups(len(labels), group_size)):
         true = [label for i in samples for label in labels[i]]
         ids = list(dict.fromkeys([*true, *retrieved[g]]))
-        parts.append([len(set(true)), len(ids)])
+        part, draws = [len(set(true)), len(ids)], 0
         if len(pool):
             target = len(ids) + int(pool_share * (minimum - len(ids)))
-            ids = fill_from_pool_row(ids, target, pool, draw(group_key(seed, step, g), POOL))
+            ids, draws = fill_from_pool_row(ids, target, pool, draw(group_key(seed, step, g), POOL))
+        parts.append([*part, len(ids), draws])
         sets.append(fill_row(ids, minimum, n_neurons, draw(group_key(seed, step, g), FILL)))
         slots += [sets[-1].index(label) for label in true]
     return sets, slots, parts

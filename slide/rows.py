@@ -94,6 +94,14 @@ class SparseRows:
         take_rows(starts, indptr, self.ids, self.values, ids, values)
         return SparseRows(indptr, ids, values, (len(rows), self.shape[1]))
 
+    def sampled(self, most: int, rng) -> "SparseRows":
+        """`most` random entries of each row that has more, the same rows otherwise."""
+        sizes = np.diff(self.indptr)
+        row = np.repeat(np.arange(len(sizes)), sizes)
+        order = np.lexsort((rng.random(len(row)), row))
+        kept = np.sort(order[np.arange(len(row)) - self.indptr[row] < most])
+        return SparseRows(offsets(np.minimum(sizes, most)), self.ids[kept], self.values[kept], self.shape)
+
 
 def gather_slices(starts, sizes):
     """(indptr, where), int64: the positions of the slices [starts[i], starts[i] + sizes[i]), side by side."""

@@ -50,6 +50,9 @@ CONFIGURATIONS = {
 } | {
     "filled by labels": ([Dense(16), sampled(K=2, active=5, min_active=25, label_fill=0.6)], {"group_size": 20}),
     "logQ": ([Dense(16), sampled(K=2, active=5, min_active=20, logq_correction=True)], {"label_smoothing": 0.3}),
+    "logQ, few labels": (
+        [Dense(16), sampled(K=2, active=5, min_active=20, label_fill=0.5, logq_correction=True, logq_warmup=9,
+                            max_labels=1)], {"group_size": 5}),
     "logQ, uniform": ([Dense(16), sampled(sampler="uniform", active=20, logq_correction=True)], {}),
     "uniform": ([Dense(16), sampled(sampler="uniform")], {"optimizer": Adam(moments="decayed")}),
     "full": ([Dense(16), sampled(sampler="full")], {"dropout": 0.3}),
@@ -384,18 +387,35 @@ def test_n_labels_and_active():
     assert network.n_labels == N_LABELS and network.active == 12.0
 
 
-def test_a_corrected_softmax_reports_nearly_the_loss_of_all_neurons():
-    X, Y = separable()
-    losses = {}
-    for name, layer in {
-        "full": sampled(sampler="full"), "as it is": sampled(sampler="uniform", active=6),
-        "corrected": sampled(sampler="uniform", active=6, logq_correction=True),
-    }.items():  # fmt: skip
-        network = Network(N_FEATURES, [Dense(16), layer], seed=3, batch_size=32, group_size=1, optimizer=SGD(1e-6))
-        seen = []
-        network.fit(X, Y, steps=60, callback=lambda network, loss, seen=seen: seen.append(loss))
-        losses[name] = np.mean(seen)
-    assert abs(losses["corrected"] - losses["full"]) < 0.05 < losses["full"] - losses["as it is"]
+def test_a_corrected_softmax_learns_the_distribution_of_labels():
+    """From an input that says nothing: without the correction what is drawn often comes out too small."""
+    rng, chance = np.random.default_rng(0), 1 / np.arange(1.0, N_LABELS + 1)
+    chance /= chance.sum()
+    Y = sparse.csr_array(np.eye(N_LABELS, dtype=np.float32)[rng.choice(N_LABELS, 4000, p=chance)])
+    distance = {}
+    for corrected in (False, True):
+        layer = sampled(
+            sampler="uniform", active=2, min_active=8, label_fill=0.5, logq_correction=corrected, logq_warmup=50
+        )
+        schedule = Schedule("linear", steps=1500)
+        network = Network(1, [Dense(4), layer], group_size=4, optimizer=Adam(lr=1e-2), schedule=schedule, seed=1)
+        network.fit(np.ones((4000, 1), np.float32), Y, steps=1500)
+        ids, logits = network.predict(np.ones((1, 1), np.float32), k=N_LABELS)
+        learnt = np.exp(logits[0] - logits.max())[np.argsort(ids[0])]
+        distance[corrected] = np.abs(learnt / learnt.sum() - chance).sum() / 2
+    assert distance[True] < 0.05 and distance[False] > 0.1, distance
+
+
+def test_few_of_a_samples_labels_join_its_active_set():
+    X = np.random.default_rng(0).random((64, N_FEATURES)).astype(np.float32)
+    Y = np.ones((64, N_LABELS), np.float32)
+    for layer, most in ((sampled(sampler="uniform", active=1), N_LABELS),
+                        (sampled(sampler="uniform", active=1, max_labels=3), 4)):  # fmt: skip
+        network = Network(N_FEATURES, [Dense(16), layer], group_size=1, batch_size=32)
+        network.fit(X, Y, steps=2)
+        assert most - 1 <= network.active <= most
+    with pytest.raises(ValueError, match="max_labels: found 0"):
+        sampled(max_labels=0)
 
 
 def test_active_sets_that_grow():

@@ -150,6 +150,19 @@ def test_take_rows_agrees_with_numpy(numbers):
     np.testing.assert_array_equal(taken.values, values)
 
 
+def test_some_entries_of_each_row():
+    rows = as_sparse_rows(sparse.random(200, 30, 0.1, "csr", np.float32, 3))
+    few = rows.sampled(2, np.random.default_rng(0))
+    assert np.diff(few.indptr).tolist() == np.minimum(np.diff(rows.indptr), 2).tolist()
+    all_of_them, some = rows.to_scipy().toarray(), few.to_scipy().toarray()
+    assert np.array_equal(some[some != 0], all_of_them[some != 0])
+    assert not np.array_equal(few.ids, rows.sampled(2, np.random.default_rng(1)).ids)
+    counts = sum(rows.sampled(1, np.random.default_rng(seed)).to_scipy() for seed in range(300)).toarray()
+    row = int(np.argmax(np.diff(rows.indptr)))
+    held = all_of_them[row] != 0
+    assert np.abs(counts[row][held] / all_of_them[row][held] / 300 - 1 / held.sum()).max() < 0.1
+
+
 def test_numbers_out_of_range():
     with pytest.raises(IndexError, match="rows: found 0 to 2, expected 0 to 1"):
         as_sparse_rows(np.eye(2)).take([0, 2])

@@ -190,23 +190,40 @@ def test_completion_without_labels():
     retrieved = active_set([[3, 1], [], [2]])
     same(complete(retrieved, None, None, 4, 0, 5, 0, 0)[0], [[3, 1], [], [2]])
     active, slots, parts = complete(retrieved, None, None, 4, 9, 5, 0, 0)
-    assert parts.tolist() == [[0, 2], [0, 0], [0, 1]]
+    assert parts.tolist() == [[0, 2, 2, 0], [0, 0, 0, 0], [0, 1, 1, 0]]
     assert [sorted(ids) for ids in lists(active)] == [list(range(5))] * 3 and len(slots) == 0
     empty = complete(active_set([]), None, None, 1, 3, 5, 0, 0)[0]
     assert len(empty) == 0
 
 
-@pytest.mark.parametrize("draws_uniformly", [False, True])
-def test_weights_make_the_sum_over_active_neurons_unbiased(draws_uniformly):
-    n, runs = 50, 3000
-    value, rng = np.arange(1.0, n + 1), np.random.default_rng(0)
-    found = Uniform(6).sample(None, None, runs, 1, n, 3, 1) if draws_uniformly else active_set([[0, 7, 30]] * runs)
-    labels = active_set([rng.choice(n, 2, replace=False).tolist()] * runs)
-    active, _, parts = complete(found, labels.indptr, labels.ids, 1, 12, n, 3, 1)
-    weights = inclusion_weights(active, parts[:, 0 if draws_uniformly else 1], n)
-    assert weights.dtype == np.float32 and np.allclose(np.add.reduceat(weights, active.indptr[:-1]), n)
-    sums = np.add.reduceat(weights * value[active.ids], active.indptr[:-1])
-    assert abs(sums.mean() - value.sum()) < 4 * sums.std() / runs**0.5
+@pytest.mark.parametrize("uniformly", [False, True])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_weights_make_the_sum_over_active_neurons_that_over_all(uniformly, share):
+    n, runs, group = 50, 4000, 3
+    value, rng, chance = np.arange(1.0, n + 1), np.random.default_rng(0), 1 / np.arange(1.0, n + 1)
+    chance /= chance.sum()
+    found = Uniform(6).sample(None, None, runs, 1, n, 3, 1) if uniformly else active_set([[0, 7, 30]] * runs)
+    labels = rng.choice(n, runs * group, p=chance).astype(np.int32)
+    pool = rng.choice(n, 20_000, p=chance).astype(np.int32)
+    active, slots, parts = complete(
+        found, np.arange(len(labels) + 1), labels, group, 16, n, 3, 1, None, pool, pool_share=share
+    )
+    weights = inclusion_weights(
+        active, parts, None if uniformly else found, chance[active.ids], np.full(runs, group - 1.0), n
+    )
+    assert weights.dtype == np.float32 and (weights > 0.99).all()
+    certain = np.isin(active.ids, [0, 7, 30])
+    assert uniformly or (weights[certain] == 1).all()
+    terms = weights * value[active.ids]
+    own = active.indptr[:-1] + slots[::group]  # of the first sample of each group: it is there in any case
+    terms[own] = value[labels[::group]]
+    sums = np.add.reduceat(terms, active.indptr[:-1])
+    assert abs(sums.mean() / value.sum() - 1) < 0.03
+
+
+def test_a_label_that_could_not_have_been_drawn_has_a_finite_weight():
+    active, _, parts = complete(active_set([[]]), np.array([0, 1]), np.array([3], np.int32), 1, 1, 8, 0, 0)
+    assert inclusion_weights(active, parts, active_set([[]]), np.zeros(1), np.zeros(1), 8) == 8
 
 
 def test_a_pool_is_drawn_from_by_frequency_and_never_asked_for_more_than_it_has():
@@ -222,23 +239,27 @@ def test_a_pool_is_drawn_from_by_frequency_and_never_asked_for_more_than_it_has(
 
 
 def test_recent_labels_are_a_ring():
-    recent = RecentLabels(5)
-    assert len(recent.ids) == 0
+    recent = RecentLabels(5, 29)
+    assert len(recent.ids) == 0 and recent.frequency(np.arange(29)).tolist() == [0.0] * 29
     recent.add(np.array([1, 2, 3], np.int32))
     assert recent.ids.tolist() == [1, 2, 3]
     recent.add(np.array([4, 5, 6], np.int32))
     assert sorted(recent.ids) == [2, 3, 4, 5, 6]
-    other = RecentLabels(5)
+    other = RecentLabels(5, 29)
     other.load_state(recent.state())
     for ring in (recent, other):
         ring.add(np.arange(20, 29, dtype=np.int32))
         assert sorted(ring.ids) == [24, 25, 26, 27, 28]
+        assert ring.frequency(np.array([4, 28, 24])).tolist() == [0.0, 0.2, 0.2]
+        ring.add(np.array([3, 3], np.int32))
+        assert ring.frequency(np.arange(29)).sum() == 1.0 and ring.frequency(np.array([3])) == 0.4
     assert recent.ids.tolist() == other.ids.tolist()
 
 
 def test_weights_where_all_are_active_are_one():
     active, _, parts = complete(active_set([[3, 1], [2]]), None, None, 4, 5, 5, 0, 0)
-    assert (inclusion_weights(active, parts[:, 1], 5) == 1).all()
+    for found in (None, active_set([[3, 1], [2]])):
+        assert (inclusion_weights(active, parts, found, np.full(10, 0.2), np.zeros(2), 5) == 1).all()
 
 
 def test_the_fill_is_uniform_and_not_the_uniform_sample():

@@ -226,15 +226,14 @@ cdef int64_t fill_row(int32_t* out, int64_t size, int64_t target, int64_t n_neur
 
 
 cdef int64_t fill_from_pool_row(int32_t* out, int64_t size, int64_t target, const int32_t* pool, int64_t n_pool,
-                                uint64_t* seen, uint64_t stream) noexcept nogil:
+                                uint64_t* seen, uint64_t stream, int64_t* draws) noexcept nogil:
     """Appends unseen ids drawn from a pool, in which they may repeat, until there are `target`, or draws of no use
-    (four for each id that is missing) have been made."""
-    cdef int64_t i, draws = 4 * (target - size)
+    (four for each id that is missing) have been made. draws: how many were made."""
+    cdef int64_t most = 4 * (target - size)
     cdef int32_t item
-    for i in range(draws):
-        if size >= target:
-            break
-        item = pool[below(draw(stream, i), <uint32_t>n_pool)]
+    while size < target and draws[0] < most:
+        item = pool[below(draw(stream, draws[0]), <uint32_t>n_pool)]
+        draws[0] += 1
         if mark(seen, item):
             out[size] = item
             size = size + 1
@@ -272,7 +271,8 @@ cdef int64_t complete_row(const int32_t* labels, int64_t n_labels, const int32_t
     parts[1] = size
     if n_pool > 0:
         size = fill_from_pool_row(out, size, size + <int64_t>(pool_share * (minimum - size)), pool, n_pool, seen,
-                                  draw(group, POOL))
+                                  draw(group, POOL), &parts[3])
+    parts[2] = size
     size = fill_row(out, size, minimum, n_neurons, seen, draw(group, FILL))
     unmark(seen, out, size)
     return size
@@ -288,7 +288,8 @@ def complete_rows(const int64_t[::1] indptr, const int32_t[::1] ids, const int64
     Of the draws a share pool_share is from `pool` (any length, ids may repeat), as far as it has enough, the others
     are uniform.
     places: (threads, n_neurons), any content. label_slots: the place of each label entry in its group's set.
-    parts (groups, 2): how many ids a group has after its labels, and after what was retrieved.
+    parts (groups, 4): how many ids a group has after its labels, after what was retrieved and after the draws from
+    the pool, and the number of those draws.
     """
     cdef int64_t g, first, last, n = labels_indptr.shape[0] - 1
     cdef int me
@@ -296,8 +297,7 @@ def complete_rows(const int64_t[::1] indptr, const int32_t[::1] ids, const int64
                     use_threads_if=sizes.shape[0] > 1):
         me = threadid()
         sizes[g] = 0
-        parts[g, 0] = 0
-        parts[g, 1] = 0
+        parts[g, 0] = parts[g, 1] = parts[g, 2] = parts[g, 3] = 0
         if offsets[g + 1] > offsets[g]:
             first = labels_indptr[min(n, g * group_size)]
             last = labels_indptr[min(n, (g + 1) * group_size)]

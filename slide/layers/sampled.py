@@ -21,7 +21,7 @@ class SampledLayer(Layer):
         self.size(spec)
         self.rows = _make_rows(n_inputs, spec, run, rng, std)
         self.seed = self.rows.seed = int(rng.integers(2**62))
-        self.recent = RecentLabels(RECENT) if spec.label_fill else None
+        self.recent = RecentLabels(RECENT, spec.n_neurons) if spec.label_fill or spec.logq_correction else None
         self.index = None
         if self.sampler.needs_tables:
             self.index = LSHIndex(
@@ -45,14 +45,15 @@ class SampledLayer(Layer):
         return LaneBlock.from_dense(np.ascontiguousarray(x), group_size, self.scratch, self.run.threads)
 
     def _select(self, x, group_size, labels, step, minimum):
-        """(active set of each group, place of each label entry in it, sizes of its parts: see `complete`)."""
+        """(what was retrieved for each group, its active set, place of each label entry in it, sizes of its parts: see
+        `complete`)."""
         run = self.run
         retrieved = self._sample(x, group_size, step)
         with run.clock("sample"):
             label_ptr, label_ids = (labels.indptr, labels.ids) if labels is not None else (None, None)
-            return complete(
+            return retrieved, *complete(
                 retrieved, label_ptr, label_ids, group_size, minimum, self.n_neurons, self.seed, step, run.threads,
-                self.recent.ids if self.recent else None, self.spec.label_fill,
+                self.recent.ids if self.spec.label_fill else None, self.spec.label_fill,
             )  # fmt: skip
 
     def _sample(self, x, group_size, step):
@@ -67,7 +68,7 @@ class SampledLayer(Layer):
 
     def forward(self, x, step):
         run = self.run
-        active, _, _ = self._select(x, run.group_size, None, step, self.minimum)
+        _, active, _, _ = self._select(x, run.group_size, None, step, self.minimum)
         with run.clock("forward"):
             self._input, self._block, self._set = x, self._as_block(x, run.group_size), active
             self._values = self._compute(self._block, active, True)
@@ -117,10 +118,13 @@ class SampledLayer(Layer):
 
     def learn(self, x, labels, step, rate):
         run, s = self.run, self.scratch
-        forced = labels if self.spec.labels else None
         if self.recent:
             self.recent.add(labels.ids)
-        active, slots, parts = self._select(x, run.group_size, forced, step, self.minimum)
+        if self.spec.max_labels:
+            labels = labels.sampled(self.spec.max_labels, np.random.default_rng((self.seed, step)))
+        forced = labels if self.spec.labels else None
+        retrieved, active, slots, parts = self._select(x, run.group_size, forced, step, self.minimum)
+        weights = self._weights(retrieved, active, parts, forced, step)
         if forced is None:
             labels, slots = _labels_found(labels, active, run.group_size)
         with run.clock("forward"):
@@ -130,7 +134,7 @@ class SampledLayer(Layer):
             rows, lanes = block.values.shape
             dx, loss = s.get("dx", (0 if isinstance(x, SparseRows) else rows, lanes)), s.get("loss", (n,))
             self.rows.softmax(
-                active, block, self._weights(active, parts), labels.indptr, slots, 1.0 / n, run.label_smoothing,
+                active, block, weights, labels.indptr, slots, 1.0 / n, run.label_smoothing,
                 self._delta, dx, loss, run.threads,
             )  # fmt: skip
             self.active = _mean_active(active, run.group_size, n)
@@ -138,11 +142,16 @@ class SampledLayer(Layer):
         self.update(step, rate)
         return float(loss.mean()), dx
 
-    def _weights(self, active, parts):
+    def _weights(self, retrieved, active, parts, labels, step):
         """How many neurons each active one counts for in the softmax; empty: itself alone."""
         if not self.spec.logq_correction:
             return np.zeros(0, np.float32)
-        return inclusion_weights(active, parts[:, 0 if self.sampler.draws_uniformly else 1], self.n_neurons)
+        with self.run.clock("sample"):
+            weights = inclusion_weights(
+                active, parts, None if self.sampler.draws_uniformly else retrieved, self.recent.frequency(active.ids),
+                _of_others(labels, self.run.group_size, len(active)), self.n_neurons,
+            )  # fmt: skip
+            return weights if step >= self.spec.logq_warmup else weights ** (step / self.spec.logq_warmup)
 
     def exact(self, x):
         return np.maximum(as_dense(x) @ self.weights.T + self.bias, 0.0)
@@ -209,6 +218,15 @@ def _mean_active(active, group_size, n):
     """Active neurons a sample: those of its group."""
     sizes = np.minimum(group_size, n - np.arange(len(active)) * group_size)
     return float(np.diff(active.indptr) @ sizes) / max(n, 1)
+
+
+def _of_others(labels, group_size, n_groups):
+    """The label entries that a sample's group has of its other samples, in the mean, float64 (groups,)."""
+    if labels is None:
+        return np.zeros(n_groups)
+    ends = np.minimum(np.arange(n_groups + 1) * group_size, len(labels))
+    samples = np.maximum(np.diff(ends), 1)
+    return np.diff(labels.indptr[ends]) * (samples - 1) / samples
 
 
 def _labels_found(labels, active, group_size):

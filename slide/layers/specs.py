@@ -52,9 +52,12 @@ class Sampled:
     bucket_size, policy   entries a bucket keeps, and which: "fifo" the newest, "reservoir" a uniform sample
     rehash       when the tables are rebuilt: a RehashSchedule
     reinsert     whether the neurons that a batch touched move to their new buckets after that batch
-    logq_correction   whether a neuron that was drawn uniformly counts in the softmax as often as there are neurons that
-                 it stands for (Bengio & Senecal 2008): the sum over the active set is then unbiased for that over all.
+    logq_correction   whether a neuron that was drawn, or is a label of another sample, counts in the softmax as often as
+                 there are neurons that it stands for: 1 / (its probability to be active; see `inclusion_weights`).
                  Differs from the paper, whose softmax is over the active set as it is. Of the last layer alone.
+    logq_warmup  batches in which that correction, an exponent of the weights, grows from 0 to 1. What is drawn most is
+                 learnt soonest without it.
+    max_labels   labels of a sample that join the active set and are its target, drawn anew in every batch; None: all
     labels       whether the true labels join the active set in training. Differs from the paper, not from its code.
     init_std     standard deviation of the normal initial weights; None: see `default_std`
     weight_type  how weights are stored: "float32" or "bfloat16", in half the memory and rounded at random. bfloat16
@@ -76,6 +79,8 @@ class Sampled:
     rehash: RehashSchedule = field(default_factory=RehashSchedule)
     reinsert: bool = False
     logq_correction: bool = False
+    logq_warmup: int = 0
+    max_labels: int | None = None
     labels: bool = True
     init_std: float | None = None
     weight_type: str = "float32"
@@ -87,8 +92,9 @@ class Sampled:
         if self.min_active is not None:
             check_integer("min_active", self.min_active, 0)
         check_number("label_fill", self.label_fill, "[0, 1]")
-        if self.label_fill and self.logq_correction:
-            raise ValueError(f"logq_correction: found True with label_fill={self.label_fill}, expected a uniform fill")
+        check_integer("logq_warmup", self.logq_warmup, 0)
+        if self.max_labels is not None:
+            check_integer("max_labels", self.max_labels)
         if not isinstance(self.rehash, RehashSchedule):
             raise ValueError(f"rehash: found {self.rehash!r}, expected a RehashSchedule")
         if self.policy not in ("fifo", "reservoir"):

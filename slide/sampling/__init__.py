@@ -1,7 +1,8 @@
 """Which neurons are active: one strategy, one file."""
 
-from slide.sampling.base import Sampler, complete, group_rng, inclusion_weights
+from slide.sampling.base import Sampler, complete, group_rng
 from slide.sampling.full import Full
+from slide.sampling.inclusion import inclusion_weights
 from slide.sampling.threshold import Threshold
 from slide.sampling.topk import TopK
 from slide.sampling.uniform import Uniform

@@ -95,12 +95,12 @@ class Sampler:
 
 def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neurons, seed, step, threads=None, pool=None,
              pool_share=1.0):  # fmt: skip
-    """The active sets of training: (ActiveSet, label_slots int32 (labels,), parts int64 (groups, 2)).
+    """The active sets of training: (ActiveSet, label_slots int32 (labels,), parts int64 (groups, 4)).
 
     A group's set is the union of its samples' labels in their order, then what was retrieved and is not yet
     in, then other neurons, drawn until there are min(minimum, n_neurons). Entry k of the label CSR
-    stands at place label_slots[k] of its group's set. parts: the size of each set after the labels, and after what
-    was retrieved.
+    stands at place label_slots[k] of its group's set. parts: the size of each set after the labels, after what was
+    retrieved and after the draws from the pool, and the number of those draws, vain ones included.
 
     retrieved : ActiveSet of the batch's groups.
     labels_indptr, labels_ids : the labels of each sample, int64 (n + 1,) and int32 (labels,), repeats
@@ -138,7 +138,7 @@ def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neuron
     bounds = np.diff(labels_indptr[ends]) + np.diff(retrieved.indptr)
     where = offsets(np.clip(bounds, minimum, n_neurons))
     label_slots = np.empty(len(labels_ids), dtype=np.int32)
-    parts = np.empty((n_groups, 2), dtype=np.int64)
+    parts = np.empty((n_groups, 4), dtype=np.int64)
     active = collect(
         where,
         lambda ids, sizes: complete_rows(
@@ -164,21 +164,6 @@ def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neuron
         ),
     )
     return active, label_slots, parts
-
-
-def inclusion_weights(active, certain, n_neurons) -> np.ndarray:
-    """How many neurons each active neuron stands for: 1 / (its probability to be active), float32 (ids,).
-
-    Of each group the first `certain` (groups,) were sure to be active, given the tables; the others were drawn
-    uniformly from the rest of the n_neurons, so that a sum over the active set, so weighted, is unbiased for the sum
-    over all neurons (Bengio & Senecal 2008; stratified sampling).
-    """
-    sizes = np.diff(active.indptr)
-    drawn = np.maximum(sizes - certain, 1)
-    parts = np.stack([certain, sizes - certain], axis=1).reshape(-1)
-    return np.repeat(np.stack([np.ones(len(active)), (n_neurons - certain) / drawn], 1).reshape(-1), parts).astype(
-        np.float32
-    )
 
 
 def locate(tables, codes, n_rows, n_neurons, threads):
