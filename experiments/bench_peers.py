@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments import children, draw, released
-from experiments.training import SAMPLERS, sized
+from experiments.training import SAMPLERS, corrected, sized
 
 QUESTION = "How long does a training step take beside PyTorch and the released C++ SLIDE?"
 PAPER = "10 times faster than TensorFlow's full softmax on the same CPU (abstract)"
@@ -126,7 +126,8 @@ def time_slide(system, X, Y, settings, threads, seed) -> dict:
 
     advice = recommended(X.shape[0], Y.shape[1], {"min_active": settings["active"]}, Y.nnz / X.shape[0])
     layer = Sampled(Y.shape[1], sampler=SAMPLERS[system], hash=advice["hash"], K=advice["K"],
-                    rehash=RehashSchedule(N0=advice["N0"]), **sized(system, settings["active"]))  # fmt: skip
+                    rehash=RehashSchedule(N0=advice["N0"]), **sized(system, settings["active"]),
+                    **(corrected(advice) if system == "slide" else {}))  # fmt: skip
     network = Network(
         X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(LR), batch_size=BATCH, group_size=advice["group_size"],
         seed=seed, threads=threads,
@@ -166,8 +167,8 @@ def time_torch(system, X, Y, settings, threads, seed) -> dict:
     elif system == "torch-full":
         output = torch_peers.Full(n_labels, HIDDEN, BATCH, seed)
     else:
-        by_frequency = np.argsort(-np.bincount(Y.indices, minlength=n_labels), kind="stable")
-        output = torch_peers.Candidates(by_frequency, HIDDEN, settings["active"], seed)
+        entries = np.bincount(Y.indices, minlength=n_labels)
+        output = torch_peers.Candidates(entries, HIDDEN, settings["active"], seed)
     network = torch_peers.TorchNetwork(X.shape[1], HIDDEN, output, lr=LR, seed=seed, threads=threads)
     order = np.random.default_rng(seed).permutation(X.shape[0] // BATCH * BATCH).reshape(-1, BATCH)
     active, warm_up = [], min(settings["warm_up"], steps)

@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from experiments import draw
-from experiments.training import sized
+from experiments.training import corrected, sized
 
 QUESTION = "How near to the matrix-product peak is the full softmax, and what does sampled prediction give up?"
 PAPER = "inference is not timed; hash tables retrieve about 0.5 % of 670,091 neurons (section 5)"
@@ -111,7 +111,7 @@ def train(X, Y, settings, threads, seed):
     advice = recommended(X.shape[0], Y.shape[1], {"min_active": settings["active"]}, Y.nnz / X.shape[0])
     hash_, n_hashes, n_tables, _ = settings["chosen"]
     output = dict(hash=hash_, K=n_hashes, L=n_tables, rehash=RehashSchedule(N0=advice["N0"]),
-                  **sized("slide", settings["active"]))  # fmt: skip
+                  **sized("slide", settings["active"]), **corrected(advice))  # fmt: skip
     return make(X.shape[1], Y.shape[1], output, threads, seed, advice["group_size"]).fit(X, Y, steps=settings["steps"])
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments import draw
-from experiments.training import sized
+from experiments.training import corrected, sized
 
 QUESTION = "Where does a training step's time go, and how far is each stage from what the machine allows?"
 PAPER = "memory-bound at every number of threads (figure 6); 1.3 times from huge pages and SIMD (section 5.4)"
@@ -122,7 +122,7 @@ def measure(settings, variant, seed):
     (X, Y), _ = make_xmc("amazon-670k", settings["n_train"], 1, scale=settings["scale"], seed=seed)
     advice = recommended(X.shape[0], Y.shape[1], {"min_active": settings["active"]}, Y.nnz / X.shape[0])
     layer = Sampled(Y.shape[1], hash=advice["hash"], K=advice["K"], L=L, rehash=RehashSchedule(N0=10**6),
-                    **sized("slide", settings["active"]))  # fmt: skip
+                    **sized("slide", settings["active"]), **corrected(advice))  # fmt: skip
     network = Network(X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(2e-3), batch_size=BATCH,
                       group_size=advice["group_size"], seed=seed, threads=threads, normalize=False,
                       huge_pages=variant.get("huge_pages", True))  # fmt: skip

@@ -103,10 +103,10 @@ def full_softmax(n_features, n_labels, *, lr, steps, hidden=128, batch_size=256,
 
 
 def sampled_softmax(n_features, Y, candidates, *, lr, steps, hidden=128, batch_size=256, seed=0, threads=1,
-                    dropout=0.0, label_smoothing=0.0, device="cpu"):  # fmt: skip
+                    dropout=0.0, label_smoothing=0.0, warmup=None, device="cpu"):  # fmt: skip
     """The softmax over so many candidates, drawn by the frequency of labels in Y, with the same schedule."""
-    by_frequency = np.argsort(-np.bincount(Y.indices, minlength=Y.shape[1]), kind="stable")
-    output = Candidates(by_frequency, hidden, candidates, seed, label_smoothing, device)
+    entries = np.bincount(Y.indices, minlength=Y.shape[1])
+    output = Candidates(entries, hidden, candidates, seed, label_smoothing, device, warmup)
     return _scheduled(n_features, hidden, output, steps, lr=lr, batch_size=batch_size, seed=seed, threads=threads,
                       dropout=dropout)  # fmt: skip
 
@@ -243,21 +243,30 @@ class Full:
 class Candidates:
     """A sampled softmax: the batch's labels and distinct log-uniform draws by frequency, shared by the batch.
 
-    by_frequency: the labels, the most frequent first. n: how many candidates a batch has; smoothing: the share of
-    the target that is spread evenly over them. Logits are taken as they are.
+    entries: how often each label is one. n: how many candidates a batch has; smoothing: the share of the target that
+    is spread evenly over them. warmup: batches until logits are wholly corrected by the logarithm of a candidate's
+    probability to be one if it were not the sample's label; None: they are taken as they are.
     """
 
-    def __init__(self, by_frequency, hidden, n, seed=0, smoothing=0.0, device="cpu"):
-        n_labels = len(by_frequency)
+    def __init__(self, entries, hidden, n, seed=0, smoothing=0.0, device="cpu", warmup=None):
+        n_labels, by_frequency = len(entries), np.argsort(-entries, kind="stable")
         self.rows = Rows(_glorot(n_labels, hidden, seed, device))
         self.bias_rows = Rows(torch.zeros(n_labels, device=device))
         self.weights, self.bias = self.rows.w, self.bias_rows.w
         self.by_frequency, self.n, self.smoothing = _on(by_frequency, device), n, smoothing
         self.place = torch.full((n_labels,), -1, device=device)
-        self.random = _generator(seed, device)
+        self.random, self.warmup = _generator(seed, device), warmup
+        # Logarithms of the probabilities that an entry is another label, and that a draw is.
+        ranks = np.arange(n_labels)
+        drawn = np.empty(n_labels)
+        drawn[by_frequency] = np.log((ranks + 2) / (ranks + 1)) / math.log(n_labels + 1)
+        self.missed = [
+            _on(np.log1p(-np.minimum(p, 1 - 1e-6)).astype(np.float32), device)
+            for p in (entries / max(entries.sum(), 1), drawn)
+        ]
 
     def draw(self, label):
-        """(distinct candidates, place of each label entry among them)."""
+        """(distinct candidates, place of each label entry among them, share of the distinct draws that was taken)."""
         wanted = torch.unique(label)
         self.place[wanted] = torch.arange(len(wanted), device=label.device)
         slot = self.place[label]
@@ -267,14 +276,25 @@ class Candidates:
         rank = rank.mul_(math.log(len(self.place))).exp_().long().sub_(1)
         drawn = self.by_frequency[rank]
         drawn = torch.unique(drawn[self.place[drawn] < 0])
+        taken = min(1.0, missing / max(len(drawn), 1))
         drawn = drawn[torch.randperm(len(drawn), generator=self.random, device=label.device)[:missing]]
         self.place[wanted] = -1
-        return torch.cat([wanted, drawn]), slot
+        return torch.cat([wanted, drawn]), slot, (3 * missing, taken)
+
+    def log_weights(self, ids, entries, n, draws, taken):
+        """What is added to the logits of candidates in a batch of n samples with so many label entries."""
+        by_label, by_draw = (missed.index_select(0, ids) for missed in self.missed)
+        missed = torch.exp(by_label * (entries * (n - 1) / n)) * (1 - taken * -torch.expm1(by_draw * draws))
+        return -torch.log((1 - missed).clamp_(min=1 / len(self.place)))
 
     def learn(self, hidden, targets, step, lr):
-        ids, slot = self.draw(targets.label)
+        ids, slot, drawn = self.draw(targets.label)
         w = self.weights.index_select(0, ids)
-        z = torch.addmm(self.bias.index_select(0, ids), hidden, w.t())
+        bias = self.bias.index_select(0, ids)
+        if self.warmup is not None:
+            weights = self.log_weights(ids, len(targets.label), targets.n, *drawn)
+            bias.add_(weights, alpha=min(1.0, step / max(self.warmup, 1)))
+        z = torch.addmm(bias, hidden, w.t())
         z = torch.softmax(z, 1)
         loss = -z[targets.row, slot].log() @ targets.weight / targets.n
         z.sub_(self.smoothing / len(ids))

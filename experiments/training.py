@@ -15,13 +15,21 @@ def settings(system, problem, layer=None, **changes) -> dict:
     from slide import RehashSchedule
     from slide.defaults import recommended
 
-    advice = recommended(problem.train[0].shape[0], problem.n_labels, layer, problem.labels_a_row)
+    given = {"sampler": SAMPLERS.get(system, "vanilla"), **(layer or {})}
+    advice = recommended(problem.train[0].shape[0], problem.n_labels, given, problem.labels_a_row)
     last = {name: advice[name] for name in ("hash", "K", "L")} | sized(system, advice["min_active"])
+    if given["sampler"] != "uniform":
+        last |= corrected(advice)
     last["rehash"] = RehashSchedule(N0=advice["N0"])
     return {
         "hidden": [128], **{name: advice[name] for name in ("batch_size", "group_size", *PLAIN)}, **changes,
-        "layer": {**last, "sampler": SAMPLERS.get(system, "vanilla"), **(layer or {})},
+        "layer": {**last, **given},
     }  # fmt: skip
+
+
+def corrected(advice) -> dict:
+    """The settings of Sampled that say how its softmax is corrected."""
+    return {name: advice[name] for name in ("logq_correction", "logq_warmup", "max_labels")}
 
 
 def sized(system, n_active) -> dict:
@@ -33,38 +41,44 @@ def sized(system, n_active) -> dict:
     return active_set(n_active)
 
 
-def choices(problem, rates, regularise=True) -> list[dict]:
+def choices(problem, rates, regularise=True, corrected=False) -> list[dict]:
     """What is tried on held-out rows, the same for every system: each rate ("lr") with neither dropout nor label
     smoothing, with the dropout recommended for the problem, and, where smoothing is, with both.
 
-    regularise False: each rate with what is recommended, and no more.
+    regularise False: each rate with what is recommended, and no more. corrected: all of it also with logits as they
+    are, for a sampled softmax that is `corrected` otherwise.
     """
     from slide.defaults import recommended
 
     advice = recommended(problem.train[0].shape[0], problem.n_labels)
+    correction = [{"logq_correction": way} for way in (True, False)] if corrected else [{}]
     both = {name: advice[name] for name in PLAIN}
     tried = [PLAIN, {**PLAIN, "dropout": both["dropout"]}, both]
     tried = tried if regularise else [both]
     distinct = [regular for number, regular in enumerate(tried) if regular not in tried[:number]]
-    return [{"lr": rate, **regular} for regular in distinct for rate in rates]
+    return [{"lr": rate, **regular, **way} for regular in distinct for way in correction for rate in rates]
 
 
 def make(system, problem, chosen, choice, steps, threads, seed):
-    """The network of a system: `chosen` are its `settings`, `choice` (rate, dropout, smoothing) overrides them.
+    """The network of a system: `chosen` are its `settings`, `choice` (see `choices`) overrides them.
 
     "torch" is PyTorch's full softmax, "torch-gpu" the same on a GPU, "torch-sampled" its sampled one, with as many
-    candidates as SLIDE has active.
+    candidates as SLIDE has active and logits corrected where SLIDE's are.
     """
-    lr, regular = choice["lr"], {name: value for name, value in choice.items() if name != "lr"}
+    lr, regular = choice["lr"], {name: choice[name] for name in PLAIN if name in choice}
+    layer = {**chosen["layer"], **{name: choice[name] for name in ("logq_correction",) if name in choice}}
     if not system.startswith("torch"):
-        return network(problem, {**chosen, **regular}, lr, steps, threads, seed)
+        return network(problem, {**chosen, **regular, "layer": layer}, lr, steps, threads, seed)
     from experiments import torch_peers
 
     shape = {"lr": lr, "steps": steps, "seed": seed, "threads": threads, "batch_size": chosen["batch_size"], **regular}
     if system != "torch-sampled":
         device = "cuda" if system == "torch-gpu" else "cpu"
         return torch_peers.full_softmax(problem.n_features, problem.n_labels, **shape, device=device)
-    return torch_peers.sampled_softmax(problem.n_features, problem.train[1], chosen["layer"]["min_active"], **shape)
+    warmup = layer["logq_warmup"] if layer["logq_correction"] else None
+    return torch_peers.sampled_softmax(
+        problem.n_features, problem.train[1], layer["min_active"], warmup=warmup, **shape
+    )  # fmt: skip
 
 
 def network(problem, chosen, lr, steps, threads, seed):
@@ -160,8 +174,9 @@ def tuned(system, problem, add, chosen, *, rates, tune_epochs, threads, seed, se
     def build(choice, part, steps):
         return make(system, part, chosen, choice, steps, threads, seed)
 
+    tried = choices(problem, rates, regularise, regularise and chosen["layer"].get("logq_correction", False))
     return tune(
-        build, problem, choices(problem, rates, regularise), epochs=tune_epochs, seed=seed, seconds=seconds,
+        build, problem, tried, epochs=tune_epochs, seed=seed, seconds=seconds,
         batch_size=chosen["batch_size"], add=lambda **line: add("trial", system=system, **(fields or {}), **line),
     )  # fmt: skip
 
@@ -185,7 +200,7 @@ def tuned_run(system, problem, add, chosen, *, rates, epochs, tune_epochs, threa
 
 def choice_of(line) -> dict:
     """The choice with which the network of an evaluation line was trained."""
-    return {name: line[name] for name in ("lr", *PLAIN)}
+    return {name: line[name] for name in ("lr", *PLAIN, "logq_correction") if name in line}
 
 
 def seconds_to(lines, target) -> float | None:

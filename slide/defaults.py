@@ -14,6 +14,8 @@ RETRIEVED = 1 / 3  # of an active set
 LABEL_FILL = 0.5  # of those that are drawn, the share by frequency
 OWN = 6  # neurons that a sample is to have in a shared active set beside its labels
 SMALL = 50_000  # training rows below which a network of this kind overfits without smooth targets
+CROWDED = 16  # neurons for each label of a sample, below which labels crowd an active set
+WARMUP = 400  # batches until logits are wholly corrected
 
 
 def recommended(n_rows: int, n_labels: int, given=None, labels_a_row: float = 1.0) -> dict:
@@ -26,24 +28,27 @@ def recommended(n_rows: int, n_labels: int, given=None, labels_a_row: float = 1.
     What is not here, of Network and Sampled, is as it is there.
     """
     given = given or {}
-    small = n_rows < SMALL
     hash = given.get("hash", "ranged")
     family = find_class("hash", hash, FAMILIES, HashFamily)
     size = given.get("min_active") or default_active(n_labels)
     if "active" in given and "min_active" not in given:
         size = min(n_labels, round(given["active"] / RETRIEVED))
+    sampler = given.get("sampler", "vanilla" if n_labels > FEW else "full")
+    crowded = sampler != "full" and size < CROWDED * labels_a_row
+    small = n_rows < SMALL and not crowded
     return {
         "hidden": [128],
-        "sampler": "vanilla" if n_labels > FEW else "full",
+        "sampler": sampler,
         "hash": hash,
         "K": default_K(n_labels, family.bits_per_hash) + family.drops,
         "L": 50,
         "N0": default_N0(n_labels),
         **active_set(size),
+        **correction(sampler, small, crowded),
         "optimizer": "adam",
         "lr": 5e-3,
         "batch_size": 256,
-        "group_size": default_group(size, labels_a_row),
+        "group_size": crowded_group(size) if crowded else default_group(size, labels_a_row),
         "epochs": min(max(4, round(250_000 / max(n_rows, 1))), 50),
         "dropout": 0.3,
         "label_smoothing": 0.7 if small else 0.0,
@@ -57,6 +62,21 @@ def active_set(size: int) -> dict:
     by frequency alone, neurons that are never drawn drift until they win.
     """
     return {"active": max(1, round(RETRIEVED * size)), "min_active": size, "label_fill": LABEL_FILL}
+
+
+def correction(sampler: str, small: bool, crowded: bool) -> dict:
+    """Whether Sampled corrects logits by how probable a neuron was to be active, and how many labels a sample keeps.
+
+    Uncorrected, neurons that are drawn often come out too small, which costs more the longer training lasts; but where
+    targets are smooth, what is spread over the active set would go to what is drawn seldom. Labels that crowd the
+    active set are there for each other as negatives: of each sample one is enough, and only if corrected.
+    """
+    corrected = sampler != "full" and not small
+    return {
+        "logq_correction": corrected,
+        "logq_warmup": WARMUP if corrected and not crowded else 0,
+        "max_labels": 1 if crowded else None,
+    }
 
 
 def default_active(n_labels: int) -> int:
@@ -75,6 +95,11 @@ def default_group(n_active: int, labels_a_row: float) -> int:
     """
     most = n_active / (labels_a_row + OWN)
     return 2 ** min(8, max(4, math.floor(math.log2(max(most, 1)))))
+
+
+def crowded_group(n_active: int) -> int:
+    """Samples that share an active set which their labels would crowd: half of it is drawn, in the mean or more."""
+    return 2 ** min(8, math.floor(math.log2(max(n_active / 2, 1))))
 
 
 def default_K(n_labels: int, bits_per_hash: int) -> int:
@@ -100,8 +125,8 @@ def make_network(n_features: int, n_labels: int, steps: int, settings: dict) -> 
     names = ("N0", "growth", "renew_every")
     rehash = RehashSchedule(**{name: settings.pop(name) for name in names if name in settings})
     names = (
-        "sampler", "hash", "K", "L", "active", "min_active", "label_fill", "logq_correction", "m", "bucket_size",
-        "policy", "reinsert", "weight_type", "moment_type",
+        "sampler", "hash", "K", "L", "active", "min_active", "label_fill", "logq_correction", "logq_warmup",
+        "max_labels", "m", "bucket_size", "policy", "reinsert", "weight_type", "moment_type",
     )  # fmt: skip
     output = {name: settings.pop(name) for name in names if name in settings}
     layers = [Dense(width) for width in settings.pop("hidden")]

@@ -513,6 +513,16 @@ def complete_rows(retrieved, labels, pool, pool_share, group_size, minimum, n_ne
     return sets, slots, parts
 
 
+def inclusion_rows(sets, retrieved, frequency, draws, missed):
+    """The weights of each group's ids: see sampling.inclusion."""
+    weights = []
+    for g, ids in enumerate(sets):
+        probability = 1 - missed[g] * (1 - np.minimum(frequency[ids], 1 - 1e-6)) ** draws[g]
+        probability[np.isin(ids, retrieved[g])] = 1.0
+        weights.append(1 / np.maximum(probability, 1 / len(frequency)))
+    return weights
+
+
 # ---- The XMC-repository text format (slide/_kernels/parse.pyx) ---------------------------------------------
 
 

@@ -165,6 +165,15 @@ def test_recommended_settings_follow_the_size():
     assert default_K(670_091, 3) == 5 and default_K(670_091, 1) == 16 and default_K(2, 3) == 1
 
 
+def test_logits_are_corrected_but_where_targets_are_smooth():
+    names = ("logq_correction", "logq_warmup", "max_labels", "label_smoothing")
+    assert [recommended(20_000, 52_946, labels_a_row=11)[name] for name in names] == [False, 0, None, 0.7]
+    assert [recommended(490_449, 670_091, labels_a_row=5)[name] for name in names] == [True, 400, None, 0.0]
+    crowded = recommended(12_920, 983, {"sampler": "vanilla", "min_active": 10}, labels_a_row=19)
+    assert [crowded[name] for name in names] == [True, 0, 1, 0.0] and crowded["group_size"] == 4
+    assert [recommended(12_920, 983, labels_a_row=19)[name] for name in names] == [False, 0, None, 0.7]
+
+
 def test_more_samples_share_an_active_set_the_fewer_labels_they_have():
     sizes = [recommended(20_000, 52_946, labels_a_row=n)["group_size"] for n in (1, 11.2, 300)]
-    assert sizes == [64, 16, 16] and recommended(490_449, 670_091, labels_a_row=5.4)["group_size"] == 256
+    assert sizes == [64, 16, 256] and recommended(490_449, 670_091, labels_a_row=5.4)["group_size"] == 256

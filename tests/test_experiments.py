@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from experiments import demo, records, runner
@@ -277,8 +278,23 @@ def test_pytorch_candidates_are_distinct_and_hold_every_label():
     torch = pytest.importorskip("torch")
     from experiments.torch_peers import Candidates
 
-    softmax = Candidates(torch.randperm(1000), 8, 200)
+    softmax = Candidates(np.random.default_rng(0).permutation(1000), 8, 200)
     label = torch.tensor([5, 900, 5, 17])
-    ids, slot = softmax.draw(label)
-    assert len(set(ids.tolist())) == len(ids) <= 200 and len(ids) > 100
+    ids, slot, (_, taken) = softmax.draw(label)
+    assert len(set(ids.tolist())) == len(ids) <= 200 and len(ids) > 100 and 0 < taken <= 1
     assert torch.equal(ids[slot], label)
+
+
+def test_pytorch_candidates_are_weighted_by_how_often_they_are_candidates():
+    torch = pytest.importorskip("torch")
+    from experiments.torch_peers import Candidates
+
+    rng, chance, runs = np.random.default_rng(0), 1 / np.arange(1.0, 101), 4000
+    entries = rng.multinomial(10**6, chance / chance.sum())
+    softmax, sums = Candidates(entries, 8, 30), np.zeros(100)
+    for labels in rng.choice(100, (runs, 5), p=entries / 10**6):
+        ids, slot, drawn = softmax.draw(torch.from_numpy(labels))
+        weights = softmax.log_weights(ids, 5, 5, *drawn).exp()
+        weights[slot[0]] = 1.0  # the label of the first sample is there in any case
+        sums[ids] += weights.numpy()
+    assert np.abs(sums / runs - 1).mean() < 0.1 and abs(sums.mean() / runs - 1) < 0.03

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slide._kernels.inclusion import inclusion_rows
 
 from slide import reference
 from slide.rows import ActiveSet, offsets
 from slide.sampling import SAMPLERS, Full, Threshold, TopK, Uniform, Vanilla, base, complete, inclusion_weights
 from slide.sampling.recent import RecentLabels
 from slide.tables import HashTables
+from tests.conftest import read_only
 
 THREADS = st.sampled_from([1, 2, 8])
 SEEDS = st.integers(0, 2**64 - 1)
@@ -196,6 +198,26 @@ def test_completion_without_labels():
     assert len(empty) == 0
 
 
+def recent(entries, n):
+    labels = RecentLabels(max(len(entries), 1), n)
+    labels.add(np.asarray(entries, np.int32))
+    return labels
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 90), st.integers(0, 6), st.sampled_from([1, 2, 8]))
+def test_inclusion_weights_agree_with_numpy(seed, n, n_groups, threads):
+    rng = np.random.default_rng(seed)
+    sets, found = ([rng.permutation(n)[: rng.integers(n + 1)] for _ in range(n_groups)] for _ in range(2))
+    active, retrieved, counts = active_set(sets), active_set(found), rng.integers(0, 4, n).astype(np.int32)
+    draws, missed = rng.integers(0, 50, n_groups).astype(np.float32), rng.random(n_groups, np.float32)
+    weights, entries = np.empty(len(active.ids), np.float32), max(int(counts.sum()), 1)
+    inclusion_rows(*read_only(active.indptr, active.ids, retrieved.indptr, retrieved.ids, counts), entries,
+                   *read_only(draws, missed), base.seen_scratch(threads, n), weights, threads)  # fmt: skip
+    expected = reference.inclusion_rows(sets, found, counts / entries, draws, missed)
+    np.testing.assert_allclose(weights, np.concatenate([*expected, []]), rtol=1e-3)
+
+
 @pytest.mark.parametrize("uniformly", [False, True])
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_weights_make_the_sum_over_active_neurons_that_over_all(uniformly, share):
@@ -208,9 +230,8 @@ def test_weights_make_the_sum_over_active_neurons_that_over_all(uniformly, share
     active, slots, parts = complete(
         found, np.arange(len(labels) + 1), labels, group, 16, n, 3, 1, None, pool, pool_share=share
     )
-    weights = inclusion_weights(
-        active, parts, None if uniformly else found, chance[active.ids], np.full(runs, group - 1.0), n
-    )
+    known, others = None if uniformly else found, np.full(runs, group - 1.0)
+    weights = inclusion_weights(active, parts, known, recent(pool, n), others)
     assert weights.dtype == np.float32 and (weights > 0.99).all()
     certain = np.isin(active.ids, [0, 7, 30])
     assert uniformly or (weights[certain] == 1).all()
@@ -223,7 +244,7 @@ def test_weights_make_the_sum_over_active_neurons_that_over_all(uniformly, share
 
 def test_a_label_that_could_not_have_been_drawn_has_a_finite_weight():
     active, _, parts = complete(active_set([[]]), np.array([0, 1]), np.array([3], np.int32), 1, 1, 8, 0, 0)
-    assert inclusion_weights(active, parts, active_set([[]]), np.zeros(1), np.zeros(1), 8) == 8
+    assert inclusion_weights(active, parts, active_set([[]]), recent([], 8), np.zeros(1)) == 8
 
 
 def test_a_pool_is_drawn_from_by_frequency_and_never_asked_for_more_than_it_has():
@@ -240,7 +261,7 @@ def test_a_pool_is_drawn_from_by_frequency_and_never_asked_for_more_than_it_has(
 
 def test_recent_labels_are_a_ring():
     recent = RecentLabels(5, 29)
-    assert len(recent.ids) == 0 and recent.frequency(np.arange(29)).tolist() == [0.0] * 29
+    assert len(recent.ids) == 0 and recent.counts.tolist() == [0] * 29
     recent.add(np.array([1, 2, 3], np.int32))
     assert recent.ids.tolist() == [1, 2, 3]
     recent.add(np.array([4, 5, 6], np.int32))
@@ -250,16 +271,16 @@ def test_recent_labels_are_a_ring():
     for ring in (recent, other):
         ring.add(np.arange(20, 29, dtype=np.int32))
         assert sorted(ring.ids) == [24, 25, 26, 27, 28]
-        assert ring.frequency(np.array([4, 28, 24])).tolist() == [0.0, 0.2, 0.2]
+        assert ring.counts[[4, 28, 24]].tolist() == [0, 1, 1]
         ring.add(np.array([3, 3], np.int32))
-        assert ring.frequency(np.arange(29)).sum() == 1.0 and ring.frequency(np.array([3])) == 0.4
+        assert ring.counts.sum() == 5 and ring.counts[3] == 2
     assert recent.ids.tolist() == other.ids.tolist()
 
 
 def test_weights_where_all_are_active_are_one():
     active, _, parts = complete(active_set([[3, 1], [2]]), None, None, 4, 5, 5, 0, 0)
     for found in (None, active_set([[3, 1], [2]])):
-        assert (inclusion_weights(active, parts, found, np.full(10, 0.2), np.zeros(2), 5) == 1).all()
+        assert (inclusion_weights(active, parts, found, recent([0, 1, 2, 3, 4], 5), np.zeros(2)) == 1).all()
 
 
 def test_the_fill_is_uniform_and_not_the_uniform_sample():

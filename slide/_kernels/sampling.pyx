@@ -1,12 +1,13 @@
 """From buckets to active sets: one active set for each group of consecutive samples, by one thread.
 
-A group's ids go to scratch[offsets[g]:], their number to sizes[g]; `compact_rows` makes CSR of it. `seen`
-(one bit a neuron) and `counts` are one row a thread, all zero before and after: a group clears what it set.
+A group's ids go to scratch[offsets[g]:], their number to sizes[g]; `compact_rows` makes CSR of it. `seen` (one
+bit a neuron: see marks.pxd) and `counts` are one row a thread, all zero before and after: a group clears what it set.
 """
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from slide._kernels.marks cimport is_marked, mark, unmark
 from slide._kernels.rng cimport below, draw, key
 
 cdef extern from *:
@@ -24,20 +25,6 @@ cdef enum:    # what a group's random numbers are for: one stream each
     UNIFORM = 1
     FILL = 2
     POOL = 3
-
-
-cdef inline bint mark(uint64_t* seen, int32_t item) noexcept nogil:
-    """Marks an item; True where it was not marked before."""
-    cdef uint64_t bit = <uint64_t>1 << (item & 63)
-    cdef bint new = (seen[item >> 6] & bit) == 0
-    seen[item >> 6] |= bit
-    return new
-
-
-cdef inline void unmark(uint64_t* seen, const int32_t* items, int64_t n) noexcept nogil:
-    cdef int64_t i
-    for i in range(n):
-        seen[items[i] >> 6] = 0
 
 
 def bound_rows(const uint32_t[:, ::1] located, const uint32_t[:, :, ::1] buckets, int64_t group_size,
@@ -215,7 +202,7 @@ cdef int64_t fill_row(int32_t* out, int64_t size, int64_t target, int64_t n_neur
     for item in range(<int32_t>n_neurons):
         if size >= target:
             break
-        if (seen[item >> 6] >> (item & 63)) & 1:
+        if is_marked(seen, item):
             continue
         if below(draw(stream, item), <uint32_t>i) < target - size:
             seen[item >> 6] |= <uint64_t>1 << (item & 63)

@@ -1,5 +1,6 @@
 """Train a network on a data file and score it on another, epoch by epoch."""
 
+import argparse
 import json
 import signal
 import sys
@@ -54,6 +55,14 @@ def add_arguments(parser):
     network.add_argument("--min-active", type=count, metavar="N", help="a group is filled up to N (3 x active)")
     network.add_argument("--label-fill", type=share, metavar="SHARE",
                          help="share of the fill drawn by frequency, the rest uniformly (0.5)")  # fmt: skip
+    network.add_argument("--logq-correction", action=argparse.BooleanOptionalAction, default=None,
+                         help="correct logits by how probable a neuron was to be active (where targets are not "
+                              "smooth)")  # fmt: skip
+    network.add_argument("--logq-warmup", type=count, metavar="N",
+                         help="batches until they are wholly corrected (400)")  # fmt: skip
+    network.add_argument("--max-labels", type=positive_int, metavar="N",
+                         help="labels of a sample that join its active set, drawn anew in every batch (all, or 1 where "
+                              "they would crowd it)")  # fmt: skip
     network.add_argument("--m", type=positive_int, help="collisions that the threshold sampler asks for (2)")
     network.add_argument("--bucket-size", type=positive_int, metavar="N", help="neurons a bucket keeps (128)")
     network.add_argument("--policy", choices=["fifo", "reservoir"], help="which neurons a full bucket keeps (fifo)")
@@ -83,9 +92,10 @@ def add_arguments(parser):
 
 
 SETTINGS = (
-    "hidden", "sampler", "hash", "K", "L", "active", "min_active", "label_fill", "m", "bucket_size", "policy", "N0",
-    "growth", "renew_every", "weight_type", "moment_type", "group_size", "batch_size", "epochs", "optimizer", "lr",
-    "schedule", "dropout", "label_smoothing", "update", "threads", "seed",
+    "hidden", "sampler", "hash", "K", "L", "active", "min_active", "label_fill", "logq_correction", "logq_warmup",
+    "max_labels", "m", "bucket_size", "policy", "N0", "growth", "renew_every", "weight_type", "moment_type",
+    "group_size", "batch_size", "epochs", "optimizer", "lr", "schedule", "dropout", "label_smoothing", "update",
+    "threads", "seed",
 )  # fmt: skip
 
 

@@ -148,8 +148,8 @@ class SampledLayer(Layer):
             return np.zeros(0, np.float32)
         with self.run.clock("sample"):
             weights = inclusion_weights(
-                active, parts, None if self.sampler.draws_uniformly else retrieved, self.recent.frequency(active.ids),
-                _of_others(labels, self.run.group_size, len(active)), self.n_neurons,
+                active, parts, None if self.sampler.draws_uniformly else retrieved, self.recent,
+                _of_others(labels, self.run.group_size, len(active)), self.run.threads,
             )  # fmt: skip
             return weights if step >= self.spec.logq_warmup else weights ** (step / self.spec.logq_warmup)
 

@@ -52,11 +52,11 @@ class Sampled:
     bucket_size, policy   entries a bucket keeps, and which: "fifo" the newest, "reservoir" a uniform sample
     rehash       when the tables are rebuilt: a RehashSchedule
     reinsert     whether the neurons that a batch touched move to their new buckets after that batch
-    logq_correction   whether a neuron that was drawn, or is a label of another sample, counts in the softmax as often as
-                 there are neurons that it stands for: 1 / (its probability to be active; see `inclusion_weights`).
+    logq_correction   whether a neuron that was drawn, or is a label of another sample, counts in the softmax as often
+                 as there are neurons that it stands for: 1 / (its probability to be active; see `inclusion_weights`).
                  Differs from the paper, whose softmax is over the active set as it is. Of the last layer alone.
-    logq_warmup  batches in which that correction, an exponent of the weights, grows from 0 to 1. What is drawn most is
-                 learnt soonest without it.
+    logq_warmup  batches in which that correction grows from none to all of the logarithm: without it training is the
+                 faster at first and the worse in the end
     max_labels   labels of a sample that join the active set and are its target, drawn anew in every batch; None: all
     labels       whether the true labels join the active set in training. Differs from the paper, not from its code.
     init_std     standard deviation of the normal initial weights; None: see `default_std`

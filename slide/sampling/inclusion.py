@@ -2,8 +2,13 @@
 
 import numpy as np
 
+from slide._kernels.inclusion import inclusion_rows
+from slide.rows import ActiveSet
+from slide.sampling.base import seen_scratch
+from slide.threads import check_threads
 
-def inclusion_weights(active, parts, retrieved, frequency, others, n_neurons) -> np.ndarray:
+
+def inclusion_weights(active, parts, retrieved, recent, others, threads=None) -> np.ndarray:
     """How many neurons each active one stands for: 1 / (its probability to be active), float32 (ids,).
 
     A softmax over an active set whose logits are larger by log(weight) estimates that over all neurons (Bengio &
@@ -15,29 +20,23 @@ def inclusion_weights(active, parts, retrieved, frequency, others, n_neurons) ->
       that it has of all label entries, n the entries of the others and the draws;
     - or was drawn uniformly from what was still missing.
 
+    Labels of one sample, and draws that end when enough are found, are taken as if they were independent.
+
     active, parts : of `complete`.
     retrieved : ActiveSet of what tables found; None where nothing was, or all of it was drawn uniformly.
-    frequency : float (ids,), each active neuron's share of label entries.
+    recent : RecentLabels, whose entries say how frequent a label is.
     others : float (groups,), label entries of the group that are not of the same sample, in the mean.
+    threads : a positive int, or None for every CPU; the result is the same for any number.
     """
-    sizes = np.diff(active.indptr)
-    group = np.repeat(np.arange(len(sizes)), sizes)
+    threads, n_neurons, sizes = check_threads(threads), len(recent.counts), np.diff(active.indptr)
     uniform = sizes - (parts[:, 2] if retrieved is not None else parts[:, 0] + parts[:, 2] - parts[:, 1])
-    unseen = n_neurons - sizes + uniform  # of which they were drawn
-    missed = 1 - uniform / np.maximum(unseen, 1)
-    # Where all are active nothing was left to chance.
-    missed[sizes == n_neurons] = 0.0
-    frequency = np.minimum(frequency, 1 - 1e-7)
-    probability = 1 - missed[group] * np.exp((others + parts[:, 3])[group] * np.log1p(-frequency))
-    if retrieved is not None:
-        probability[_among(active, retrieved, n_neurons)] = 1.0
-    # A label alone in its set could not have come there in another way.
-    return (1 / np.maximum(probability, 1 / n_neurons)).astype(np.float32)
-
-
-def _among(active, retrieved, n_neurons):
-    """Which active neurons were retrieved for their group, bool (ids,)."""
-    keys = (
-        np.repeat(np.arange(len(x)) * n_neurons, np.diff(x.indptr)) + x.ids for x in (active, retrieved)
-    )
-    return np.isin(*keys)
+    missed = 1 - uniform / np.maximum(n_neurons - sizes + uniform, 1)
+    missed[sizes == n_neurons] = 0.0  # where all are active nothing was left to chance
+    retrieved = ActiveSet.of([[]] * len(active)) if retrieved is None else retrieved
+    weights = np.empty(len(active.ids), np.float32)
+    inclusion_rows(
+        active.indptr, active.ids, retrieved.indptr, retrieved.ids, recent.counts, max(len(recent.ids), 1),
+        (others + parts[:, 3]).astype(np.float32), missed.astype(np.float32), seen_scratch(threads, n_neurons),
+        weights, threads,
+    )  # fmt: skip
+    return weights

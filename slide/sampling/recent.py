@@ -5,19 +5,22 @@ import numpy as np
 
 class RecentLabels:
     """A ring of the last `size` label entries, int32, below n_labels; an entry drawn uniformly is a label drawn by its
-    frequency."""
+    frequency.
+
+    counts : int32 (n_labels,), how many entries each label has.
+    """
 
     def __init__(self, size: int, n_labels: int):
         self._ring = np.zeros(size, np.int32)
         self._added = 0
-        self._counts = np.zeros(n_labels, np.int64)
+        self.counts = np.zeros(n_labels, np.int32)
 
     def add(self, ids: np.ndarray) -> None:
         """The labels of a batch."""
         ids = ids[-len(self._ring) :]
         at = (self._added + np.arange(len(ids))) % len(self._ring)
-        np.subtract.at(self._counts, self._ring[at[at < self._added]], 1)
-        np.add.at(self._counts, ids, 1)
+        np.subtract.at(self.counts, self._ring[at[at < self._added]], 1)
+        np.add.at(self.counts, ids, 1)
         self._ring[at] = ids
         self._added += len(ids)
 
@@ -26,13 +29,9 @@ class RecentLabels:
         """What it holds, int32, in no order that matters."""
         return self._ring[: min(self._added, len(self._ring))]
 
-    def frequency(self, ids: np.ndarray) -> np.ndarray:
-        """The share that each of `ids` has of the entries, float64."""
-        return self._counts[ids] / max(len(self.ids), 1)
-
     def state(self) -> dict[str, np.ndarray]:
         return {"ring": self._ring, "added": np.array(self._added)}
 
     def load_state(self, state) -> None:
         self._ring[...], self._added = state["ring"], int(state["added"])
-        self._counts[...] = np.bincount(self.ids, minlength=len(self._counts))
+        self.counts[...] = np.bincount(self.ids, minlength=len(self.counts))
