@@ -187,7 +187,8 @@ TARGET static void NAME(lane_input_gradient)(const float *W, int64_t stride, con
 }
 
 /* Rows pass one after the other with all their lanes: lane by lane, they would share few places in a cache. */
-TARGET static void NAME(lane_exp)(float *x, int64_t ld, int64_t n, int64_t lanes, float *max, float *sum)
+TARGET static void NAME(lane_exp)(float *x, int64_t ld, int64_t n, int64_t lanes, const float *weights,
+                                  float *max, float *sum)
 {
     for (int64_t s = 0; s < lanes; s++) max[s] = -3.0e38f, sum[s] = 0.0f;
     for (int64_t a = 0; a < n; a += TOGETHER) {
@@ -208,6 +209,7 @@ TARGET static void NAME(lane_exp)(float *x, int64_t ld, int64_t n, int64_t lanes
             for (int64_t k = 0; k < m; k++) {
                 float *z = x + (a + k) * ld + s;
                 V e = NAME(exp_)(load(z) - top);
+                if (weights) e *= weights[a + k];
                 store(z, e);
                 total += e;
             }

@@ -40,9 +40,10 @@ cdef inline Sums sums_in(const Layer *layer, float *work) noexcept nogil:
 
 cdef void exp_chunks(const Layer *layer, const Softmax *softmax, Span span, const Sums *sums,
                      float *tile) noexcept nogil:
-    """Logits, and their exponentials less the chunk's largest."""
+    """Logits, and their exponentials less the chunk's largest, as often as their rows count."""
     cdef Chunk *chunk = &span.chunk
     cdef float *z
+    cdef const float *weights
     cdef float *top
     cdef float *total
     while span.left > 0:
@@ -50,25 +51,31 @@ cdef void exp_chunks(const Layer *layer, const Softmax *softmax, Span span, cons
         top = sums.top + chunk.slot * layer.ld
         total = sums.total + chunk.slot * layer.ld
         layer.logits(layer, chunk, tile, z)
-        if softmax.weights != NULL:
-            add_log_weights(z, softmax.weights + layer.indptr[chunk.group] + chunk.low, chunk.n, layer.ld)
+        weights = weights_of(layer, softmax, chunk)
         if layer.ld == 1:
             top[0] = ops.row_max(z, chunk.n)
             total[0] = ops.row_exp(z, chunk.n, top[0])
+            if weights != NULL:
+                total[0] = weigh_row(z, weights, chunk.n)
         else:
-            ops.lane_exp(z, layer.ld, chunk.n, layer.ld, top, total)
+            ops.lane_exp(z, layer.ld, chunk.n, layer.ld, weights, top, total)
         advance(layer, &span)
 
 
-cdef inline void add_log_weights(float *z, const float *weights, int64_t n, int64_t ld) noexcept nogil:
-    """Adds the logarithm of each row's weight to its lanes."""
-    cdef int64_t a, s
-    cdef float more
+cdef inline const float *weights_of(const Layer *layer, const Softmax *softmax, const Chunk *chunk) noexcept nogil:
+    if softmax.weights == NULL:
+        return NULL
+    return softmax.weights + layer.indptr[chunk.group] + chunk.low
+
+
+cdef inline float weigh_row(float *e, const float *weights, int64_t n) noexcept nogil:
+    """Exponentials times their weights; returns the sum."""
+    cdef int64_t a
+    cdef float total = 0.0
     for a in range(n):
-        if weights[a] != 1.0:
-            more = logf(weights[a])
-            for s in range(ld):
-                z[a * ld + s] += more
+        e[a] *= weights[a]
+        total += e[a]
+    return total
 
 
 cdef void close_group(const Layer *layer, const Softmax *softmax, int64_t group, const Sums *sums) noexcept nogil:
@@ -83,7 +90,7 @@ cdef void close_group(const Layer *layer, const Softmax *softmax, int64_t group,
         of_all[0] = total[0]
         shift[0] = 1.0
     else:  # the maxima, in even, and their own sums are of no further use
-        ops.lane_exp(shift, ld, n_chunks, ld, even, of_all)
+        ops.lane_exp(shift, ld, n_chunks, ld, NULL, even, of_all)
         add_chunks(total, shift, n_chunks, ld, of_all)
     for s in range(ld):
         factor = even[s] = 0.0
@@ -144,9 +151,7 @@ cdef void delta_chunks(const Layer *layer, const Softmax *softmax, Span span, co
         z = softmax.delta + start_of(layer, chunk)
         factor = sums.total + chunk.slot * layer.ld
         even = sums.even + chunk.group * layer.ld
-        weights = NULL
-        if softmax.weights != NULL:
-            weights = softmax.weights + layer.indptr[chunk.group] + chunk.low
+        weights = weights_of(layer, softmax, chunk)
         if layer.ld == 1:
             row_deltas(z, chunk.n, weights, factor[0], even[0])
         else:

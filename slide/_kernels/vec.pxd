@@ -28,7 +28,7 @@ cdef extern from "vec_ops.h" nogil:
                             int64_t, const float *, float *, int64_t) noexcept nogil
         void (*lane_input_gradient)(const float *, int64_t, const int32_t *, int64_t, int64_t, const int32_t *,
                                     int64_t, const float *, float *, int64_t) noexcept nogil
-        void (*lane_exp)(float *, int64_t, int64_t, int64_t, float *, float *) noexcept nogil
+        void (*lane_exp)(float *, int64_t, int64_t, int64_t, const float *, float *, float *) noexcept nogil
         void (*lane_deltas)(float *, int64_t, int64_t, int64_t, const float *, const float *,
                             const float *) noexcept nogil
         float (*row_bound)(const float *, const float *, const float *, int64_t, float) noexcept nogil

@@ -55,8 +55,9 @@ typedef struct {
     /* dx[j] += sum_a W[ids[a], cols[j]] * delta[a], for as many lanes. */
     void (*lane_input_gradient)(const float *W, int64_t stride, const int32_t *ids, int64_t n, int64_t more,
                                 const int32_t *cols, int64_t d, const float *delta, float *dx, int64_t ld);
-    /* x[a] <- exp(x[a] - max over a); of `lanes` lanes, whole LANES, the maxima in max and the sums in sum. */
-    void (*lane_exp)(float *x, int64_t ld, int64_t n, int64_t lanes, float *max, float *sum);
+    /* x[a] <- weights[a] * exp(x[a] - max over a); of `lanes` lanes, whole LANES, the maxima of x in max and the sums in
+     * sum; weights NULL: 1. */
+    void (*lane_exp)(float *x, int64_t ld, int64_t n, int64_t lanes, const float *weights, float *max, float *sum);
     /* x[a] <- x[a] * factor - even * weights[a], of `lanes` lanes, whole LANES; weights NULL: 1. */
     void (*lane_deltas)(float *x, int64_t ld, int64_t n, int64_t lanes, const float *weights, const float *factor,
                         const float *even);

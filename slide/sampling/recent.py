@@ -18,11 +18,15 @@ class RecentLabels:
     def add(self, ids: np.ndarray) -> None:
         """The labels of a batch."""
         ids = ids[-len(self._ring) :]
-        at = (self._added + np.arange(len(ids))) % len(self._ring)
-        np.subtract.at(self.counts, self._ring[at[at < self._added]], 1)
         np.add.at(self.counts, ids, 1)
-        self._ring[at] = ids
-        self._added += len(ids)
+        while len(ids):  # once, or twice at the end of the ring
+            low = self._added % len(self._ring)
+            place = self._ring[low : low + len(ids)]
+            if self._added >= len(self._ring):
+                np.subtract.at(self.counts, place, 1)
+            place[:] = ids[: len(place)]
+            self._added += len(place)
+            ids = ids[len(place) :]
 
     @property
     def ids(self) -> np.ndarray:
