@@ -35,7 +35,7 @@ def recommended(n_rows: int, n_labels: int, given=None, labels_a_row: float = 1.
         size = min(n_labels, round(given["active"] / RETRIEVED))
     sampler = given.get("sampler", "vanilla" if n_labels > FEW else "full")
     crowded = sampler != "full" and size < CROWDED * labels_a_row
-    small = n_rows < SMALL and not crowded
+    smoothing = given.get("label_smoothing", 0.7 if n_rows < SMALL and not crowded else 0.0)
     return {
         "hidden": [128],
         "sampler": sampler,
@@ -44,14 +44,14 @@ def recommended(n_rows: int, n_labels: int, given=None, labels_a_row: float = 1.
         "L": 50,
         "N0": default_N0(n_labels),
         **active_set(size),
-        **correction(sampler, small, crowded),
+        **correction(sampler, smoothing, crowded),
         "optimizer": "adam",
         "lr": 5e-3,
         "batch_size": 256,
         "group_size": crowded_group(size) if crowded else default_group(size, labels_a_row),
         "epochs": min(max(4, round(250_000 / max(n_rows, 1))), 50),
         "dropout": 0.3,
-        "label_smoothing": 0.7 if small else 0.0,
+        "label_smoothing": smoothing,
     }
 
 
@@ -64,14 +64,14 @@ def active_set(size: int) -> dict:
     return {"active": max(1, round(RETRIEVED * size)), "min_active": size, "label_fill": LABEL_FILL}
 
 
-def correction(sampler: str, small: bool, crowded: bool) -> dict:
+def correction(sampler: str, smoothing: float, crowded: bool) -> dict:
     """Whether Sampled corrects logits by how probable a neuron was to be active, and how many labels a sample keeps.
 
     Uncorrected, neurons that are drawn often come out too small, which costs more the longer training lasts; but where
     targets are smooth, what is spread over the active set would go to what is drawn seldom. Labels that crowd the
     active set are there for each other as negatives: of each sample one is enough, and only if corrected.
     """
-    corrected = sampler != "full" and not small
+    corrected = sampler != "full" and (crowded or not smoothing)
     return {
         "logq_correction": corrected,
         "logq_warmup": WARMUP if corrected and not crowded else 0,

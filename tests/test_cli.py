@@ -171,6 +171,8 @@ def test_logits_are_corrected_but_where_targets_are_smooth():
     assert [recommended(490_449, 670_091, labels_a_row=5)[name] for name in names] == [True, 400, None, 0.0]
     crowded = recommended(12_920, 983, {"sampler": "vanilla", "min_active": 10}, labels_a_row=19)
     assert [crowded[name] for name in names] == [True, 0, 1, 0.0] and crowded["group_size"] == 4
+    sharp = recommended(20_000, 52_946, {"label_smoothing": 0.0}, labels_a_row=11)
+    assert [sharp[name] for name in names] == [True, 400, None, 0.0]
     assert [recommended(12_920, 983, labels_a_row=19)[name] for name in names] == [False, 0, None, 0.7]
 
 
