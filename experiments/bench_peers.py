@@ -124,7 +124,7 @@ def time_slide(system, X, Y, settings, threads, seed) -> dict:
     from slide import Adam, Dense, Network, RehashSchedule, Sampled
     from slide.defaults import recommended
 
-    advice = recommended(X.shape[0], Y.shape[1], {"min_active": settings["active"]}, Y.nnz / X.shape[0])
+    advice = recommended(EPOCH, Y.shape[1], {"min_active": settings["active"]}, Y.nnz / X.shape[0])
     layer = Sampled(Y.shape[1], sampler=SAMPLERS[system], hash=advice["hash"], K=advice["K"],
                     rehash=RehashSchedule(N0=advice["N0"]), **sized(system, settings["active"]),
                     **(corrected(advice) if system == "slide" else {}))  # fmt: skip

@@ -120,7 +120,7 @@ def measure(settings, variant, seed):
 
     threads = variant["threads"]
     (X, Y), _ = make_xmc("amazon-670k", settings["n_train"], 1, scale=settings["scale"], seed=seed)
-    advice = recommended(X.shape[0], Y.shape[1], {"min_active": settings["active"]}, Y.nnz / X.shape[0])
+    advice = recommended(EPOCH * BATCH, Y.shape[1], {"min_active": settings["active"]}, Y.nnz / X.shape[0])
     layer = Sampled(Y.shape[1], hash=advice["hash"], K=advice["K"], L=L, rehash=RehashSchedule(N0=10**6),
                     **sized("slide", settings["active"]), **corrected(advice))  # fmt: skip
     network = Network(X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(2e-3), batch_size=BATCH,

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+ONE = np.int32(1)  # a Python 1 is an int64, and slow to add to int32
+
 
 class RecentLabels:
     """A ring of the last `size` label entries, int32, below n_labels; an entry drawn uniformly is a label drawn by its
@@ -18,12 +20,12 @@ class RecentLabels:
     def add(self, ids: np.ndarray) -> None:
         """The labels of a batch."""
         ids = ids[-len(self._ring) :]
-        np.add.at(self.counts, ids, 1)
+        np.add.at(self.counts, ids, ONE)
         while len(ids):  # once, or twice at the end of the ring
             low = self._added % len(self._ring)
             place = self._ring[low : low + len(ids)]
             if self._added >= len(self._ring):
-                np.subtract.at(self.counts, place, 1)
+                np.subtract.at(self.counts, place, ONE)
             place[:] = ids[: len(place)]
             self._added += len(place)
             ids = ids[len(place) :]
