@@ -101,6 +101,19 @@ def test_resuming_gives_what_training_at_once_gives(files, tmp_path, capsys):
     assert code == 2 and "schedule" in err
 
 
+def test_the_correction_is_a_setting(files, tmp_path, capsys):
+    model = tmp_path / "model.npz"
+    for options, expected in (
+        (("--logq-correction", "--logq-warmup", 7, "--max-labels", 2), (True, 7, 2)),
+        (("--no-logq-correction",), (False, None, None)),
+    ):
+        code, out, _ = run(capsys, "train", *files, "--sampler", "uniform", "--steps", 3, "--save", model, *options)
+        assert code == 0 and f"logq_correction={expected[0]}" in out
+        spec = Network.load(model).specs[-1]
+        assert spec.logq_correction == expected[0]
+        assert not expected[0] or (spec.logq_warmup, spec.max_labels) == expected[1:]
+
+
 def test_ctrl_c_saves_and_exits(files, tmp_path):
     model = tmp_path / "model.npz"
     command = [sys.executable, "-u", "-m", "slide", "train", *files, "--epochs", "100000", "--save", str(model)]
@@ -125,6 +138,8 @@ def test_ctrl_c_saves_and_exits(files, tmp_path):
         (["--test", "missing.txt"], "missing.txt"),
         (["--train", __file__], "test_cli.py"),
         (["--sampler", "vanilla", "--K", "40"], "K: found 40"),
+        (["--max-labels", "0"], "--max-labels"),
+        (["--logq-warmup", "-1"], "--logq-warmup"),
         (["--log", "no/such/folder/run.jsonl"], "no/such/folder"),
         (["--save", "no/such/folder/model.npz"], "no/such/folder"),
         (["--resume", __file__], "test_cli.py"),
