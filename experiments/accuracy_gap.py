@@ -16,9 +16,9 @@ PAPER = (
 )
 TIME = {"smoke": "10 s", "small": "45 min", "paper": "60 h"}
 
+AS_THEY_ARE = dict(logq_correction=False, max_labels=None)
 # Active sets of equal size but for the last: `share` of it retrieved by `hash`, the fill drawn; what is not said is
 # the recommendation.
-AS_THEY_ARE = dict(logq_correction=False, max_labels=None)
 VARIANTS = {
     "retrieved": dict(label="retrieved alone, by DWTA, uncorrected (before)", share=1.0, label_fill=0.0, hash="dwta",
                       correction=AS_THEY_ARE),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slide._kernels.inclusion import inclusion_rows
 
 from slide import reference
+from slide._kernels.inclusion import inclusion_rows
 from slide.rows import ActiveSet, offsets
 from slide.sampling import SAMPLERS, Full, Threshold, TopK, Uniform, Vanilla, base, complete, inclusion_weights
 from slide.sampling.recent import RecentLabels
