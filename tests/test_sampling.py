@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slide import reference
-from slide._kernels.inclusion import inclusion_rows
+from slide._kernels import inclusion
 from slide.rows import ActiveSet, offsets
 from slide.sampling import SAMPLERS, Full, Threshold, TopK, Uniform, Vanilla, base, complete, inclusion_weights
 from slide.sampling.recent import RecentLabels
@@ -212,8 +212,8 @@ def test_inclusion_weights_agree_with_numpy(seed, n, n_groups, threads):
     active, retrieved, counts = active_set(sets), active_set(found), rng.integers(0, 4, n).astype(np.int32)
     draws, missed = rng.integers(0, 50, n_groups).astype(np.float32), rng.random(n_groups, np.float32)
     weights, entries = np.empty(len(active.ids), np.float32), max(int(counts.sum()), 1)
-    inclusion_rows(*read_only(active.indptr, active.ids, retrieved.indptr, retrieved.ids, counts), entries,
-                   *read_only(draws, missed), base.seen_scratch(threads, n), weights, threads)  # fmt: skip
+    inclusion.inclusion_rows(*read_only(active.indptr, active.ids, retrieved.indptr, retrieved.ids, counts), entries,
+                             *read_only(draws, missed), base.seen_scratch(threads, n), weights, threads)  # fmt: skip
     expected = reference.inclusion_rows(sets, found, counts / entries, draws, missed)
     np.testing.assert_allclose(weights, np.concatenate([*expected, []]), rtol=1e-3)
 
