@@ -89,9 +89,10 @@ class LSHIndex:
 
         watch: whether these are inputs of training, which a family that `watches` is to know.
         """
+        codes = self.family.query_codes(rows)
         if watch and self.inputs:
             self.inputs.add(rows)
-        return self.family.query_codes(rows)
+        return codes
 
     def maintain(self, step: int, weights: np.ndarray) -> bool:
         """Rehashes all neurons if it is time after batch number `step` (1-based); says whether it did."""

@@ -86,7 +86,7 @@ class SparseRows:
                 return SparseRows(indptr, self.ids[a:b], self.values[a:b], (stop - start, self.shape[1]))
             rows = np.arange(start, stop, step)
         rows = np.asarray(rows, dtype=np.int64).reshape(-1)
-        if len(rows) and not (0 <= rows.min() and rows.max() < len(self)):
+        if len(rows) and rows.view(np.uint64).max() >= len(self):  # as an unsigned number a negative one is large
             raise IndexError(f"rows: found {rows.min()} to {rows.max()}, expected 0 to {len(self) - 1}")
         starts = self.indptr[rows]
         indptr = offsets(self.indptr[rows + 1] - starts)

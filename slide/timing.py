@@ -1,22 +1,32 @@
 """Where the time of training goes."""
 
 import time
-from contextlib import contextmanager
 
 
 class StageClock:
-    """Seconds a stage, summed since the last `reset`."""
+    """Seconds a stage, summed since the last `reset`: `with clock(stage): ...`."""
 
     def __init__(self):
         self.seconds: dict[str, float] = {}
 
-    @contextmanager
-    def __call__(self, stage: str):
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+    def __call__(self, stage: str) -> "_Span":
+        return _Span(self.seconds, stage)
 
     def reset(self) -> None:
         self.seconds = {}
+
+
+class _Span:
+    """One visit to a stage. A class costs a third of what a generator would, ten times a batch."""
+
+    __slots__ = ("_seconds", "_stage", "_start")
+
+    def __init__(self, seconds, stage):
+        self._seconds, self._stage = seconds, stage
+
+    def __enter__(self):
+        self._start = time.perf_counter()
+
+    def __exit__(self, *error):
+        spent = time.perf_counter() - self._start
+        self._seconds[self._stage] = self._seconds.get(self._stage, 0.0) + spent

@@ -6,12 +6,14 @@ from slide import memory
 from slide._kernels import bfloat16 as _bfloat16
 from slide._kernels import forward as _forward
 from slide._kernels import hogwild as _hogwild
+from slide._kernels import lookup as _lookup
 from slide._kernels import optimizer as _optimizer
 from slide._kernels import softmax as _softmax
+from slide._kernels import transpose as _transpose
 from slide._kernels import update as _update
 from slide.bfloat16 import TYPES, blocks, narrow
 from slide.blocks import NO_IDS
-from slide.rows import offsets
+from slide.rows import ActiveSet, offsets
 
 UPDATES = ("rows", "hogwild")
 
@@ -39,7 +41,6 @@ class Weights:
         self.bias = memory.zeros((3, n_rows) if with_bias else (0, 0), huge_pages=huge_pages)
         decayed = self.adam and optimizer.moments == "decayed"
         self.last = np.zeros(n_rows if decayed else 0, dtype=np.int32)
-        self._slot_of = np.full(n_rows, -1, dtype=np.int32)
         self._scratch = memory.Scratch()
 
     def _fill(self, std, rng):
@@ -65,6 +66,16 @@ class Weights:
             bias, m, v = (self.bias[i : i + 1] for i in range(3))
             no_decay = (*hyper[:4], 0.0)
             _optimizer.step_rows(bias, m, v, bias_grad.reshape(1, -1), self.adam, no_decay, 1)
+
+    def lookup(self, x, bias, out, threads) -> tuple:
+        """out = ReLU(x @ w + bias) of SparseRows x; the plan of the update of their rows, which is made meanwhile."""
+        rows = x.indptr, x.ids, x.values, self.w, bias, True, out
+        if not 0 < len(x.ids) < _transpose.ALONE:
+            _lookup.lookup_rows(*rows, threads)
+            return self.transpose(ActiveSet(x.indptr, x.ids), threads)
+        plan = self._plan(len(x.ids))
+        _lookup.lookup_and_sort_rows(*rows, *self._sorting(len(x.ids)), *plan, threads)
+        return plan
 
     def forward(self, active, block, relu, out, threads) -> None:
         """Logits of every group's active rows, or their ReLU: out (pairs, lanes), of the inputs in a LaneBlock."""
@@ -97,17 +108,25 @@ class Weights:
 
     def transpose(self, active, threads) -> tuple:
         """Which groups wanted each row, from an ActiveSet: what `update` takes as its plan, valid until the next."""
-        s = self._scratch
-        pairs, n_groups = len(active.ids), len(active)
-        part_ptr = s.get("part_ptr", (_update.PARTS + 1,), np.int64)
-        n_touched = s.get("n_touched", (_update.PARTS,), np.int32)
-        touched = s.get("touched", (3, pairs), np.int32)
-        by_row = s.get("by_row", (2, pairs), np.int32)
-        _update.transpose_rows(
-            active.indptr, active.ids, s.get("cursors", (n_groups, _update.PARTS), np.int32), part_ptr,
-            s.get("by_part", (3, pairs), np.int32), self._slot_of, touched, n_touched, by_row, threads,
+        plan = self._plan(len(active.ids))
+        _transpose.transpose_rows(
+            active.indptr, active.ids, len(self.w),
+            self._scratch.get("cursors", (len(active), _transpose.PARTS), np.int32), *self._sorting(len(active.ids)),
+            *plan, threads,
         )  # fmt: skip
-        return part_ptr, n_touched, touched, by_row
+        return plan
+
+    def _plan(self, pairs) -> tuple:
+        """(part_ptr, n_touched, touched, pairs): where `transpose.transpose_rows` puts its result."""
+        s, parts = self._scratch, _transpose.PARTS
+        return (
+            s.get("part_ptr", (parts + 1,), np.int64), s.get("n_touched", (parts,), np.int32),
+            s.get("touched", (3, pairs), np.int32), s.get("by_row", (2, pairs), np.int32),
+        )  # fmt: skip
+
+    def _sorting(self, pairs) -> tuple:
+        """Its scratch: keys and groups."""
+        return self._scratch.get("keys", (2, pairs), np.uint64), self._scratch.get("group_of", (pairs,), np.int32)
 
     def update(self, active, coef, x_indptr, x_cols, x, step, rate, threads, mode="rows", plan=None) -> tuple:
         """The optimizer on the rows that groups wanted; returns the plan, which `touched_ids` reads.
@@ -117,7 +136,7 @@ class Weights:
         x_indptr  int64 (groups + 1), x_cols: the columns of each group's inputs (see LaneBlock)
         x         flat float32: group g's inputs, lanes x columns, at x_indptr[g] * lanes
         mode      "rows": each row has one owner, the result is the same on any number of threads; "hogwild"
-        plan      of `transpose`, if that was called for this batch already
+        plan      of `transpose` or `lookup`, if that was called for this batch already
         """
         plan = plan or self.transpose(active, threads)
         hyper = self.optimizer.hyper(step, rate)

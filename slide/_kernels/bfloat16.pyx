@@ -21,7 +21,8 @@ from slide._kernels.forward cimport forward_layer, input_gradient_layer
 from slide._kernels.optimizer cimport PREFETCH, Rows, add_ahead, apply_row, step_entry
 from slide._kernels.rng cimport key
 from slide._kernels.softmax cimport Softmax, softmax_layer, softmax_of
-from slide._kernels.update cimport N_PARTS, gradient_rows
+from slide._kernels.transpose cimport N_PARTS
+from slide._kernels.update cimport gradient_rows
 from slide._kernels.vec cimport BESIDE, N_LANES, TILE, AdamStep, Ahead, ops
 
 cdef extern from *:

@@ -3,25 +3,40 @@
 from cython.parallel cimport prange, threadid
 from libc.math cimport expf, log1pf
 from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.string cimport memset
 
 from slide._kernels.marks cimport is_marked, mark, unmark
+
+
+cdef enum:
+    SMALL = 64  # counts below it, which most are, are weighed once a group
+
+
+cdef inline float weight_of(int32_t count, int64_t entries, float draws, float missed, int64_t n_neurons) noexcept nogil:
+    cdef float frequency = min(<float>count / entries, <float>(1 - 1e-6))
+    cdef float probability = 1 - missed * expf(draws * log1pf(-frequency))
+    return 1 / max(probability, <float>1 / n_neurons)
 
 
 cdef void weigh_row(const int32_t* ids, int64_t n, const int32_t* retrieved, int64_t n_retrieved,
                     const int32_t* counts, int64_t entries, float draws, float missed, int64_t n_neurons,
                     uint64_t* seen, float* weights) noexcept nogil:
+    cdef float of_small[SMALL]
     cdef int64_t i
-    cdef float probability, frequency
+    cdef int32_t count
+    memset(of_small, 0, sizeof(of_small))
     for i in range(n_retrieved):
         mark(seen, retrieved[i])
     for i in range(n):
-        probability = 1 - missed
+        count = counts[ids[i]]
         if is_marked(seen, ids[i]):
-            probability = 1
-        elif counts[ids[i]] > 0:
-            frequency = min(<float>counts[ids[i]] / entries, <float>(1 - 1e-6))
-            probability = 1 - missed * expf(draws * log1pf(-frequency))
-        weights[i] = 1 / max(probability, <float>1 / n_neurons)
+            weights[i] = 1
+        elif count >= SMALL:
+            weights[i] = weight_of(count, entries, draws, missed, n_neurons)
+        else:
+            if of_small[count] == 0:
+                of_small[count] = weight_of(count, entries, draws, missed, n_neurons)
+            weights[i] = of_small[count]
     unmark(seen, retrieved, n_retrieved)
 
 

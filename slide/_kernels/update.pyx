@@ -1,9 +1,7 @@
 """The row's side of a layer: every row of weights has one owner, who sums its gradient and applies the optimizer.
 
 A pair is one entry of an active set: group g wanted row ids[pair] with the coefficients coef[pair] (one a lane).
-`transpose_rows` turns pairs by group into pairs by row; `update_rows` visits each row once. Rows fall into PARTS
-parts by their id alone, those of a single group by their place, and pairs keep their order, so every sum has one order
-on any number of threads.
+Pairs come by row, in parts, from transpose.pyx; each row is visited once.
 """
 
 from cython.parallel cimport prange, threadid
@@ -12,139 +10,13 @@ from libc.stdint cimport int32_t, int64_t
 from slide._kernels.optimizer cimport (
     PREFETCH, Rows, add_ahead, apply_row, decay_moments, fill_rows, plan_row, step_entry, sum_coef,
 )
+from slide._kernels.transpose cimport N_PARTS
 from slide._kernels.vec cimport BESIDE, AdamStep, Ahead, ops
 
 cdef enum:
     FAR = 4  # rows that are fetched while the optimizer runs
-    SLOTS_AHEAD = 16
-    ALONE = 200_000  # fewer pairs are sorted into parts sooner than a second thread wakes up
 
-PARTS = N_PARTS
 ROWS_BESIDE = BESIDE
-
-
-cdef inline int64_t part_of(int32_t row) noexcept nogil:
-    # Neighbouring rows share a part: sixteen int32 entries are one cache line of `slot_of`.
-    return (row >> 4) & (N_PARTS - 1)
-
-
-cdef inline void count_row(const int32_t *ids, int64_t n, int32_t *counts) noexcept nogil:
-    cdef int64_t k
-    for k in range(N_PARTS):
-        counts[k] = 0
-    for k in range(n):
-        counts[part_of(ids[k])] += 1
-
-
-cdef inline void scatter_row(const int32_t *ids, int64_t start, int64_t n, int32_t group, int32_t *cursor,
-                             int32_t *pair, int32_t *pair_group, int32_t *pair_row) noexcept nogil:
-    cdef int64_t k
-    cdef int32_t place
-    for k in range(n):
-        place = cursor[part_of(ids[k])]
-        cursor[part_of(ids[k])] = place + 1
-        pair[place] = <int32_t>(start + k)
-        pair_group[place] = group
-        pair_row[place] = ids[k]
-
-
-cdef inline int32_t group_part(int64_t low, int64_t high, const int32_t *pair, const int32_t *pair_group,
-                               const int32_t *pair_row, int32_t *slot_of, int32_t *rows, int32_t *starts,
-                               int32_t *counts, int32_t *by_row, int32_t *by_row_group) noexcept nogil:
-    """Orders the pairs low:high of one part by row (rows by first appearance); returns the number of rows."""
-    cdef int64_t k, place
-    cdef int32_t slot, n_rows = 0
-    for k in range(low, high):
-        PREFETCH(slot_of + pair_row[min(k + SLOTS_AHEAD, high - 1)])
-        slot = slot_of[pair_row[k]]
-        if slot < 0:
-            slot_of[pair_row[k]] = n_rows
-            rows[low + n_rows] = pair_row[k]
-            counts[low + n_rows] = 1
-            n_rows += 1
-        else:
-            counts[low + slot] += 1
-    place = low
-    for k in range(low, low + n_rows):
-        starts[k] = <int32_t>place
-        place += counts[k]
-        counts[k] = 0
-    for k in range(low, high):
-        slot = slot_of[pair_row[k]]
-        place = starts[low + slot] + counts[low + slot]
-        counts[low + slot] += 1
-        by_row[place] = pair[k]
-        by_row_group[place] = pair_group[k]
-    for k in range(low, low + n_rows):
-        slot_of[rows[k]] = -1
-    return n_rows
-
-
-cdef void transpose_group(const int32_t *ids, int64_t n, int64_t *part_ptr, int32_t *rows, int32_t *starts,
-                          int32_t *counts, int32_t *n_touched, int32_t *by_row, int32_t *by_row_group) noexcept nogil:
-    """The pairs of one group are its rows, each once: in their order, coefficients lie side by side."""
-    cdef int64_t k, p, size = (n + N_PARTS * BESIDE - 1) // (N_PARTS * BESIDE) * BESIDE
-    for p in range(N_PARTS + 1):
-        part_ptr[p] = min(p * size, n)
-    for p in range(N_PARTS):
-        n_touched[p] = <int32_t>(part_ptr[p + 1] - part_ptr[p])
-    for k in range(n):
-        rows[k] = ids[k]
-        starts[k] = <int32_t>k
-        counts[k] = 1
-        by_row[k] = <int32_t>k
-        by_row_group[k] = 0
-
-
-cdef void place_parts(int32_t[:, ::1] cursors, int64_t[::1] part_ptr) noexcept nogil:
-    """Counts (groups, PARTS) to the places at which each group's pairs of each part begin: parts, in them groups."""
-    cdef int64_t g, p
-    cdef int32_t count
-    cdef int32_t next_place[N_PARTS]
-    for p in range(N_PARTS + 1):
-        part_ptr[p] = 0
-    for g in range(cursors.shape[0]):
-        for p in range(N_PARTS):
-            part_ptr[p + 1] += cursors[g, p]
-    for p in range(N_PARTS):
-        part_ptr[p + 1] += part_ptr[p]
-        next_place[p] = <int32_t>part_ptr[p]
-    for g in range(cursors.shape[0]):
-        for p in range(N_PARTS):
-            count = cursors[g, p]
-            cursors[g, p] = next_place[p]
-            next_place[p] += count
-
-
-def transpose_rows(const int64_t[::1] indptr, const int32_t[::1] ids, int32_t[:, ::1] cursors, int64_t[::1] part_ptr,
-                   int32_t[:, ::1] scratch, int32_t[::1] slot_of, int32_t[:, ::1] touched, int32_t[::1] n_touched,
-                   int32_t[:, ::1] pairs, int threads):
-    """Pairs by group -> pairs by row.
-
-    cursors (groups x PARTS), scratch (3 x pairs) and slot_of (rows; all -1, left so) are scratch. Out: part p has
-    rows touched[0, part_ptr[p]:part_ptr[p] + n_touched[p]], whose pairs begin at touched[1] and count touched[2]
-    in pairs[0] (the pair) and pairs[1] (its group).
-    """
-    cdef int64_t n_groups = indptr.shape[0] - 1, g, p
-    cdef bint many = ids.shape[0] >= ALONE
-    if ids.shape[0] == 0:
-        for p in range(N_PARTS):
-            n_touched[p] = 0
-        return
-    if n_groups == 1:
-        transpose_group(&ids[0], ids.shape[0], &part_ptr[0], &touched[0, 0], &touched[1, 0], &touched[2, 0],
-                        &n_touched[0], &pairs[0, 0], &pairs[1, 0])
-        return
-    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="static", use_threads_if=many):
-        count_row(&ids[0] + indptr[g], indptr[g + 1] - indptr[g], &cursors[g, 0])
-    place_parts(cursors[:n_groups], part_ptr)
-    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="static", use_threads_if=many):
-        scatter_row(&ids[0] + indptr[g], indptr[g], indptr[g + 1] - indptr[g], <int32_t>g, &cursors[g, 0],
-                    &scratch[0, 0], &scratch[1, 0], &scratch[2, 0])
-    for p in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic", use_threads_if=many):
-        n_touched[p] = group_part(part_ptr[p], part_ptr[p + 1], &scratch[0, 0], &scratch[1, 0], &scratch[2, 0],
-                                  &slot_of[0], &touched[0, 0], &touched[1, 0], &touched[2, 0], &pairs[0, 0],
-                                  &pairs[1, 0])
 
 
 cdef int64_t gradient_rows(const int32_t *start, const int32_t *count, int64_t n, const int32_t *pair,

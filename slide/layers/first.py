@@ -31,15 +31,16 @@ class FirstLayer(Layer):
     def bias(self) -> np.ndarray:
         return self.bias_rows.w[0]
 
-    def exact(self, x, out=None):
-        out = np.empty((len(x), self.n_neurons), np.float32) if out is None else out
+    def exact(self, x):
+        out = np.empty((len(x), self.n_neurons), np.float32)
         _lookup.lookup_rows(x.indptr, x.ids, x.values, self.rows.w, self.bias, True, out, self.run.threads)
         return out
 
     def forward(self, x, step):
         with self.run.clock("input"):
             self._x = x
-            self._y = self.exact(x, self.scratch.get("y", (len(x), self.n_neurons)))
+            self._y = self.scratch.get("y", (len(x), self.n_neurons))
+            self._plan = self.rows.lookup(x, self.bias, self._y, self.run.threads)
             return self._y
 
     def backward(self, dy):
@@ -50,11 +51,11 @@ class FirstLayer(Layer):
         x, n, run = self._x, len(self._x), self.run
         with run.clock("input_update"):
             groups = np.arange(n + 1, dtype=np.int64) * self.n_neurons
-            plan = self.rows.update(
+            self.rows.update(
                 ActiveSet(x.indptr, x.ids), x.values.reshape(-1, 1), groups, NO_IDS, self._dy.reshape(-1), step, rate,
-                run.threads, run.update,
+                run.threads, run.update, self._plan,
             )  # fmt: skip
-            self.touched = touched_count(plan)
+            self.touched = touched_count(self._plan)
             self.bias_rows.update_all(self._dy.sum(axis=0, keepdims=True), None, step, rate, 1)
 
     def state(self):

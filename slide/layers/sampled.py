@@ -44,18 +44,6 @@ class SampledLayer(Layer):
             return LaneBlock.from_sparse(x, group_size)
         return LaneBlock.from_dense(np.ascontiguousarray(x), group_size, self.scratch, self.run.threads)
 
-    def _select(self, x, group_size, labels, step, minimum):
-        """(what was retrieved for each group, its active set, place of each label entry in it, sizes of its parts: see
-        `complete`)."""
-        run = self.run
-        retrieved = self._sample(x, group_size, step)
-        with run.clock("sample"):
-            label_ptr, label_ids = (labels.indptr, labels.ids) if labels is not None else (None, None)
-            return retrieved, *complete(
-                retrieved, label_ptr, label_ids, group_size, minimum, self.n_neurons, self.seed, step, run.threads,
-                self.recent.ids if self.spec.label_fill else None, self.spec.label_fill,
-            )  # fmt: skip
-
     def _sample(self, x, group_size, step):
         """What the sampler finds for each group, and nothing else: at step 0 the active sets of prediction."""
         run = self.run
@@ -66,9 +54,19 @@ class SampledLayer(Layer):
             n = len(x) if not isinstance(x, LaneBlock) else x.n
             return self.sampler.sample(tables, codes, n, group_size, self.n_neurons, self.seed, step, run.threads)
 
+    def _complete(self, retrieved, labels, step):
+        """(the active set of each group, place of each label entry in it, sizes of its parts: see `complete`)."""
+        run = self.run
+        with run.clock("sample"):
+            label_ptr, label_ids = (labels.indptr, labels.ids) if labels is not None else (None, None)
+            return complete(
+                retrieved, label_ptr, label_ids, run.group_size, self.minimum, self.n_neurons, self.seed, step,
+                run.threads, self.recent.ids if self.spec.label_fill else None, self.spec.label_fill,
+            )  # fmt: skip
+
     def forward(self, x, step):
         run = self.run
-        _, active, _, _ = self._select(x, run.group_size, None, step, self.minimum)
+        active, _, _ = self._complete(self._sample(x, run.group_size, step), None, step)
         with run.clock("forward"):
             self._input, self._block, self._set = x, self._as_block(x, run.group_size), active
             self._values = self._compute(self._block, active, True)
@@ -118,12 +116,13 @@ class SampledLayer(Layer):
 
     def learn(self, x, labels, step, rate):
         run, s = self.run, self.scratch
+        retrieved = self._sample(x, run.group_size, step)
         if self.recent:
             self.recent.add(labels.ids)
         if self.spec.max_labels:
             labels = labels.sampled(self.spec.max_labels, np.random.default_rng((self.seed, step)))
         forced = labels if self.spec.labels else None
-        retrieved, active, slots, parts = self._select(x, run.group_size, forced, step, self.minimum)
+        active, slots, parts = self._complete(retrieved, forced, step)
         weights = self._weights(retrieved, active, parts, forced, step)
         if forced is None:
             labels, slots = _labels_found(labels, active, run.group_size)
@@ -216,6 +215,8 @@ def _hashable(x):
 
 def _mean_active(active, group_size, n):
     """Active neurons a sample: those of its group."""
+    if len(active) == 1:
+        return float(len(active.ids))
     sizes = np.minimum(group_size, n - np.arange(len(active)) * group_size)
     return float(np.diff(active.indptr) @ sizes) / max(n, 1)
 

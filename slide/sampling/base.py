@@ -235,5 +235,5 @@ def group_rng(seed, step, group) -> np.random.Generator:
 
 
 def _check_ids(name, ids, n):
-    if len(ids) and not (0 <= ids.min() and ids.max() < n):
+    if len(ids) and ids.view(np.uint32).max() >= n:  # as an unsigned number a negative one is large
         raise ValueError(f"{name}: found ids {ids.min()} to {ids.max()}, expected 0 to {n - 1}")
