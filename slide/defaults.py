@@ -15,7 +15,7 @@ LABEL_FILL = 0.5  # of those that are drawn, the share by frequency
 OWN = 6  # neurons that a sample is to have in a shared active set beside its labels
 SMALL = 50_000  # training rows below which a network of this kind overfits without smooth targets
 CROWDED = 16  # neurons for each label of a sample, below which labels crowd an active set
-WARMUP = 400  # batches until logits are wholly corrected
+WARMUP = 1_000  # batches, or a third of all where they are fewer, until logits are wholly corrected
 
 
 def recommended(n_rows: int, n_labels: int, given=None, labels_a_row: float = 1.0) -> dict:
@@ -36,6 +36,9 @@ def recommended(n_rows: int, n_labels: int, given=None, labels_a_row: float = 1.
     sampler = given.get("sampler", "vanilla" if n_labels > FEW else "full")
     crowded = sampler != "full" and size < CROWDED * labels_a_row
     smoothing = given.get("label_smoothing", 0.7 if n_rows < SMALL and not crowded else 0.0)
+    batch_size = given.get("batch_size", 256)
+    epochs = given.get("epochs", min(max(4, round(250_000 / max(n_rows, 1))), 50))
+    batches = epochs * -(-n_rows // batch_size)
     return {
         "hidden": [128],
         "sampler": sampler,
@@ -44,12 +47,12 @@ def recommended(n_rows: int, n_labels: int, given=None, labels_a_row: float = 1.
         "L": 50,
         "N0": default_N0(n_labels),
         **active_set(size),
-        **correction(sampler, smoothing, crowded),
+        **correction(sampler, smoothing, crowded, batches),
         "optimizer": "adam",
         "lr": 5e-3,
-        "batch_size": 256,
+        "batch_size": batch_size,
         "group_size": crowded_group(size) if crowded else default_group(size, labels_a_row),
-        "epochs": min(max(4, round(250_000 / max(n_rows, 1))), 50),
+        "epochs": epochs,
         "dropout": 0.3,
         "label_smoothing": smoothing,
     }
@@ -64,17 +67,18 @@ def active_set(size: int) -> dict:
     return {"active": max(1, round(RETRIEVED * size)), "min_active": size, "label_fill": LABEL_FILL}
 
 
-def correction(sampler: str, smoothing: float, crowded: bool) -> dict:
+def correction(sampler: str, smoothing: float, crowded: bool, batches: int) -> dict:
     """Whether Sampled corrects logits by how probable a neuron was to be active, and how many labels a sample keeps.
 
     Uncorrected, neurons that are drawn often come out too small, which costs more the longer training lasts; but where
-    targets are smooth, what is spread over the active set would go to what is drawn seldom. Labels that crowd the
-    active set are there for each other as negatives: of each sample one is enough, and only if corrected.
+    targets are smooth, what is spread over the active set would go to what is drawn seldom. The correction grows over
+    the first of so many `batches`, which teach more without it. Labels that crowd the active set are there for each
+    other as negatives: of each sample one is enough, and only if corrected.
     """
     corrected = sampler != "full" and (crowded or not smoothing)
     return {
         "logq_correction": corrected,
-        "logq_warmup": WARMUP if corrected and not crowded else 0,
+        "logq_warmup": min(WARMUP, batches // 3) if corrected and not crowded else 0,
         "max_labels": 1 if crowded else None,
     }
 

@@ -127,7 +127,7 @@ def softmax_rows(W, bias, indptr, ids, x_indptr, x_cols, x, weights, label_ptr, 
     return delta, input_gradient_rows(W, indptr, ids, x_indptr, x_cols, delta), loss
 
 
-# ---- Sampled layers, the row's side (slide/_kernels/update.pyx, hogwild.pyx, optimizer.pxd) -----------------------
+# ---- Sampled layers, the row's side (slide/_kernels/transpose.pyx, update.pyx, hogwild.pyx, optimizer.pxd) --------
 
 
 def transpose_rows(indptr, ids):

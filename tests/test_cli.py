@@ -183,11 +183,12 @@ def test_recommended_settings_follow_the_size():
 def test_logits_are_corrected_but_where_targets_are_smooth():
     names = ("logq_correction", "logq_warmup", "max_labels", "label_smoothing")
     assert [recommended(20_000, 52_946, labels_a_row=11)[name] for name in names] == [False, 0, None, 0.7]
-    assert [recommended(490_449, 670_091, labels_a_row=5)[name] for name in names] == [True, 400, None, 0.0]
+    assert [recommended(490_449, 670_091, labels_a_row=5)[name] for name in names] == [True, 1000, None, 0.0]
     crowded = recommended(12_920, 983, {"sampler": "vanilla", "min_active": 10}, labels_a_row=19)
     assert [crowded[name] for name in names] == [True, 0, 1, 0.0] and crowded["group_size"] == 4
     sharp = recommended(20_000, 52_946, {"label_smoothing": 0.0}, labels_a_row=11)
-    assert [sharp[name] for name in names] == [True, 400, None, 0.0]
+    assert [sharp[name] for name in names] == [True, 316, None, 0.0]  # a third of 12 epochs
+    assert recommended(490_449, 670_091, {"epochs": 1})["logq_warmup"] == 638
     assert [recommended(12_920, 983, labels_a_row=19)[name] for name in names] == [False, 0, None, 0.7]
 
 

@@ -10,7 +10,7 @@ precision"). They grow by less than the 2**-9 of themselves that rounding to the
 so to the nearest they would stand still; at random the mean is right. First moments move by a tenth of their distance
 to the gradient and are rounded to the nearest. The random bits are a function of (seed, step, row, column).
 
-Inputs are dense. Lane blocks and pairs are as in forward.pyx and update.pyx; bits are uint16.
+Inputs are dense. Lane blocks and pairs are as in forward.pyx and transpose.pyx; bits are uint16.
 """
 
 from cython.parallel cimport prange, threadid

@@ -12,7 +12,8 @@ cdef enum:
     SMALL = 64  # counts below it, which most are, are weighed once a group
 
 
-cdef inline float weight_of(int32_t count, int64_t entries, float draws, float missed, int64_t n_neurons) noexcept nogil:
+cdef inline float weight_of(int32_t count, int64_t entries, float draws, float missed,
+                            int64_t n_neurons) noexcept nogil:
     cdef float frequency = min(<float>count / entries, <float>(1 - 1e-6))
     cdef float probability = 1 - missed * expf(draws * log1pf(-frequency))
     return 1 / max(probability, <float>1 / n_neurons)

@@ -8,7 +8,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t
 
 from slide._kernels.optimizer cimport (
-    PREFETCH, Rows, add_ahead, apply_row, decay_moments, fill_rows, plan_row, step_entry, sum_coef,
+    Rows, add_ahead, apply_row, decay_moments, fill_rows, plan_row, step_entry, sum_coef,
 )
 from slide._kernels.transpose cimport N_PARTS
 from slide._kernels.vec cimport BESIDE, AdamStep, Ahead, ops

@@ -59,7 +59,7 @@ def add_arguments(parser):
                          help="correct logits by how probable a neuron was to be active (where targets are not "
                               "smooth)")  # fmt: skip
     network.add_argument("--logq-warmup", type=count, metavar="N",
-                         help="batches until they are wholly corrected (400)")  # fmt: skip
+                         help="batches until they are wholly corrected (1000, a third of all at most)")  # fmt: skip
     network.add_argument("--max-labels", type=positive_int, metavar="N",
                          help="labels of a sample that join its active set, drawn anew in every batch (all, or 1 where "
                               "they would crowd it)")  # fmt: skip
