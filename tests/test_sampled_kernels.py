@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slide import reference
-from slide._kernels import forward, lanes, lookup, softmax
+from slide._kernels import forward, lanes, lookup, softmax, transpose
 from slide.blocks import NO_IDS, LaneBlock, lanes_of
 from slide.memory import Scratch
 from slide.optim import SGD, Adam
@@ -130,6 +130,32 @@ def test_updates_agree_with_numpy(shape, optimizer):
             np.testing.assert_array_equal(got[name], results[1][name])
         if optimizer.name == "sgd" or not sparse:
             np.testing.assert_allclose(results[4][name], want, rtol=2e-3, atol=3e-4)
+
+
+def listed(plan):
+    """{row: its (pair, group)} of a plan of `Weights.transpose`."""
+    part_ptr, n_touched, (rows, starts, counts), (pair, group) = plan
+    places = [k for low, n in zip(part_ptr[:-1], n_touched, strict=True) for k in range(low, low + n)]
+    parts = {int(rows[k]): slice(starts[k], starts[k] + counts[k]) for k in places}
+    assert len(parts) == len(places)
+    return {row: list(zip(pair[part].tolist(), group[part].tolist(), strict=True)) for row, part in parts.items()}
+
+
+@pytest.mark.parametrize("alone", [1, 10**9])
+@pytest.mark.parametrize("n_rows", [1, 40, 1_000, 1_100_000])
+def test_pairs_by_row_agree_with_numpy(rng, monkeypatch, alone, n_rows):
+    monkeypatch.setattr(transpose, "ALONE", alone)
+    for n_groups in (0, 1, 2, 70):
+        sizes = rng.integers(0, min(n_rows, 60) + 1, n_groups)
+        active = ActiveSet.of([rng.choice(n_rows, size, replace=False) for size in sizes])
+        read_only(active.indptr, active.ids)
+        want = reference.transpose_rows(active.indptr, active.ids)
+        for threads in THREADS:
+            weights = Weights(n_rows, 2, SGD(), 0.0, rng)
+            assert listed(weights.transpose(active, threads)) == want
+            x = SparseRows(active.indptr, active.ids, np.ones(len(active.ids), np.float32), (n_groups, n_rows))
+            bias, out = np.zeros(2, np.float32), np.empty((n_groups, 2), np.float32)
+            assert listed(weights.lookup(x, bias, out, threads)) == want
 
 
 @settings(max_examples=40, deadline=None)
