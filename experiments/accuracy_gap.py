@@ -221,7 +221,7 @@ def plot(records):
             axis.set_title(f"{facts['title']}\n{facts['n_labels']:,} labels", fontsize=10)
         draw.seconds_axis(left)
         recalls(right, found)
-    draw.legend(figure, axes[0])
+    draw.legend_above(figure, axes[0], columns=3)
     return figure
 
 

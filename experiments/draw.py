@@ -75,6 +75,15 @@ def legend(figure, axis) -> None:
     figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", fontsize=9, frameon=False)
 
 
+def legend_above(figure, axis, columns: int) -> None:
+    """One legend of many entries between the title and the panels."""
+    figure.legend(
+        *axis.get_legend_handles_labels(), loc="outside upper center", ncols=columns, fontsize=9, frameon=False,
+        title=figure.get_suptitle(), title_fontsize=14,
+    )  # fmt: skip
+    figure.suptitle("")  # the layout would put it where the legend is
+
+
 def threads(lines) -> str:
     """The threads of a run, in words."""
     return f"{lines[0]['threads']} thread{'s' * (lines[0]['threads'] != 1)}"
