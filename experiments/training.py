@@ -172,7 +172,10 @@ def tuned(system, problem, add, chosen, *, rates, tune_epochs, threads, seed, se
     """The best of `choices` for a system of `settings`; add("trial", system=, **fields, **line) takes each trial."""
 
     def build(choice, part, steps):
-        return make(system, part, chosen, choice, steps, threads, seed)
+        # A trial, shorter than the training that it is for, warms up in a third of its batches at most.
+        warmup = min(chosen["layer"].get("logq_warmup", 0), steps // 3)
+        trial = {**chosen, "layer": {**chosen["layer"], "logq_warmup": warmup}}
+        return make(system, part, trial, choice, steps, threads, seed)
 
     tried = choices(problem, rates, regularise, regularise and chosen["layer"].get("logq_correction", False))
     return tune(
