@@ -68,7 +68,7 @@ class Weights:
             _optimizer.step_rows(bias, m, v, bias_grad.reshape(1, -1), self.adam, no_decay, 1)
 
     def lookup(self, x, bias, out, threads) -> tuple:
-        """out = ReLU(x @ w + bias) of SparseRows x; the plan of the update of their rows, which is made meanwhile."""
+        """out = ReLU(x @ w + bias) of SparseRows x; returns the plan of `update` for its columns, made meanwhile."""
         rows = x.indptr, x.ids, x.values, self.w, bias, True, out
         if not 0 < len(x.ids) < _transpose.ALONE:
             _lookup.lookup_rows(*rows, threads)
