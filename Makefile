@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
-SOURCES := setup.py pyproject.toml $(wildcard slide/_kernels/*.pyx slide/_kernels/*.pxd slide/_kernels/*.h)
+SOURCES := setup.py pyproject.toml $(shell find slide/_kernels -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
 .PHONY: demo test figures clean
 .DEFAULT_GOAL := demo
@@ -32,4 +32,4 @@ $(VENV)/.installed: $(SOURCES)
 	@touch $@
 
 clean:
-	rm -rf build slide/_kernels/*.so $(VENV)/.installed
+	rm -rf build $(VENV)/.installed; find slide -name '*.so' -delete

@@ -1,4 +1,4 @@
-"""Builds every slide/_kernels/*.pyx with one set of directives; OpenMP is probed, never assumed."""
+"""Builds every .pyx of slide/_kernels with one set of directives; OpenMP is probed, never assumed."""
 
 import os
 import subprocess
@@ -11,6 +11,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 KERNELS = Path("slide/_kernels")
+HEADERS = KERNELS / "simd"
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
@@ -38,11 +39,12 @@ def openmp_flags():
 def extensions():
     openmp = openmp_flags()
     flags = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi", "-Wno-unused-function", *openmp]
-    headers = sorted(str(path) for path in KERNELS.glob("*.h"))
-    for source in sorted(KERNELS.glob("*.pyx")):
+    headers = sorted(str(path) for path in HEADERS.glob("*.h"))
+    for source in sorted(KERNELS.rglob("*.pyx")):
         yield Extension(
-            f"slide._kernels.{source.stem}",
+            ".".join(source.with_suffix("").parts),
             [str(source)],
+            include_dirs=[str(HEADERS)],
             depends=headers,
             extra_compile_args=flags,
             extra_link_args=openmp,

@@ -9,7 +9,7 @@ def rows_and_columns(network, rows) -> list[tuple]:
     They are what a batch of single samples, rows as training takes them, adds to: sample i adds to weight [r, c] of a
     layer where r is active for i and its input c is there. Inputs that are there and zero count: they are written.
     """
-    from slide.blocks import LaneBlock
+    from slide.layers.lane_block import LaneBlock
     from slide.rows import ActiveSet
 
     found, x = [], LaneBlock.from_sparse(rows, 1)
@@ -54,7 +54,7 @@ def lost(active, columns, n_rows, threads, mode="hogwild", repeats=1) -> dict:
     hit_rows: those that lack an addition. mode "rows" gives each row one owner.
     """
     from slide import SGD
-    from slide.weights import Weights
+    from slide.layers.weights import Weights
 
     expected = _ones(active.indptr, active.ids, n_rows).T.toarray() @ columns.toarray()
     out = {"additions": 0, "lost": 0, "rows": 0, "hit_rows": 0}

@@ -2,12 +2,12 @@
 
 import math
 
-from slide.custom import find_class
 from slide.hashing import FAMILIES, HashFamily
 from slide.index import RehashSchedule
 from slide.layers import Dense, Sampled
 from slide.network import Network
 from slide.optim import OPTIMIZERS, Schedule
+from slide.plugins import find_class
 
 FEW = 2_000  # labels up to which there is nothing to save: all of them are active
 RETRIEVED = 1 / 3  # of an active set

@@ -9,7 +9,6 @@ from slide.bfloat16 import blocks, widen
 from slide.checks import check_integer, check_number
 from slide.hashing import HashFamily
 from slide.memory import Scratch
-from slide.moments import RecentMoments
 from slide.tables import HashTables
 
 
@@ -44,6 +43,44 @@ class RehashSchedule:
         return t
 
 
+class InputStatistics:
+    """The mean and variance of the inputs that came last, rows (n, dim), dense or CSR.
+
+    Each batch counts `keep` times as much as the one after it.
+
+    Sums are in float64, in the order of the rows.
+    """
+
+    def __init__(self, dim: int, keep: float = 0.9):
+        self.keep = keep
+        self._sums = np.zeros((2, dim))
+        self._weight = 0.0
+
+    def add(self, rows) -> None:
+        """A batch; an empty one changes nothing."""
+        n = rows.shape[0]
+        if not n:
+            return
+        squares = rows.multiply(rows) if hasattr(rows, "multiply") else np.square(rows)
+        for total, values in zip(self._sums, (rows, squares), strict=True):
+            total *= self.keep
+            total += np.asarray(values.sum(axis=0, dtype=np.float64)).ravel() / n
+        self._weight = self.keep * self._weight + 1
+
+    def mean_and_variance(self):
+        """(mean, variance), float32 (dim,) each; None before any row came."""
+        if not self._weight:
+            return None
+        mean, square = self._sums / self._weight
+        return mean.astype(np.float32), np.maximum(square - mean**2, 0).astype(np.float32)
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"sums": self._sums, "weight": np.array(self._weight)}
+
+    def load_state(self, state) -> None:
+        self._sums, self._weight = np.array(state["sums"], np.float64), float(state["weight"])
+
+
 class LSHIndex:
     """Finds, for an input, the neurons whose weights fall into the same buckets.
 
@@ -71,12 +108,12 @@ class LSHIndex:
         self.family = self._make_family((self._seed + 7919 * generation) % 2**64)
         self.family.threads = self.threads
         if self.family.watches and self.inputs is None:
-            self.inputs = RecentMoments(self.family.dim)
+            self.inputs = InputStatistics(self.family.dim)
 
     def build(self, weights: np.ndarray) -> None:
         """Hashes all neurons: weights (n_neurons, n_inputs), float32 or the bits of bfloat16."""
         if self.inputs:
-            self.family.inputs = self.inputs.moments()
+            self.family.inputs = self.inputs.mean_and_variance()
         if type(self.family).fit is not HashFamily.fit:
             self.family.fit(widen(weights, self.threads))
         codes = self.tables.code_buffer()

@@ -5,17 +5,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from slide import metrics, storage
-from slide.blas import one_blas_thread
-from slide.blocks import LaneBlock
 from slide.checks import check_integer, check_number
 from slide.layers import build_layers
 from slide.layers.base import Run
+from slide.layers.lane_block import LaneBlock
 from slide.layers.sampled import SampledLayer
-from slide.layers.specs import Dense, Sampled
+from slide.layers.settings import Dense, Sampled
+from slide.layers.weights import UPDATES
 from slide.optim import SGD, Adam, Schedule
 from slide.rows import as_label_rows, as_sparse_rows
-from slide.threads import check_threads
-from slide.weights import UPDATES
+from slide.threads import check_threads, one_blas_thread
 
 WEIGHTS, ORDER, DROPOUT = 1, 2, 3  # what random numbers are for: each has a stream of its own
 # Samples a call of the layers in prediction, and bytes of their input where that is made dense: what is held at once,

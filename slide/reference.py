@@ -1,40 +1,12 @@
 """The algorithm in plain NumPy: one function a kernel, with the kernel's name. The tests' oracle.
 
-Written to be read, not to be fast; imports nothing but NumPy.
+Written to be read, not to be fast; imports NumPy and the random numbers that kernels and oracle are defined by.
+Only tests import it.
 """
 
 import numpy as np
 
-# ---- Random numbers (slide/_kernels/rng.pxd) ----------------------------------------------------------------------
-
-
-def mix(x):
-    """The finaliser of splitmix64 (Steele, Lea & Flood 2014) on uint64 arrays."""
-    with np.errstate(over="ignore"):
-        x = np.asarray(x, dtype=np.uint64)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))
-
-
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-def key(seed, a, b):
-    """A stream for (seed, a, b); draw number i of it is `draw(key, i)`."""
-    with np.errstate(over="ignore"):
-        return mix(mix(mix(np.uint64(seed) + GOLDEN) ^ np.asarray(a, np.uint64)) + np.asarray(b, np.uint64) * GOLDEN)
-
-
-def draw(stream, i):
-    with np.errstate(over="ignore"):
-        return mix(stream + (np.asarray(i, np.uint64) + np.uint64(1)) * GOLDEN)
-
-
-def below(random, n):
-    """Maps 64 random bits to 0..n-1 (multiply-shift on the upper half)."""
-    return ((np.asarray(random, np.uint64) >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)
-
+from slide.counter_rng import FILL, ORDER, POOL, UNIFORM, below, draw, group_key, key, shuffle_row
 
 # ---- Rows of a CSR matrix (slide/_kernels/rows.pyx) ---------------------------------------------------------------
 
@@ -353,6 +325,62 @@ def minhash_rows(rows, top_k, bins, labels, K, bits, a, b):
     return pack(densify(hashes, a, b), K, bits)
 
 
+def hadamard(x):
+    """The Walsh-Hadamard transform, not normalised, along the first axis (a power of two) of x, overwriting it."""
+    size, n = x.shape
+    other, half = np.empty_like(x), 1
+    while half < size:
+        a, b = (v.reshape(-1, 2, half, n) for v in (x, other))
+        np.add(a[:, 0], a[:, 1], out=b[:, 0])
+        np.subtract(a[:, 0], a[:, 1], out=b[:, 1])
+        x, other, half = other, x, 2 * half
+    return x
+
+
+def nearest(x, out):
+    """out (pieces, n): 2 * the place of the largest magnitude along the middle axis, + 1 where it is negative."""
+    best = np.zeros((x.shape[0], x.shape[2]), np.float32)
+    out[...] = 0
+    for place in range(x.shape[1]):
+        value = x[:, place]
+        size = np.abs(value)
+        better = size > best
+        np.copyto(best, size, where=better)
+        np.copyto(out, 2 * place + (value < 0), where=better)
+
+
+def cross_polytope_rows(rows, signs, width, K, L, bits):
+    """signs (rotations, 3, size): rotations cut in pieces of `width` coordinates, a hash each."""
+    n, size = len(rows), signs.shape[2]
+    hashes = np.empty((len(signs), size // width, n), np.int32)
+    padded = np.zeros((size, n), np.float32)
+    padded[: rows.shape[1]] = rows.T
+    with np.errstate(invalid="ignore", over="ignore"):
+        for three, found in zip(signs, hashes, strict=True):
+            rotated = padded
+            for each in three:
+                rotated = hadamard(rotated * each[:, None])
+            nearest(rotated.reshape(-1, width, n), found)
+    return pack(hashes.reshape(-1, n)[: K * L].T, K, bits)
+
+
+CODES = {
+    "simhash": lambda f, rows: simhash_rows(rows, f._indices, f._signs, f.K),
+    "wta": lambda f, rows: wta_rows(rows, f._bins, f.K, f.bits_per_hash),
+    "dwta": lambda f, rows: dwta_rows(rows, f._bins, f.K, f.bits_per_hash, f._a, f._b),
+    "minhash": lambda f, rows: minhash_rows(rows, f.top_k, f._bins, f._labels, f.K, f.bits, f._a, f._b),
+    "cross-polytope": lambda f, rows: cross_polytope_rows(rows, f._signs, f.width, f.K, f.L, f.bits_per_hash),
+    "ranged": lambda f, rows: range_rows(
+        rows, f._mean, f._variance, f.errors, f._least, f._bits, codes(f._inner, rows)
+    ),
+}
+
+
+def codes(family, rows):
+    """What `family.codes` returns of dense float32 rows (n, dim), for the families of this package."""
+    return CODES[family.name](family, rows)
+
+
 # ---- Hash tables (slide/_kernels/tables.pyx) ---------------------------------------------------------------
 # A table is a list of buckets, a bucket a list of ids, oldest first.
 
@@ -420,26 +448,9 @@ def reinsert_rows(ids, moved, located, tables, capacity, counts, reservoir, seed
 # ---- Sampling (slide/_kernels/sampling.pyx) ----------------------------------------------------------------
 # Active sets are lists of lists of ids; `tables` as above; `located` (L, n) the samples' buckets.
 
-ORDER, UNIFORM, FILL, POOL = 0, 1, 2, 3
-
-
 def groups(n, group_size):
     """The sample numbers of each group."""
     return [range(first, min(n, first + group_size)) for first in range(0, n, group_size)]
-
-
-def group_key(seed, step, group):
-    """A group's stream; at step 0, prediction, all groups have one."""
-    return key(seed, step, group if step else 0)
-
-
-def shuffle_row(n, stream):
-    """A random order of 0..n-1 (Fisher and Yates)."""
-    order = list(range(n))
-    for i in range(n - 1, 0, -1):
-        j = int(below(draw(stream, i), i + 1))
-        order[i], order[j] = order[j], order[i]
-    return order
 
 
 def found(located, tables, samples, order):

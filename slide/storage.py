@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from slide.checks import check_integer
-from slide.custom import NotImported, describe, restore
 from slide.hashing import FAMILIES, HashFamily
 from slide.index import RehashSchedule
-from slide.layers.specs import Dense, Sampled
+from slide.layers.settings import Dense, Sampled
 from slide.optim import OPTIMIZERS, Schedule
+from slide.plugins import NotImported, describe, restore
 from slide.sampling import SAMPLERS, Sampler
 from slide.threads import check_threads
 

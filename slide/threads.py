@@ -1,6 +1,9 @@
-"""How many threads the kernels use: one rule for the whole package."""
+"""How many threads the kernels use, and NumPy's BLAS beside them: one rule for the whole package."""
 
 import os
+from functools import cache
+
+from threadpoolctl import ThreadpoolController
 
 from slide.checks import check_integer
 
@@ -20,3 +23,15 @@ def check_threads(threads: int | None) -> int:
     if threads is None:
         return available_threads()
     return check_integer("threads", threads)
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    # Looking up the loaded libraries takes a millisecond: once is enough, NumPy is loaded by then.
+    return ThreadpoolController()
+
+
+def one_blas_thread():
+    """A context in which every BLAS call runs on the thread that makes it: one thread adds in one order, and the
+    kernels have threads of their own."""
+    return _controller().limit(limits=1, user_api="blas")

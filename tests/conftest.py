@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slide._kernels import vec
+from slide._kernels.simd import vec
 
 
 @pytest.fixture(params=vec.available())

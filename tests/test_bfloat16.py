@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slide import SGD, Adam, Dense, Network, Sampled, reference
-from slide._kernels import vec
+from slide._kernels.simd import vec
 from slide.bfloat16 import BLOCK, narrow, widen
-from slide.blocks import lanes_of
 from slide.data import make_xmc
 from slide.layers.base import exact_topk
+from slide.layers.lane_block import lanes_of
+from slide.layers.weights import BFloat16Weights, Weights, touched_ids
 from slide.memory import Scratch
-from slide.weights import BFloat16Weights, Weights, touched_ids
 from tests.conftest import read_only
 from tests.test_sampled_kernels import THREADS, problem
 

@@ -6,8 +6,8 @@ from scipy import sparse
 
 from experiments import asynchronous, conflicts, data
 from experiments.mnist import mnist
+from slide.layers.weights import Weights
 from slide.rows import ActiveSet, as_sparse_rows
-from slide.weights import Weights
 
 SETTINGS = {**asynchronous.SETTINGS["smoke"], "n_train": 64}
 

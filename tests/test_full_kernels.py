@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slide import panels, reference
+from slide import reference
 from slide._kernels import full, topk
-from slide.blas import one_blas_thread
+from slide.layers import panels
 from slide.layers.base import BLOCK, exact_topk
 from slide.memory import Scratch
 from slide.optim import SGD, Adam
+from slide.threads import one_blas_thread
 from tests.conftest import read_only
 
 THREADS = (1, 2, 8)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slide import SGD, Dense, Network, RehashSchedule, Sampled
-from slide.blocks import LaneBlock
+from slide.layers.lane_block import LaneBlock
 from slide.rows import SparseRows
 
 N, N_FEATURES, N_LABELS = 21, 11, 8  # the last group of 16 or 20 is smaller than the others

@@ -7,7 +7,7 @@ import pytest
 
 from slide import SGD, Adam, Dense, Network, Schedule
 from slide._kernels import optimizer as kernel
-from slide.weights import Weights
+from slide.layers.weights import Weights
 
 
 def textbook_adam(w, grads, lr, beta1, beta2, eps, weight_decay=0.0):

@@ -7,11 +7,10 @@ import pytest
 import scipy.sparse
 
 from slide import Dense, Network, RehashSchedule, Sampled, reference
-from slide._kernels import hashing_ranged as kernel
+from slide._kernels.hashing import ranged as kernel
 from slide.hashing import ABSENT, DWTA, FAMILIES, Ranged
 from slide.hashing.ranged import dropped, least_of
-from slide.index import LSHIndex
-from slide.moments import RecentMoments
+from slide.index import InputStatistics, LSHIndex
 from slide.testing import check_hash_family
 
 
@@ -155,24 +154,24 @@ def test_more_of_the_true_top_in_fewer_neurons(rng):
     assert found["ranged"] > found["dwta"] + 0.1 and sizes["ranged"] < 0.7 * sizes["dwta"]
 
 
-def test_moments_of_the_last_batches(rng):
+def test_statistics_of_the_last_batches(rng):
     batches = rng.standard_normal((3, 10, 4)).astype(np.float32) + np.array([0, 5, -2], np.float32)[:, None, None]
-    moments = RecentMoments(4, keep=0.5)
-    assert moments.moments() is None
+    statistics = InputStatistics(4, keep=0.5)
+    assert statistics.mean_and_variance() is None
     for batch in batches:
-        moments.add(scipy.sparse.csr_matrix(batch) if batch is batches[1] else batch)
-    moments.add(batches[0][:0])
+        statistics.add(scipy.sparse.csr_matrix(batch) if batch is batches[1] else batch)
+    statistics.add(batches[0][:0])
     weights = np.repeat([0.25, 0.5, 1.0], 10)
     rows = batches.reshape(30, 4)
     mean = np.average(rows, axis=0, weights=weights)
-    found = moments.moments()
+    found = statistics.mean_and_variance()
     np.testing.assert_allclose(found[0], mean, rtol=1e-5)
     np.testing.assert_allclose(found[1], np.average((rows - mean) ** 2, axis=0, weights=weights), rtol=1e-4)
-    other = RecentMoments(4, keep=0.5)
-    other.load_state(moments.state())
-    moments.add(batches[0])
+    other = InputStatistics(4, keep=0.5)
+    other.load_state(statistics.state())
+    statistics.add(batches[0])
     other.add(batches[0])
-    np.testing.assert_array_equal(other.moments(), moments.moments())
+    np.testing.assert_array_equal(other.mean_and_variance(), statistics.mean_and_variance())
 
 
 def test_only_training_is_watched(rng):

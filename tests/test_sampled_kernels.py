@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from slide import reference
 from slide._kernels import forward, lanes, lookup, softmax, transpose
-from slide.blocks import NO_IDS, LaneBlock, lanes_of
+from slide.layers.lane_block import NO_IDS, LaneBlock, lanes_of
+from slide.layers.weights import Weights, touched_count, touched_ids
 from slide.memory import Scratch
 from slide.optim import SGD, Adam
 from slide.rows import ActiveSet, SparseRows
-from slide.weights import Weights, touched_count, touched_ids
 from tests.conftest import read_only
 
 THREADS = (1, 2, 8)

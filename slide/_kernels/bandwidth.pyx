@@ -4,7 +4,7 @@ from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t
 
 from slide._kernels.optimizer cimport Rows, prefetch_row
-from slide._kernels.vec cimport ops
+from slide._kernels.simd.vec cimport ops
 
 cdef enum:
     AHEAD = 8

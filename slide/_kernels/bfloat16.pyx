@@ -23,7 +23,7 @@ from slide._kernels.rng cimport key
 from slide._kernels.softmax cimport Softmax, softmax_layer, softmax_of
 from slide._kernels.transpose cimport N_PARTS
 from slide._kernels.update cimport gradient_rows
-from slide._kernels.vec cimport BESIDE, N_LANES, TILE, AdamStep, Ahead, ops
+from slide._kernels.simd.vec cimport BESIDE, N_LANES, TILE, AdamStep, Ahead, ops
 
 cdef extern from *:
     """

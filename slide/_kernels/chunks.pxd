@@ -5,7 +5,7 @@
 # either way, so that the result is the same, bit for bit.
 from libc.stdint cimport int32_t, int64_t
 
-from slide._kernels.vec cimport N_LANES, TILE
+from slide._kernels.simd.vec cimport N_LANES, TILE
 
 
 cdef struct Chunk:

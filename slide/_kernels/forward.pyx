@@ -13,7 +13,7 @@ from slide._kernels.chunks cimport (
     Chunk, Layer, Span, advance, chunks_of, columns_of, ids_of, shared, slots_before, span_of_group, span_of_thread,
     start_of, tile_of,
 )
-from slide._kernels.vec cimport ops
+from slide._kernels.simd.vec cimport ops
 
 
 cdef void float_logits(const Layer *layer, const Chunk *chunk, float *tile, float *out) noexcept nogil:

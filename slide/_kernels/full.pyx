@@ -13,7 +13,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t
 
 from slide._kernels.optimizer cimport Rows, add_ahead
-from slide._kernels.vec cimport AdamStep, Ahead, ops
+from slide._kernels.simd.vec cimport AdamStep, Ahead, ops
 
 cdef enum:
     TOGETHER = 16  # blocks that a thread takes at once, so that it knows the next one, whose memory it fetches

@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, int64_t
 
 from slide._kernels.optimizer cimport Rows, apply_row, decay_moments, fill_rows, step_entry, sum_coef
 from slide._kernels.transpose cimport N_PARTS
-from slide._kernels.vec cimport AdamStep, ops
+from slide._kernels.simd.vec cimport AdamStep, ops
 
 
 def place_rows(const int64_t[::1] part_ptr, const int64_t[::1] row_ptr, const int32_t[:, ::1] touched,

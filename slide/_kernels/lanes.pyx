@@ -7,7 +7,7 @@ indptr[g]:indptr[g + 1]. Lanes past the group's last sample hold zeros.
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t
 
-from slide._kernels.vec cimport N_LANES
+from slide._kernels.simd.vec cimport N_LANES
 
 # Blocks are turned N_LANES lanes and 16 columns at a time: they stay in the first-level cache.
 

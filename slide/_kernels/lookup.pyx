@@ -4,7 +4,7 @@ from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from slide._kernels.transpose cimport Plan, plan_in, sort_pairs
-from slide._kernels.vec cimport ops
+from slide._kernels.simd.vec cimport ops
 
 cdef enum:
     BLOCK = 8  # samples that a thread takes at once

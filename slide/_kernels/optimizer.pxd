@@ -2,7 +2,7 @@
 from libc.math cimport powf, sqrtf
 from libc.stdint cimport int32_t, int64_t
 
-from slide._kernels.vec cimport MOST_AHEAD, AdamStep, Ahead, ops
+from slide._kernels.simd.vec cimport MOST_AHEAD, AdamStep, Ahead, ops
 
 cdef extern from *:
     """

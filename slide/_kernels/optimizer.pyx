@@ -3,7 +3,7 @@
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t
 
-from slide._kernels.vec cimport AdamStep, ops
+from slide._kernels.simd.vec cimport AdamStep, ops
 
 
 def step_rows(float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, const float[:, ::1] g, bint adam, tuple hyper,

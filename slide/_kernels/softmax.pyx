@@ -13,7 +13,7 @@ from slide._kernels.chunks cimport (
     span_of_thread, start_of, tile_of,
 )
 from slide._kernels.forward cimport add_partials, gradient_chunk, layer_of, partial_size, zero_group
-from slide._kernels.vec cimport ops
+from slide._kernels.simd.vec cimport ops
 
 
 cdef struct Sums:

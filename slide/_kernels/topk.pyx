@@ -3,7 +3,7 @@
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t
 
-from slide._kernels.vec cimport ops
+from slide._kernels.simd.vec cimport ops
 
 
 cdef inline void insert_row(float z, int32_t id_, int64_t k, float *values, int32_t *ids) noexcept nogil:

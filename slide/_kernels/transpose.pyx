@@ -8,7 +8,7 @@ from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
-from slide._kernels.vec cimport BESIDE
+from slide._kernels.simd.vec cimport BESIDE
 
 cdef enum:
     DIGIT = 10  # bits, at most, that are sorted by in one pass

@@ -11,7 +11,7 @@ from slide._kernels.optimizer cimport (
     Rows, add_ahead, apply_row, decay_moments, fill_rows, plan_row, step_entry, sum_coef,
 )
 from slide._kernels.transpose cimport N_PARTS
-from slide._kernels.vec cimport BESIDE, AdamStep, Ahead, ops
+from slide._kernels.simd.vec cimport BESIDE, AdamStep, Ahead, ops
 
 cdef enum:
     FAR = 4  # rows that are fetched while the optimizer runs

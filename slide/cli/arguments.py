@@ -4,8 +4,8 @@ import argparse
 import sys
 
 from slide.checks import check_integer, check_number
-from slide.custom import find_class, import_class
 from slide.hashing import FAMILIES, HashFamily
+from slide.plugins import find_class, import_class
 from slide.sampling import SAMPLERS, Sampler
 
 CLASS = "package.module:Class"

@@ -27,11 +27,11 @@ from slide.data import load_xmc
 from slide.defaults import make_network, recommended
 from slide.hashing import FAMILIES
 from slide.info import build_info
+from slide.layers.weights import UPDATES
 from slide.network import Network
 from slide.optim import OPTIMIZERS
 from slide.sampling import SAMPLERS
 from slide.storage import settings as network_settings
-from slide.weights import UPDATES
 
 ROW = "{:>6} {:>8} {:>10} {:>9} {:>8} {:>7} {:>7} {:>7} {:>9}"
 

@@ -1,6 +1,6 @@
 """Hash families: rows in, codes out. All follow the contract of `HashFamily`."""
 
-from slide._kernels.hasher import RowHasher
+from slide._kernels.hashing.row_hasher import RowHasher
 from slide.hashing.base import HashFamily
 from slide.hashing.cross_polytope import CrossPolytope
 from slide.hashing.dwta import DWTA

@@ -3,8 +3,8 @@
 import numpy as np
 import scipy.sparse
 
-from slide import reference
-from slide._kernels.hasher import RowHasher
+from slide import counter_rng
+from slide._kernels.hashing.row_hasher import RowHasher
 from slide.checks import check_integer
 from slide.hashing.run import LANES, run_hasher, run_hasher_csr
 from slide.rows import check_structure
@@ -182,17 +182,16 @@ class HashFamily:
     def load_state(self, state):
         """Takes over a `state`; the arrays may be kept."""
 
-    def codes_reference(self, rows):
-        """What `codes` returns, computed by `slide.reference`: plain NumPy, slow, the tests' oracle."""
-        return self._codes_reference(self.dense(rows))
-
     def pack(self, hashes):
         """uint32 (n, L) codes of integer hashes (n, L * K), each of `bits_per_hash` bits.
 
         Table t's hashes are those from t * K on. Higher bits of a hash are dropped.
         """
         hashes = np.asarray(hashes).astype(np.int64, copy=False) & (2**self.bits_per_hash - 1)
-        return reference.pack(hashes, self.K, self.bits_per_hash)
+        codes = np.zeros((len(hashes), self.L), np.uint32)
+        for k in range(self.K):
+            codes = codes << np.uint32(self.bits_per_hash) | hashes[:, k :: self.K].astype(np.uint32)
+        return codes
 
     def dense(self, rows):
         """rows (n, dim), dense or SciPy sparse, as a C-contiguous float32 array.
@@ -246,7 +245,7 @@ class HashFamily:
     def _random(self, stream, index, n):
         """(len(index), n) random uint64, a row a function of (family, seed, stream, index)."""
         tag = int.from_bytes(self.name.encode()[:6], "little") << 8 | stream
-        return reference.draw(reference.key(self.seed, tag, np.asarray(index))[:, None], np.arange(n))
+        return counter_rng.draw(counter_rng.key(self.seed, tag, np.asarray(index))[:, None], np.arange(n))
 
     def _permutations(self, n):
         """Yields (first, orders): n random permutations (., dim) of the coordinates, some at a time."""
@@ -264,9 +263,6 @@ class HashFamily:
 
     def _codes_sparse(self, indptr, ids, values, codes, threads):
         run_hasher_csr(self._checked_hasher(), indptr, ids, values, codes, threads)
-
-    def _codes_reference(self, rows):
-        raise NotImplementedError
 
     def _checked_hasher(self):
         """`hasher`, which must be made for rows and codes of this family: it reads and writes unchecked."""

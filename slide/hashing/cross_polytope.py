@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import ndtr
 
-from slide._kernels.hashing_cross_polytope import CrossPolytopeHasher
+from slide._kernels.hashing.cross_polytope import CrossPolytopeHasher
 from slide.checks import check_integer
 from slide.hashing.base import HashFamily
 from slide.hashing.simhash import SimHash
@@ -45,53 +45,12 @@ class CrossPolytope(HashFamily):
         self._signs = (2 * draws - 1).astype(np.float32)
         self.hasher = CrossPolytopeHasher(self.dim, K, L, width, self.bits_per_hash, self._signs)
 
-    def _codes_reference(self, rows):
-        return self.pack(self._hashes(rows).T)
-
-    def _hashes(self, rows):
-        """(K L, n) hashes of dense rows (n, dim)."""
-        n = len(rows)
-        hashes = np.empty((len(self._signs), self._size // self.width, n), np.int32)
-        padded = np.zeros((self._size, n), np.float32)
-        padded[: self.dim] = rows.T
-        with np.errstate(invalid="ignore", over="ignore"):
-            for signs, found in zip(self._signs, hashes, strict=True):
-                rotated = padded
-                for each in signs:
-                    rotated = hadamard(rotated * each[:, None])
-                nearest(rotated.reshape(-1, self.width, n), found)
-        return hashes.reshape(-1, n)[: self.K * self.L]
-
     similarity = SimHash.similarity
 
     def collision_probability(self, similarity):
         """Of Gaussian projections, which the rotations stand for; by numerical integration, to about 0.001."""
         grid, values = collision_curve(self.width)
         return np.interp(np.clip(similarity, -1, 1), grid, values)
-
-
-def hadamard(x):
-    """The Walsh-Hadamard transform, not normalised, along the first axis (a power of two) of x, overwriting it."""
-    size, n = x.shape
-    other, half = np.empty_like(x), 1
-    while half < size:
-        a, b = (v.reshape(-1, 2, half, n) for v in (x, other))
-        np.add(a[:, 0], a[:, 1], out=b[:, 0])
-        np.subtract(a[:, 0], a[:, 1], out=b[:, 1])
-        x, other, half = other, x, 2 * half
-    return x
-
-
-def nearest(x, out):
-    """out (pieces, n): 2 * the place of the largest magnitude along the middle axis, + 1 where it is negative."""
-    best = np.zeros((x.shape[0], x.shape[2]), np.float32)
-    out[...] = 0
-    for place in range(x.shape[1]):
-        value = x[:, place]
-        size = np.abs(value)
-        better = size > best
-        np.copyto(best, size, where=better)
-        np.copyto(out, 2 * place + (value < 0), where=better)
 
 
 @lru_cache

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from slide import reference
-from slide._kernels import hashing_wta as kernel
+from slide._kernels.hashing import wta as kernel
 from slide.hashing.base import HashFamily
 from slide.hashing.bins import agreement, empty_odds, invert_bins
 from slide.hashing.run import aligned
@@ -51,9 +50,6 @@ class DWTA(WTA):
             indptr, ids, values, *self._slots, self.K, self.bits_per_hash, self._a, self._b, codes,
             best, positions, threads,
         )  # fmt: skip
-
-    def _codes_reference(self, rows):
-        return reference.dwta_rows(rows, self._bins, self.K, self.bits_per_hash, self._a, self._b)
 
     def similarity(self, x, y):
         """The probability that a hash agrees (see above); time O(dim * common non-zeros)."""

@@ -1,5 +1,2 @@
-# Sixteen rows side by side, for compiled hashes that work on all of them at once; wants slide.get_include().
-cdef extern from "hashing_lanes.h" nogil:
-    enum:
-        LANES
-    void fill_block(const float *rows, Py_ssize_t n, Py_ssize_t dim, Py_ssize_t step, float *block)
+# Sixteen rows side by side, for compiled hashes of one's own; wants slide.get_include().
+from slide._kernels.hashing.lanes cimport LANES, fill_block

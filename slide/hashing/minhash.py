@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from slide import reference
-from slide._kernels import hashing_minhash as kernel
+from slide._kernels.hashing import minhash as kernel
 from slide.checks import check_integer
 from slide.hashing.base import MAX_DIM, HashFamily
 from slide.hashing.bins import cut_permutations, invert_bins
@@ -63,14 +62,9 @@ class MinHash(HashFamily):
         settings, scratch = self._settings(threads)
         kernel.minhash_csr_rows(indptr, ids, values, *settings, codes, *scratch, threads)
 
-    def _codes_reference(self, rows):
-        return reference.minhash_rows(
-            rows, self.top_k, self._bins, self._labels, self.K, self.bits, self._a, self._b
-        )
-
     def similarity(self, x, y):
         """The Jaccard similarity of the sets; 1 of two empty ones."""
-        in_x, in_y = reference.top_coordinates(np.asarray([x, y], np.float32), self.top_k)
+        in_x, in_y = (top_coordinates(np.asarray(v, np.float32), self.top_k) for v in (x, y))
         union = np.count_nonzero(in_x | in_y)
         return float(np.count_nonzero(in_x & in_y) / union) if union else 1.0
 
@@ -78,3 +72,11 @@ class MinHash(HashFamily):
         """J + (1 - J) / 2**bits."""
         similarity = np.asarray(similarity, np.float64)[()]
         return similarity + (1 - similarity) / 2**self.bits
+
+
+def top_coordinates(row, top_k):
+    """bool (dim,): the top_k largest of a row, the lower coordinate of equals; never a zero or NaN."""
+    present = np.flatnonzero((row != 0) & ~np.isnan(row))
+    chosen = np.zeros(len(row), bool)
+    chosen[present[np.argsort(-row[present], kind="stable")[:top_k]]] = True
+    return chosen

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from slide import reference
-from slide._kernels import hashing_ranged as kernel
+from slide._kernels.hashing import ranged as kernel
 from slide.checks import check_number
 from slide.hashing.base import HashFamily
 from slide.hashing.dwta import DWTA
@@ -101,10 +100,6 @@ class Ranged(HashFamily):
 
     def _bounds(self, rows, ids, out, threads):
         kernel.bound_rows(rows, ids, self._mean, self._variance, self.errors, out, threads)
-
-    def _codes_reference(self, rows):
-        codes = self._inner.codes_reference(rows)
-        return reference.range_rows(rows, self._mean, self._variance, self.errors, self._least, self._bits, codes)
 
 
 def dropped(K, L):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from slide._kernels.hasher import BLOCK, hash_csr_rows, hash_rows
+from slide._kernels.hashing.row_hasher import BLOCK, hash_csr_rows, hash_rows
 
 LANES = 16
 

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from slide import reference
-from slide._kernels import hashing_simhash as kernel
+from slide._kernels.hashing import simhash as kernel
 from slide.hashing.base import HashFamily
 from slide.hashing.run import aligned
 
@@ -65,9 +64,6 @@ class SimHash(HashFamily):
     def _codes_sparse(self, indptr, ids, values, codes, threads):
         sums = aligned(threads, self.K * self.L, np.float32)
         kernel.simhash_csr_rows(indptr, ids, values, *self._by_coordinate(), self.K, codes, sums, threads)
-
-    def _codes_reference(self, rows):
-        return reference.simhash_rows(rows, self._indices, self._signs, self.K)
 
     def similarity(self, x, y):
         """The cosine; a zero vector has 0 with any other and 1 with another zero vector."""

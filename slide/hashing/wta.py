@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from slide import reference
-from slide._kernels import hashing_wta as kernel
+from slide._kernels.hashing import wta as kernel
 from slide.checks import check_integer
 from slide.hashing.base import MAX_DIM, HashFamily
 from slide.hashing.bins import agreement, cut_permutations
@@ -56,9 +55,6 @@ class WTA(HashFamily):
             indptr, ids, values, self.dim, self._bins, self.K, self.bits_per_hash, codes,
             *self._scratch(threads), threads,
         )  # fmt: skip
-
-    def _codes_reference(self, rows):
-        return reference.wta_rows(rows, self._bins, self.K, self.bits_per_hash)
 
     def similarity(self, x, y):
         """The share of bins that agree; time O(dim**2)."""

@@ -1,9 +1,9 @@
 """Layers: what a network is made of, one kind a file."""
 
 from slide.layers.dense import DenseLayer, FullSoftmax
-from slide.layers.first import FirstLayer
 from slide.layers.sampled import SampledLayer
-from slide.layers.specs import Dense, Sampled, default_std
+from slide.layers.settings import Dense, Sampled, default_std
+from slide.layers.sparse_input import SparseInputLayer
 
 __all__ = ["Dense", "Sampled", "build_layers"]
 
@@ -18,7 +18,7 @@ def build_layers(n_features, specs, run, rng):
         dense = isinstance(spec, Dense) or spec.make_sampler().dense
         last = i == len(specs) - 1
         if dense and i == 0 and not last:
-            kind = FirstLayer
+            kind = SparseInputLayer
         elif dense:
             kind = FullSoftmax if last else DenseLayer
         else:

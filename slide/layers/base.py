@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from slide import panels
 from slide._kernels import topk as _topk
 from slide.bfloat16 import widen
-from slide.blocks import LaneBlock
+from slide.layers import panels
+from slide.layers.lane_block import LaneBlock
+from slide.layers.stage_clock import StageClock
 from slide.memory import Scratch
-from slide.timing import StageClock
 
 BLOCK = 96  # neurons whose weights, logits and moments stay in a second-level cache; whole tiles of every set
 CHUNK = 256  # samples that a block of weights serves while it is in the cache

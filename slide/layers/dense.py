@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from slide import panels
 from slide._kernels import full as _full
-from slide.blocks import LaneBlock
+from slide.layers import panels
 from slide.layers.base import BLOCK, Layer, as_dense
+from slide.layers.lane_block import LaneBlock
+from slide.layers.weights import Weights
 from slide.rows import SparseRows
-from slide.weights import Weights
 
 CHUNKS = 64  # sums of input gradients, each in one order: more than the threads, so that they balance
 

@@ -4,13 +4,13 @@ import numpy as np
 
 from slide._kernels import topk as _topk
 from slide.bfloat16 import blocks, widen
-from slide.blocks import LaneBlock, lanes_of
 from slide.index import LSHIndex
 from slide.layers.base import Layer, as_dense, exact_topk
+from slide.layers.lane_block import LaneBlock, lanes_of
+from slide.layers.weights import BFloat16Weights, Weights, touched_count, touched_ids
 from slide.rows import SparseRows
 from slide.sampling import complete, inclusion_weights
 from slide.sampling.recent import RecentLabels
-from slide.weights import BFloat16Weights, Weights, touched_count, touched_ids
 
 RECENT = 1 << 18  # label entries that a fill by frequency is drawn from
 

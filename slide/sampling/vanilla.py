@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from slide import reference
+from slide import counter_rng
 from slide._kernels.sampling import vanilla_rows
 from slide.checks import check_integer
 from slide.rows import ActiveSet
@@ -36,9 +36,9 @@ class Vanilla(Sampler):
         L, active = tables.L, self.active or n_neurons
         held, visited = tables.query(codes), np.empty(len(codes), np.int64)
         for row in range(len(codes)):
-            stream = reference.draw(reference.group_key(seed, step, row), reference.ORDER)
+            stream = counter_rng.draw(counter_rng.group_key(seed, step, row), counter_rng.ORDER)
             ids, visited[row] = set(), 0
-            for table in reference.shuffle_row(L, stream):
+            for table in counter_rng.shuffle_row(L, stream):
                 if len(ids) >= active and active < n_neurons:  # all neurons are no limit
                     break
                 ids.update(held[row * L + table].tolist())

@@ -5,7 +5,7 @@ Chosen at run time from one portable build.
 
 import os
 
-from slide._kernels.vec cimport N_LANES, VecOps
+from slide._kernels.simd.vec cimport N_LANES, VecOps
 
 cdef extern from "vec_impl.h" nogil:
     const VecOps *slide_find_ops(const char *name)

@@ -1,8 +1,8 @@
 """Cross-polytope codes: rotations by signs and Hadamard transforms, of sixteen rows at a time, through RowHasher."""
 from libc.stdint cimport uint32_t
 
-from slide._kernels.hasher cimport RowHasher
-from slide.hashing.lanes cimport LANES, fill_block
+from slide._kernels.hashing.row_hasher cimport RowHasher
+from slide._kernels.hashing.lanes cimport LANES, fill_block
 
 cdef extern from *:
     """

@@ -2,8 +2,8 @@
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, uint32_t
 
-from slide._kernels.hashing cimport Codes, Rows, codes_of, row_at, rows_of
-from slide._kernels.vec cimport ops
+from slide._kernels.hashing.shared cimport Codes, Rows, codes_of, row_at, rows_of
+from slide._kernels.simd.vec cimport ops
 
 cdef uint32_t ABSENT = 0xFFFFFFFF  # see tables.pyx
 

@@ -3,7 +3,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from slide._kernels.hashing cimport Codes, Rows, codes_of, densify_row, row_at, rows_of
+from slide._kernels.hashing.shared cimport Codes, Rows, codes_of, densify_row, row_at, rows_of
 
 
 cdef inline uint64_t rank(float value, uint32_t coordinate) noexcept nogil:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slide._kernels import lanes as _lanes
-from slide._kernels.vec import LANES
+from slide._kernels.simd.vec import LANES
 
 NO_IDS = np.zeros(0, dtype=np.int32)
 

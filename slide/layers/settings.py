@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 
 from slide.bfloat16 import check_types
 from slide.checks import check_integer, check_number
-from slide.custom import find_class
 from slide.hashing import FAMILIES, HashFamily
 from slide.index import RehashSchedule
+from slide.plugins import find_class
 from slide.sampling import SAMPLERS, Sampler
 
 

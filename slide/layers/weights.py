@@ -12,7 +12,7 @@ from slide._kernels import softmax as _softmax
 from slide._kernels import transpose as _transpose
 from slide._kernels import update as _update
 from slide.bfloat16 import TYPES, blocks, narrow
-from slide.blocks import NO_IDS
+from slide.layers.lane_block import NO_IDS
 from slide.rows import ActiveSet, offsets
 
 UPDATES = ("rows", "hogwild")

@@ -13,10 +13,10 @@ import pytest
 import slide
 from slide import Adam, Dense, Network, RehashSchedule, Sampled
 from slide.cli import main
-from slide.custom import describe, find_class, path_of
 from slide.data import make_xmc, save_xmc
 from slide.hashing import FAMILIES, MIPS, CrossPolytope, HashFamily, SimHash
 from slide.index import LSHIndex
+from slide.plugins import describe, find_class, path_of
 from slide.sampling import SAMPLERS, Sampler, Threshold, Vanilla
 from slide.testing import check_hash_family, check_sampler
 from tests.test_network import N_FEATURES, N_LABELS, assert_same, separable
@@ -44,7 +44,7 @@ def make(**settings):
 
 OWN = {
     "class": dict(hash=Shifted), "instance": dict(hash=Shifted(16, 3, 5, seed=2**64 - 1, shift=4)),
-    "path": dict(hash="tests.test_custom:Shifted"), "built-in class": dict(hash=SimHash),
+    "path": dict(hash="tests.test_plugins:Shifted"), "built-in class": dict(hash=SimHash),
     "built-in instance": dict(hash=CrossPolytope(16, 2, 4, width=4)), "mips": dict(hash="mips"),
     "sampler class": dict(sampler=ByGroup), "sampler instance": dict(sampler=ByGroup(active=9)),
     "sampler path": dict(sampler="tests.test_testing_samplers:ByGroup"),
@@ -84,7 +84,7 @@ def test_what_is_not_found(name, base, value):
 
 def test_describing():
     assert describe("simhash", FAMILIES) == "simhash" and describe(SimHash, FAMILIES) == {"class": "simhash"}
-    assert describe(Shifted, FAMILIES) == {"class": "tests.test_custom:Shifted"}
+    assert describe(Shifted, FAMILIES) == {"class": "tests.test_plugins:Shifted"}
     assert describe(Vanilla(3), SAMPLERS) == {"class": "vanilla", "config": {"active": 3}}
     assert find_class("hash", path_of(Shifted), FAMILIES, HashFamily) is Shifted
 
@@ -316,5 +316,6 @@ def test_what_compiled_families_need_is_installed():
 
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["slide"]
     shipped = {str(path.relative_to(ROOT / "slide")) for pattern in patterns for path in (ROOT / "slide").glob(pattern)}
-    assert {"hashing/__init__.pxd", "hashing/lanes.pxd", "_kernels/hasher.pxd", "_kernels/hashing_lanes.h"} <= shipped
+    published = {"hashing/__init__.pxd", "hashing/lanes.pxd", "_kernels/hashing/row_hasher.pxd", "_kernels/rng.pxd"}
+    assert published | {"_kernels/simd/hashing_lanes.h", "_kernels/simd/vec_ops.h"} <= shipped
     assert Path(slide.get_include(), "hashing_lanes.h").is_file()

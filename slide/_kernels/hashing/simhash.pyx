@@ -2,10 +2,10 @@
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
-from slide._kernels.hashing cimport (
+from slide._kernels.hashing.shared cimport (
     LANES, SUMS, Codes, HashOps, Rows, codes_of, fill_block, rows_of, slide_find_hash_ops, store_codes
 )
-from slide._kernels.vec cimport ops as live_set
+from slide._kernels.simd.vec cimport ops as live_set
 
 INTERLEAVED = SUMS
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 
 from slide._kernels import lookup as _lookup
-from slide.blocks import NO_IDS
 from slide.layers.base import Layer
+from slide.layers.lane_block import NO_IDS
+from slide.layers.weights import Weights, touched_count
 from slide.rows import ActiveSet
-from slide.weights import Weights, touched_count
 
 
-class FirstLayer(Layer):
+class SparseInputLayer(Layer):
     """ReLU(W x + b) for SparseRows x; only the rows of features that a batch has are updated."""
 
     exact_reads_sparse = True

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from slide._kernels import vec as _vec
+from slide._kernels.simd import vec as _vec
 
 LINE = 16  # floats in a cache line
 

@@ -1,0 +1,42 @@
+"""Who may import whom: the laws that keep the tree readable."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+c?import\s+([\w., ()]+)|c?import\s+([\w.]+))", re.MULTILINE)
+
+
+def imported(path):
+    """Every dotted name that a file imports or cimports: of `from a import b, c` both a.b and a.c."""
+    for module, names, whole in IMPORT.findall(path.read_text()):
+        yield from [whole] if whole else [f"{module}.{name.strip(' ()')}" for name in names.split(",")]
+
+
+def files(folder, *suffixes):
+    return [path for path in (ROOT / folder).rglob("*") if path.suffix in suffixes]
+
+
+def offenders(paths, wrong):
+    return [f"{path.relative_to(ROOT)}: {name}" for path in paths for name in imported(path) if wrong(name)]
+
+
+def test_only_tests_import_the_oracle():
+    assert not offenders(files("slide", ".py", ".pyx", ".pxd"), lambda name: name.startswith("slide.reference"))
+
+
+def test_kernels_know_only_kernels():
+    def outside(name):
+        return name.startswith("slide") and not name.startswith("slide._kernels.")
+
+    assert not offenders(files("slide/_kernels", ".py", ".pyx", ".pxd"), outside)
+
+
+def test_experiments_leave_kernels_alone():
+    assert not offenders(files("experiments", ".py"), lambda name: name.startswith("slide._kernels"))
+
+
+def test_hashing_sampling_and_optimizers_do_not_know_each_other():
+    for folder, others in {"hashing": ("sampling", "optim"), "sampling": ("hashing", "optim")}.items():
+        wrong = tuple(f"slide.{other}" for other in others)
+        assert not offenders(files(f"slide/{folder}", ".py"), lambda name, wrong=wrong: name.startswith(wrong))
