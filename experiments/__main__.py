@@ -6,7 +6,7 @@ NAME "figures" stands for every experiment that repeats a figure or table of the
 import argparse
 import sys
 
-from experiments import draw, records, report, runner
+from experiments.frame import draw, records, report, runner
 
 GROUPS = {"figures": runner.of_the_paper, "all": runner.names}
 

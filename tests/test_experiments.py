@@ -1,5 +1,6 @@
 """Experiments: the frame around them, and the demo from end to end at its smallest scale."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -7,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import demo, records, runner
 from experiments.__main__ import main
-from experiments.draw import COLOURS, LABELS, draw
+from experiments.benchmarks import demo
+from experiments.frame import records, runner
+from experiments.frame.draw import COLOURS, LABELS, draw
 
 SENTENCE = dict(
     target=0.5, best={"slide": 0.55, "uniform": 0.5, "full": 0.56}, popularity=0.01, threads=2,
@@ -149,7 +151,7 @@ def test_every_experiment_runs_and_draws_at_smoke_scale(name, tmp_path):
 
 
 def test_the_released_binary_is_driven_and_its_clock_read(tmp_path, monkeypatch):
-    from experiments import released
+    from experiments.peers import released
     from slide.data import make_xmc
 
     script = tmp_path / "runme"
@@ -177,15 +179,15 @@ def full_network(n_features, n_labels):
 
 def test_pytorch_peers_take_the_steps_of_the_full_softmax():
     pytest.importorskip("torch")
-    from experiments import torch_peers
+    from experiments.peers import pytorch
     from slide.data import make_xmc
 
     (X, Y), _ = make_xmc("amazon-670k", 500, 1, scale=0.004)
     n_labels, hidden = Y.shape[1], 128
     ours = full_network(X.shape[1], n_labels)
     peers = [
-        torch_peers.TorchNetwork(X.shape[1], hidden, output, lr=1e-3, threads=2)
-        for output in (torch_peers.Plain(n_labels, hidden), torch_peers.Full(n_labels, hidden, 256))
+        pytorch.TorchNetwork(X.shape[1], hidden, output, lr=1e-3, threads=2)
+        for output in (pytorch.Plain(n_labels, hidden), pytorch.Full(n_labels, hidden, 256))
     ]
     for peer in peers:
         peer.copy_from(ours)
@@ -196,12 +198,12 @@ def test_pytorch_peers_take_the_steps_of_the_full_softmax():
 
 def test_pytorchs_network_has_the_face_of_slides():
     pytest.importorskip("torch")
-    from experiments import torch_peers
+    from experiments.peers import pytorch
     from slide.data import make_xmc
 
     train, test = make_xmc("amazon-670k", 600, 300, scale=0.004)
     shape = train[0].shape[1], train[1].shape[1]
-    peer = torch_peers.full_softmax(*shape, lr=5e-3, steps=9, threads=2, dropout=0.3, label_smoothing=0.5)
+    peer = pytorch.full_softmax(*shape, lr=5e-3, steps=9, threads=2, dropout=0.3, label_smoothing=0.5)
     seen = []
     assert peer.fit(*train, steps=9, callback=lambda network, loss: seen.append(loss)) is peer
     assert peer.step == len(seen) == 9 and peer.samples == 1800 and seen[-1] < seen[0]
@@ -215,7 +217,7 @@ def test_pytorchs_network_has_the_face_of_slides():
 
 def test_no_tensor_is_made_without_its_device(monkeypatch):
     torch = pytest.importorskip("torch")
-    from experiments import torch_peers
+    from experiments.peers import pytorch
     from slide.data import make_xmc
 
     train, test = make_xmc("amazon-670k", 600, 50, scale=0.004)
@@ -223,10 +225,10 @@ def test_no_tensor_is_made_without_its_device(monkeypatch):
     monkeypatch.setattr(torch, "from_numpy", None)  # arrays go by `_on`, which moves them
     with torch.device("meta"):  # what is made without a device lands here, and fails beside the others
         for network in (
-            torch_peers.full_softmax(train[0].shape[1], train[1].shape[1], **shape),
-            torch_peers.sampled_softmax(train[0].shape[1], train[1], 2000, **shape),
-            torch_peers.TorchNetwork(
-                train[0].shape[1], 16, torch_peers.Plain(train[1].shape[1], 16, device="cpu"), lr=5e-3
+            pytorch.full_softmax(train[0].shape[1], train[1].shape[1], **shape),
+            pytorch.sampled_softmax(train[0].shape[1], train[1], 2000, **shape),
+            pytorch.TorchNetwork(
+                train[0].shape[1], 16, pytorch.Plain(train[1].shape[1], 16, device="cpu"), lr=5e-3
             ),
         ):
             network.fit(*train, steps=3)
@@ -236,17 +238,22 @@ def test_no_tensor_is_made_without_its_device(monkeypatch):
 
 def test_accuracy_is_drawn_over_the_time_of_a_gpu_where_there_is_one(tmp_path, monkeypatch):
     pytest.importorskip("torch")
-    from experiments import children, time_accuracy, torch_peers
+    from experiments.frame import processes
+    from experiments.paper import time_accuracy
+    from experiments.peers import pytorch
 
-    def on_the_cpu(*shape, device, make=torch_peers.full_softmax, **settings):
+    def on_the_cpu(*shape, device, make=pytorch.full_softmax, **settings):
         devices.append(device)
         return make(*shape, **settings)
 
-    devices, lines = [], lambda module, function, env=None, **given: getattr(runner.load(module), function)(**given)
-    monkeypatch.setattr(torch_peers, "full_softmax", on_the_cpu)
-    monkeypatch.setattr(torch_peers, "gpu", lambda: iter([{"name": "Made-up 100"}]))
-    monkeypatch.setattr(children, "gpu", lambda: "Made-up 100")
-    monkeypatch.setattr(children, "lines", lines)
+    def lines(module, function, env=None, **given):
+        return getattr(importlib.import_module(module), function)(**given)
+
+    devices = []
+    monkeypatch.setattr(pytorch, "full_softmax", on_the_cpu)
+    monkeypatch.setattr(pytorch, "gpu", lambda: iter([{"name": "Made-up 100"}]))
+    monkeypatch.setattr(processes, "gpu", lambda: "Made-up 100")
+    monkeypatch.setattr(processes, "lines", lines)
     picture, _ = runner.run("time_accuracy", "smoke", threads=2, folder=tmp_path)
     found = records.load(picture.with_suffix(".jsonl"))
     own, full = (records.of(found, "evaluation", system=system) for system in ("torch-gpu", "full"))
@@ -260,7 +267,7 @@ def test_accuracy_is_drawn_over_the_time_of_a_gpu_where_there_is_one(tmp_path, m
 
 def test_pytorch_smooths_targets_as_the_full_softmax():
     torch = pytest.importorskip("torch")
-    from experiments.torch_peers import Full, Targets
+    from experiments.peers.pytorch import Full, Targets
     from slide.data import make_xmc
 
     (_, Y), _ = make_xmc("amazon-670k", 50, 1, scale=0.004)
@@ -276,7 +283,7 @@ def test_pytorch_smooths_targets_as_the_full_softmax():
 
 def test_pytorch_candidates_are_distinct_and_hold_every_label():
     torch = pytest.importorskip("torch")
-    from experiments.torch_peers import Candidates
+    from experiments.peers.pytorch import Candidates
 
     softmax = Candidates(np.random.default_rng(0).permutation(1000), 8, 200)
     label = torch.tensor([5, 900, 5, 17])
@@ -287,7 +294,7 @@ def test_pytorch_candidates_are_distinct_and_hold_every_label():
 
 def test_pytorch_candidates_are_weighted_by_how_often_they_are_candidates():
     torch = pytest.importorskip("torch")
-    from experiments.torch_peers import Candidates
+    from experiments.peers.pytorch import Candidates
 
     rng, chance, runs = np.random.default_rng(0), 1 / np.arange(1.0, 101), 4000
     entries = rng.multinomial(10**6, chance / chance.sum())

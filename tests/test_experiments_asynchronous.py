@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from experiments import asynchronous, conflicts, data
-from experiments.mnist import mnist
+from experiments.frame import problems
+from experiments.frame.mnist import mnist
+from experiments.paper import asynchronous
+from experiments.paper.asynchronous import conflicts
 from slide.layers.weights import Weights
 from slide.rows import ActiveSet, as_sparse_rows
 
@@ -109,7 +111,7 @@ def test_the_sampler_of_every_neuron_keeps_the_contract():
 
 
 def test_without_mnist_images_of_its_shape_are_made(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "folders", lambda: [tmp_path])
+    monkeypatch.setattr(problems, "folders", lambda: [tmp_path])
     found, again = mnist(3, 200), mnist(3, 200)
     assert "made" in found.title and found.train[0].shape == (200, 784) and found.test[1].shape[1] == 10
     assert 0.12 < found.train[0].nnz / (200 * 784) < 0.25 and found.train[0].max() <= 1

@@ -1,12 +1,12 @@
-"""The frame of the experiments: resuming, estimates of time, data, children, the page of figures."""
+"""The frame of the experiments: resuming, estimates of time, data, processes, the page of figures."""
 
 import json
 
 import numpy as np
 import pytest
 
-from experiments import children, data, draw, records, report, runner, training
 from experiments.__main__ import main
+from experiments.frame import draw, problems, processes, records, report, runner, training
 
 HEADER = {"experiment": "x", "scale": "smoke", "threads": 1, "seed": 0, "settings": {}, "cpu": "c", "build": {}}
 GRID = [{"K": 1}, {"K": 2}, {"K": 3}]
@@ -88,7 +88,7 @@ def test_data_is_found_in_the_folder_that_is_named(tmp_path, monkeypatch):
     save_xmc(folder / "train.txt", *train)
     save_xmc(folder / "test.txt", *test)
     monkeypatch.setenv("SLIDE_DATA", str(tmp_path))
-    found = data.problem("citeulike-tags-53k")
+    found = problems.problem("citeulike-tags-53k")
     assert found.title == "citeulike-tags-53k" and found.test[0].shape == test[0].shape
     assert (found.test[0] != test[0]).nnz > 0, "test rows come shuffled"
     assert found.test[1].nnz == test[1].nnz
@@ -96,13 +96,13 @@ def test_data_is_found_in_the_folder_that_is_named(tmp_path, monkeypatch):
 
 def test_a_stand_in_says_that_it_is_one(tmp_path, monkeypatch):
     monkeypatch.setenv("SLIDE_DATA", str(tmp_path))
-    monkeypatch.setattr(data, "folders", lambda: [tmp_path])
-    monkeypatch.setitem(data.STAND_INS, "diginetica-43k", ("amazon-670k", 0.004))
-    assert "synthetic" in data.problem("diginetica-43k", n_test=30).title
+    monkeypatch.setattr(problems, "folders", lambda: [tmp_path])
+    monkeypatch.setitem(problems.STAND_INS, "diginetica-43k", ("amazon-670k", 0.004))
+    assert "synthetic" in problems.problem("diginetica-43k", n_test=30).title
 
 
 def test_tuning_never_sees_the_test_set():
-    problem = data.problem("tiny")
+    problem = problems.problem("tiny")
     part = training.held_out(problem, 500, 0)
     assert part.train[0].shape[0] == 500 and part.test[0].shape[0] == 150
     rows = {tuple(row.indices) for X in (part.train[0], part.test[0]) for row in X}
@@ -110,7 +110,7 @@ def test_tuning_never_sees_the_test_set():
 
 
 def test_training_evaluates_where_it_is_told_and_ends_in_time():
-    problem = data.problem("tiny")
+    problem = problems.problem("tiny")
     chosen = training.settings("slide", problem, {"active": 100})
     network = training.network(problem, chosen, 5e-3, 12, 1, 0)
     lines = training.train(network, problem, 12, dict, evaluations=4)
@@ -121,19 +121,19 @@ def test_training_evaluates_where_it_is_told_and_ends_in_time():
     assert [x["step"] for x in training.train(network, problem, 12, dict, evaluations=3, early=True)] == [1, 3, 12]
 
 
-def test_children_yield_lines_and_tell_why_they_failed():
-    [line] = children.lines("children", "echo", env={"SLIDE_TEST": "here"}, value=3)
+def test_processes_yield_lines_and_tell_why_they_failed():
+    [line] = processes.lines("experiments.frame.processes", "echo", env={"SLIDE_TEST": "here"}, value=3)
     assert line == {"value": 3, "env": "here"}
     with pytest.raises(RuntimeError, match="TypeError"):
-        list(children.lines("children", "echo", wrong=3))
+        list(processes.lines("experiments.frame.processes", "echo", wrong=3))
 
 
 @pytest.mark.parametrize("name", ["core_utilization", "inefficiency"])
 def test_without_pytorch_the_others_are_measured_and_the_record_says_so(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(children, "has_torch", lambda: False)
+    monkeypatch.setattr(processes, "has_torch", lambda: False)
     picture, _ = runner.run(name, "smoke", threads=1, folder=tmp_path)
     lines = records.load(picture.with_suffix(".jsonl"))
-    assert records.of(lines, "note") == [{"record": "note", "text": children.NO_TORCH}]
+    assert records.of(lines, "note") == [{"record": "note", "text": processes.NO_TORCH}]
     assert "left out: not installed" in report.section(name, runner.load(name), lines)
 
 
@@ -156,7 +156,7 @@ def test_a_record_of_other_settings_is_neither_judged_nor_drawn_with_all(tmp_pat
 
 
 def test_every_system_chooses_its_regularisation_on_held_out_rows():
-    problem = data.problem("tiny")
+    problem = problems.problem("tiny")
     dropout = {"dropout": 0.3, "label_smoothing": 0.0}
     both = {"dropout": 0.3, "label_smoothing": 0.7}
     tried = [training.PLAIN, dropout, both]
@@ -182,7 +182,7 @@ def test_every_system_chooses_its_regularisation_on_held_out_rows():
 
 
 def test_more_rows_than_few_are_tried_without_smoothing():
-    problem = data.problem("amazon-670k", shape=dict(scale=0.003, n_train=50_000, n_test=20))
+    problem = problems.problem("amazon-670k", shape=dict(scale=0.003, n_train=50_000, n_test=20))
     assert [x["label_smoothing"] for x in training.choices(problem, [1])] == [0, 0]
     assert "scale of 0.003" in problem.title and problem.test[0].shape[0] == 20
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.spatial import ConvexHull, QhullError
 
-from experiments import binary_images, data, records, runner, sparsity_accuracy
-from experiments.masked_networks import AllKept, Dropout, MaskedNetwork, Standout, Winners
+from experiments.frame import binary_images, problems, records, runner
+from experiments.paper import sparsity_accuracy
+from experiments.peers.masked_networks import AllKept, Dropout, MaskedNetwork, Standout, Winners
 
 SIDE = binary_images.SIDE
 GATES = [AllKept, lambda: Dropout(0.4), lambda: Standout(0.3), lambda: Winners(0.3)]
@@ -133,7 +134,7 @@ def test_few_active_nodes_have_a_rate_of_their_own():
 
 
 def test_a_missing_mnist_is_left_out_and_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "folders", lambda: [tmp_path])
+    monkeypatch.setattr(problems, "folders", lambda: [tmp_path])
     picture, _ = runner.run("sparsity_accuracy", "smoke", threads=1, folder=tmp_path)
     lines = records.load(picture.with_suffix(".jsonl"))
     assert [line["name"] for line in records.of(lines, "data")] == ["rectangles", "convex"]

@@ -1,0 +1,1 @@
+"""What the paper has no figure of: speed, size, accuracy and prediction."""

@@ -1,0 +1,116 @@
+"""SLIDE and the full softmax at the full size of Amazon-670K (synthetic): time a sample, memory, what K retrieves.
+
+Each system has a process of its own, so that its peak memory is its own.
+"""
+
+import time
+
+import numpy as np
+
+from experiments.frame import draw, processes
+from experiments.frame.problems import problem
+from experiments.frame.training import network, settings, sized
+
+QUESTION = "What do a sample and its memory cost at 670,091 labels, and which K makes the tables select?"
+PAPER = "about 3,000 of 670,091 neurons active (0.5 %) with DWTA, K=8, L=50, batch 256 (section 5)"
+TIME = {"smoke": "10 s", "small": "5 min"}
+
+SETTINGS = {
+    "smoke": dict(
+        shape=dict(scale=0.01, n_train=2000, n_test=200), warm_up=2, steps={"slide": 10, "uniform": 10, "full": 3},
+        n_active=200, K={"dwta": [2, 3], "simhash": [6, 9]},
+    ),
+    "small": dict(
+        shape=dict(scale=1.0, n_train=None, n_test=10_000), warm_up=20,
+        steps={"slide": 1916, "uniform": 1916, "full": 25}, n_active=3000,
+        K={"dwta": [3, 4, 5, 6, 7, 8], "simhash": [9, 12, 15, 18]},
+    ),
+}  # fmt: skip
+SYSTEMS = ("slide", "uniform", "full")
+LR = 2e-3
+ROW = "{:26} {:>10} {:>10} {:>9} {:>8} {:>8}"
+K_ROW = "{:8} {:>3} {:>12} {:>14} {:>12} {:>14}"
+
+
+def run(scale, records, threads, seed):
+    given = dict(scale=scale, threads=threads, seed=seed)
+    print(K_ROW.format("hash", "K", "a bucket", "largest", "a sample", "a group"))
+    for line in processes.lines(__name__, "retrieval", **given):
+        records.add("retrieval", **line)
+        print(K_ROW.format(line["hash"], line["K"], f"{line['mean']:.2f}", line["largest"], f"{line['sample']:.0f}",
+                           f"{line['group']:.0f}"), flush=True)  # fmt: skip
+    print("\n" + ROW.format("system", "ms/sample", "rehash ms", "active", "GB peak", "P@1"))
+    for system in SYSTEMS:
+        for line in processes.lines(__name__, "measure", system=system, **given):
+            records.add("system", **line)
+            score = "-" if line["p1"] is None else f"{line['p1']:.3f}"
+            print(ROW.format(draw.LABELS[system], f"{line['ms']:.4f}", f"{line['rehash_ms']:.4f}",
+                             f"{line['active']:,.0f}", f"{line['peak_gb']:.2f}", score), flush=True)  # fmt: skip
+
+
+def measure(scale, system, threads, seed):
+    """Trains a system for some batches and yields one line: ms a sample, all in, and by stage."""
+    import resource
+
+    plan = SETTINGS[scale]
+    found, steps, active = problem("amazon-670k", seed, shape=plan["shape"]), plan["steps"][system], []
+    chosen = settings(system, found, layer=sized(system, plan["n_active"]))
+    net = network(found, chosen, LR, plan["warm_up"] + steps, threads, seed)
+    net.fit(*found.train, steps=plan["warm_up"])
+    net.run.clock.reset()
+    before = net.samples
+    start = time.perf_counter()
+    net.fit(*found.train, steps=steps, callback=lambda net, loss: active.append(net.active))
+    seconds = time.perf_counter() - start
+    samples = net.samples - before
+    stages = {name: 1e3 * value / samples for name, value in net.run.clock.seconds.items()}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    p1 = net.evaluate(*found.test, ks=(1,)).scores["P@1"] if system != "full" else None
+    yield dict(
+        system=system, ms=1e3 * seconds / samples, rehash_ms=stages.get("rehash", 0.0), stages=stages, steps=steps,
+        active=float(np.mean(active)), peak_gb=peak, p1=p1,
+    )  # fmt: skip
+
+
+def retrieval(scale, threads, seed):
+    """Yields how full the buckets are and how many neurons a sample and a group find, of random weights, for each K."""
+    from slide.rows import as_sparse_rows
+    from slide.sampling import Vanilla
+
+    plan = SETTINGS[scale]
+    found = problem("amazon-670k", seed, shape={**plan["shape"], "n_train": 1024, "n_test": 1})
+    n = found.n_labels
+    for hash_, K in [(hash_, K) for hash_, counts in plan["K"].items() for K in counts]:
+        chosen = settings("slide", found, layer=dict(hash=hash_, K=K, bucket_size=2**15))
+        net = network(found, chosen, LR, 1, threads, seed)
+        (first, last), batch = net.layers, net.batch_size
+        codes = last.index.codes(first.exact(as_sparse_rows(found.train[0][:batch])))
+        tables, fill, counts = last.index.tables, last.index.tables.occupancy(), {}
+        for name, size in (("sample", 1), ("group", net.group_size)):
+            active = Vanilla().sample(tables, codes, batch, size, n, seed, 1, threads)
+            counts[name] = len(active.ids) / len(active)
+        fields = dict(hash=hash_, K=K, n=n, group_size=net.group_size, **counts)
+        yield {**fields, "mean": fill["mean"], "largest": int(fill["max"])}
+
+
+def plot(records):
+    figure, (left, right) = draw.panels(2, "The shape of Amazon-670K at full size (synthetic data)")
+    for hash_, marker in (("dwta", "o"), ("simhash", "s")):
+        lines = [line for line in records if line["record"] == "retrieval" and line["hash"] == hash_]
+        bits = 3 if hash_ == "dwta" else 1
+        for name, style in (("sample", "--"), ("group", "-")):
+            left.plot([bits * line["K"] for line in lines], [line[name] for line in lines], style, marker=marker,
+                      color=draw.COLOURS["slide" if hash_ == "dwta" else "full"],
+                      label=f"{hash_.upper() if hash_ == 'dwta' else 'SimHash'}, a {name}")  # fmt: skip
+    n = next(line["n"] for line in records if line["record"] == "retrieval")
+    left.axhline(0.005 * n, linestyle=":", color="#666666", label="0.5 % of the neurons")
+    left.set(xlabel="bits of a code (DWTA: 3 K, SimHash: K)", ylabel="neurons retrieved (log scale)", yscale="log")
+    left.legend(fontsize=8)
+    lines = [line for line in records if line["record"] == "system"]
+    names = [f"{draw.LABELS[line['system']]}\n{line['active']:,.0f} active" for line in lines]
+    bars = right.barh(names, [line["ms"] for line in lines], color=[draw.COLOURS[line["system"]] for line in lines])
+    right.bar_label(bars, [f" {line['ms']:.3f} ms, {line['peak_gb']:.1f} GB" for line in lines])
+    right.set(xlabel="training, all in (milliseconds a sample, log scale)", xscale="log")
+    right.set_xlim(right=6 * max(line["ms"] for line in lines))
+    right.invert_yaxis()
+    return figure

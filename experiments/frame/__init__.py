@@ -1,0 +1,1 @@
+"""What all experiments stand on: running, records, pictures, problems, training, processes. Asks no question itself."""

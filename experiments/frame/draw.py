@@ -1,0 +1,130 @@
+"""Pictures from records: colours, labels, styles. Never imports slide; nothing here measures."""
+
+import textwrap
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from experiments.frame import records
+
+# One look a system, in every figure; the colours are told apart with any colour vision (Okabe & Ito).
+COLOURS = {
+    "slide": "#D55E00",
+    "full": "#0072B2",
+    "uniform": "#009E73",
+    "slide-paper": "#CC79A7",
+    "slide-plain": "#E69F00",
+    "torch": "#000000",
+    "torch-sampled": "#56B4E9",
+    "torch-gpu": "#882255",
+    "popularity": "#666666",
+}
+LABELS = {
+    "slide": "SLIDE",
+    "full": "full softmax",
+    "uniform": "sampled softmax (uniform)",
+    "slide-paper": "SLIDE, one active set a sample",
+    "slide-plain": "SLIDE without SIMD and huge pages",
+    "torch": "full softmax (PyTorch)",
+    "torch-sampled": "sampled softmax (PyTorch)",
+    "torch-gpu": "full softmax (PyTorch, GPU)",
+    "popularity": "always the most frequent label",
+}
+# For what is no system: variants, families, samplers.
+SERIES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999", "#8C510A")
+SIGNS = "os^Dv<>PX"
+SECONDS, BATCHES = "training (seconds, log scale)", "training (batches)"
+THEORY, MEASURED = "#0072B2", "#D55E00"  # where a formula is drawn beside measurements of it
+MARKERS = {"slide": "o", "full": "s", "uniform": "^", "slide-paper": "D", "slide-plain": "v", "torch": "x",
+           "torch-sampled": ">", "torch-gpu": "P"}  # fmt: skip
+
+
+def style(system: str) -> dict:
+    """What matplotlib's plot takes for a system: colour, marker and label."""
+    return {
+        "color": COLOURS[system], "marker": MARKERS[system], "label": LABELS[system],
+        "markersize": 4.5, "linewidth": 1.8,
+    }  # fmt: skip
+
+
+def series(number: int, label: str) -> dict:
+    """What matplotlib's plot takes for one of several variants."""
+    at = number % len(SERIES)
+    return {"color": SERIES[at], "marker": SIGNS[at], "label": label, "markersize": 4.5, "linewidth": 1.6}
+
+
+def curve(axis, lines, x: str, y: str, **look) -> None:
+    """The field y of lines against their field x."""
+    axis.plot([line[x] for line in lines], [line[y] for line in lines], **look)
+
+
+def popularity(axis, data: dict) -> None:
+    """The score of always predicting the most frequent label, as a dotted line."""
+    axis.axhline(data["popularity"], linestyle=":", color=COLOURS["popularity"], label=LABELS["popularity"])
+
+
+def accuracy(axis, xlabel: str) -> None:
+    """Labels and limits of an axis on which P@1 has been drawn."""
+    top = max((max(line.get_ydata()) for line in axis.get_lines()), default=1.0) or 1.0
+    axis.set(xlabel=xlabel, ylabel="P@1 on the test set (fraction)", ylim=(-0.03 * top, 1.08 * top))
+
+
+def legend(figure, axis) -> None:
+    """One legend to the right of all panels, where it hides no curve."""
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", fontsize=9, frameon=False)
+
+
+def legend_above(figure, axis, columns: int) -> None:
+    """One legend of many entries between the title and the panels."""
+    figure.legend(
+        *axis.get_legend_handles_labels(), loc="outside upper center", ncols=columns, fontsize=9, frameon=False,
+        title=figure.get_suptitle(), title_fontsize=14,
+    )  # fmt: skip
+    figure.suptitle("")  # the layout would put it where the legend is
+
+
+def threads(lines) -> str:
+    """The threads of a run, in words."""
+    return f"{lines[0]['threads']} thread{'s' * (lines[0]['threads'] != 1)}"
+
+
+def panels(n: int, title: str, rows: int = 1, width: float = 5) -> tuple[Figure, list]:
+    """A figure with n panels side by side, in so many rows, under one title; width: inches a panel."""
+    figure = Figure(figsize=(1 + width * n, 0.4 + 4.2 * rows + 0.4), layout="constrained")
+    figure.suptitle(title)
+    axes = list(figure.subplots(rows, n, squeeze=False).flat)
+    for panel in axes:
+        panel.grid(alpha=0.3, linewidth=0.6)
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def seconds_axis(axis, which="x") -> None:
+    """A logarithmic axis, x or y, with plain numbers on it."""
+    getattr(axis, f"set_{which}scale")("log")
+    low, high = getattr(axis, f"get_{which}lim")()
+    ticks = getattr(axis, f"{which}axis")
+    ticks.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))
+    ticks.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ticks.set_minor_formatter(NullFormatter())
+
+
+def caption(figure, text: str) -> None:
+    """A sentence below a figure, broken to its width."""
+    width = int(figure.get_figwidth() * 13)
+    figure.supxlabel("\n".join(textwrap.wrap(text, width)), fontsize=9.5, ha="center")
+
+
+def draw(module, path) -> Path:
+    """The picture of the records at path (.jsonl), by the module's plot, beside them under the same stem.
+
+    What the module finds in its records is written below the picture.
+    """
+    path = Path(path)
+    picture, lines = path.with_suffix(".png"), records.load(path)
+    figure = module.plot(lines)
+    if hasattr(module, "finding"):
+        caption(figure, module.finding(lines))
+    figure.savefig(picture, dpi=130)
+    return picture

@@ -1,0 +1,83 @@
+"""Measurements in a process of their own: so that memory, CPU time and environment are theirs alone.
+
+    python -m experiments.frame.processes MODULE FUNCTION '{"argument": ...}'
+
+calls MODULE.FUNCTION, which yields dicts; each is printed as a line of JSON.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections import deque
+from pathlib import Path
+
+# NumPy asks for huge pages by itself: a child that is to have none needs this in its environment.
+NO_HUGE_PAGES = {"NUMPY_MADVISE_HUGEPAGE": "0"}
+NO_TORCH = "PyTorch is left out: not installed (pip install 'slide[baselines]')"
+
+
+def command(module: str, function: str, **arguments) -> list[str]:
+    return [sys.executable, "-m", "experiments.frame.processes", module, function, json.dumps(arguments)]
+
+
+def lines(module: str, function: str, *, env=None, before=(), **arguments):
+    """Yields what the function of `module` (its dotted name) yields in a child with `env` added to the environment.
+
+    before: a command that the child is run under, with its arguments. Raises RuntimeError with the end of what
+    it said where the child fails.
+    """
+    child = subprocess.Popen(
+        [*before, *command(module, function, **arguments)], cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    said = deque(maxlen=12)
+    try:
+        for line in child.stdout:
+            if line.startswith("{"):
+                yield json.loads(line)
+            else:
+                said.append(line)
+        if child.wait() != 0:
+            raise RuntimeError(f"{module}.{function}: ended with {child.returncode}: {''.join(said)}")
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+        child.stdout.close()
+
+
+def waits(system: str, scale: str) -> dict:
+    """What a system's process has in its environment: PyTorch's threads spin while they wait, its steps are faster so.
+
+    Not at the scale "smoke", which is no measurement and may share the machine.
+    """
+    return {"OMP_WAIT_POLICY": "active"} if system.startswith("torch") and scale != "smoke" else {}
+
+
+def has_torch() -> bool:
+    """Whether PyTorch, of the extra `baselines`, can be imported."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def gpu() -> str | None:
+    """The name of the GPU that PyTorch finds; None where it finds none, or is not there.
+
+    A child is asked: PyTorch, once imported, would keep memory and threads in this process.
+    """
+    if not has_torch():
+        return None
+    [found] = lines("experiments.peers.pytorch", "gpu")
+    return found["name"]
+
+
+def echo(value):
+    """What the child was given: for tests."""
+    yield {"value": value, "env": os.environ.get("SLIDE_TEST")}
+
+
+if __name__ == "__main__":
+    found = importlib.import_module(sys.argv[1])
+    for item in getattr(found, sys.argv[2])(**json.loads(sys.argv[3])):
+        print(json.dumps(item), flush=True)

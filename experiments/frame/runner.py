@@ -1,0 +1,129 @@
+"""Finds the experiments, runs one setting of one of them, and keeps from running it twice."""
+
+import importlib
+import json
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+from experiments.frame import draw, records
+
+PACKAGE = Path(__file__).resolve().parents[1]
+GROUPS = ("paper", "benchmarks")  # the folders of experiments
+FIGURES = PACKAGE.parent / "figures"
+SCALES = ("smoke", "small", "paper")
+
+
+@cache
+def groups() -> dict[str, list[str]]:
+    """{folder: the names of its experiments}: the modules that ask a question, found without importing them."""
+    found = {}
+    for group in GROUPS:
+        files = {path.stem: path for path in (PACKAGE / group).glob("*.py")}
+        files |= {path.parent.name: path for path in (PACKAGE / group).glob("*/__init__.py")}
+        found[group] = sorted(name for name, path in files.items() if "\nQUESTION = " in path.read_text("utf-8"))
+    return found
+
+
+def names() -> list[str]:
+    return sorted(name for group in groups().values() for name in group)
+
+
+def of_the_paper() -> list[str]:
+    """The experiments that repeat a figure or a table; the others are benchmarks."""
+    return groups()["paper"]
+
+
+def load(name: str):
+    """The module of an experiment. Raises ValueError where there is none of that name."""
+    for group, members in groups().items():
+        if name in members:
+            return importlib.import_module(f"experiments.{group}.{name}")
+    raise ValueError(f"name: found {name!r}, expected one of {', '.join(names())}")
+
+
+def record_path(name: str, scale: str, folder=None) -> Path:
+    """Where the records of an experiment lie; the scale "small" has no suffix."""
+    stem = name if scale == "small" else f"{name}-{scale}"
+    return Path(folder or FIGURES) / f"{stem}.jsonl"
+
+
+def run(name, scale="small", threads=None, seed=0, folder=None, again=False, progress=None) -> tuple[Path, bool]:
+    """(path of the picture, whether anything was measured).
+
+    Settings that are on record for this machine are drawn and not measured, unless `again`; the record of other
+    settings is replaced, and an interrupted run is gone on with. threads None: all CPUs. progress(done, total): called
+    after every setting. Raises ValueError where the experiment or its scale is unknown.
+    """
+    from slide.threads import check_threads
+
+    module = load(name)
+    if scale not in module.TIME:
+        raise ValueError(f"scale: found {scale!r}, expected one of {', '.join(module.TIME)}")
+    path = record_path(name, scale, folder)
+    settings = {"experiment": name, "scale": scale, "threads": check_threads(threads), "seed": int(seed)}
+    header = {**settings, "settings": settings_of(module, scale), **records.machine()}
+    if not again and finished(path, header):
+        return draw.draw(module, path), False
+    with records.Records(path, header, again, progress) as log:
+        module.run(scale, log, settings["threads"], settings["seed"])
+    return draw.draw(module, path), True
+
+
+def run_all(some=None, scale="small", threads=None, seed=0, folder=None, again=False) -> list[str]:
+    """Runs every experiment that knows the scale, with a bar of the whole; one that fails does not stop the others.
+
+    some: the names of those to run; None: all.
+
+    Returns what failed, in words.
+    """
+    from tqdm import tqdm
+
+    known = [name for name in some or names() if scale in getattr(load(name), "TIME", {})]
+    cost = {name: seconds(load(name).TIME[scale]) for name in known}
+    failed, before = [], 0.0
+    form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, about {remaining} left"
+    with tqdm(total=sum(cost.values()), bar_format=form, position=1, disable=None) as bar:
+        for name in known:
+            bar.set_description(name)
+
+            def progress(done, total, name=name, before=before):
+                bar.n = before + cost[name] * done / total
+                bar.refresh()
+
+            try:
+                picture, measured = run(name, scale, threads, seed, folder, again, progress)
+                tqdm.write(f"{name}: {picture}{'' if measured else ', from the record of an earlier run'}", sys.stderr)
+            except Exception as error:  # the others are worth having
+                failed.append(f"{name}: {type(error).__name__}: {error}")
+                tqdm.write(failed[-1], sys.stderr)
+            before += cost[name]
+            bar.n = before
+            bar.refresh()
+    return failed
+
+
+def seconds(words: str) -> float:
+    """A duration in words ("20 s", "5 min", "2 h") as seconds; 60 where the words say none."""
+    found = re.search(r"([0-9.]+) *(s|min|h)\b", words)
+    return float(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]] if found else 60.0
+
+
+def settings_of(module, scale: str) -> dict:
+    """The module's settings at a scale, where it has a table of them (SETTINGS), as JSON keeps them."""
+    return json.loads(json.dumps(getattr(module, "SETTINGS", {}).get(scale, {})))
+
+
+def current(module, lines) -> bool:
+    """Whether a record was made with the module's present settings; an older one may lack what is drawn today."""
+    return lines[0].get("settings") == settings_of(module, lines[0].get("scale"))
+
+
+def finished(path: Path, header: dict) -> bool:
+    """Whether path holds the records of a run with the same settings on the same machine, whatever the commit."""
+    try:
+        old = records.load(path)[0]
+    except (OSError, ValueError):
+        return False
+    return all(old.get(key) == header.get(key) for key in records.SAME)

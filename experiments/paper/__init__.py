@@ -1,0 +1,1 @@
+"""A module for each figure or table of the paper, its predecessor, or the talk."""

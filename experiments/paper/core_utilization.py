@@ -1,0 +1,98 @@
+"""How busy the cores are: CPU time over wall time x threads, of training steps alone."""
+
+import os
+import statistics
+import time
+
+from experiments.frame import draw, processes
+from experiments.frame.problems import problem
+from experiments.frame.records import of
+
+QUESTION = "How busy do SLIDE and the full softmax in PyTorch keep the cores?"
+FIGURE = "Table 2"
+PAPER = "With 8, 16 and 32 threads TensorFlow keeps 45, 35 and 32 % of its cores busy, SLIDE 82, 81 and 85 % (table 2)"
+TIME = {"smoke": "12 s", "small": "2 min", "paper": "1 h"}
+
+SETTINGS = {
+    "smoke": dict(data="tiny", steps={"slide": 10, "full": 4, "torch": 2}, repeats=1, most=1),
+    "small": dict(data="citeulike-tags-53k", steps={"slide": 150, "full": 20, "torch": 10}, repeats=3, most=32),
+    "paper": dict(data="amazon-670k", steps={"slide": 300, "full": 10, "torch": 6}, repeats=5, most=32),
+}  # fmt: skip
+SYSTEMS = ("slide", "full", "torch")
+PUBLISHED = {"SLIDE (paper)": {8: 82, 16: 81, 32: 85}, "TensorFlow (paper)": {8: 45, 16: 35, 32: 32}}
+THREADS = (1, 2, 4, 8, 16, 32)
+
+
+def thread_counts(threads: int, most: int) -> list[int]:
+    """1, 2, 4, ... up to the threads of the run."""
+    return [n for n in THREADS if n <= min(threads, most)]
+
+
+def run(scale, records, threads, seed):
+    chosen = SETTINGS[scale]
+    systems = SYSTEMS if processes.has_torch() else SYSTEMS[:-1]
+    if len(systems) < len(SYSTEMS):
+        records.add("note", text=processes.NO_TORCH)
+    grid = [{"repeat": r, "threads": n, "system": s} for r in range(chosen["repeats"])
+            for n in thread_counts(threads, chosen["most"]) for s in systems]  # fmt: skip
+    for setting in records.pending(grid):
+        for line in processes.lines(__name__, "measure", scale=scale, seed=seed, **setting):
+            records.add("use", **{**line, **setting})
+
+
+def measure(scale, system, threads, seed, repeat):
+    """Yields one line: wall and CPU seconds of training steps, after a few that are not counted."""
+    chosen = SETTINGS[scale]
+    found = problem(chosen["data"], seed, n_test=1)
+    network = build(system, found, threads, seed)
+    network.fit(*found.train, steps=3)
+    cpu, start = time.process_time(), time.perf_counter()
+    network.fit(*found.train, steps=chosen["steps"][system])
+    wall = time.perf_counter() - start
+    yield {"wall": wall, "cpu": time.process_time() - cpu, "steps": chosen["steps"][system], "load": os.getloadavg()[0]}
+
+
+def build(system, found, threads, seed, **changes):
+    """A network for measurements of time alone, at a constant rate without dropout or smoothing."""
+    from experiments.frame.training import PLAIN, make, settings
+
+    return make(system, found, settings(system, found, **changes), {"lr": 2e-3, **PLAIN}, 10**6, threads, seed)
+
+
+def used(records, system) -> dict:
+    """{threads: median share of the cores' time, in percent}."""
+    out = {}
+    for line in of(records, "use", system=system):
+        out.setdefault(line["threads"], []).append(100 * line["cpu"] / (line["wall"] * line["threads"]))
+    return {n: statistics.median(values) for n, values in sorted(out.items())}
+
+
+def finding(records) -> str:
+    found = {system: used(records, system) for system in SYSTEMS}
+    most = max(found["slide"])
+    words = "; ".join(f"{draw.LABELS[s]} {', '.join(f'{n}: {v:.0f} %' for n, v in found[s].items())}"
+                      for s in SYSTEMS if found[s])  # fmt: skip
+    if not found["torch"]:
+        verdict = "SLIDE alone, PyTorch is not installed"
+    elif found["slide"][most] > found["torch"][most] + 5:
+        verdict = "Reproduced" if most >= 8 else "In part"
+    else:
+        verdict = "Not reproduced"
+    few = "" if most >= 8 else f" The run has up to {most} threads, the paper's table begins at 8."
+    return f"{verdict}. Share of the cores' time by threads: {words}.{few}"
+
+
+def plot(records):
+    figure, (axis,) = draw.panels(1, "Core utilization in training", width=8)
+    for system in SYSTEMS:
+        found = used(records, system)
+        if found:
+            axis.plot(found.keys(), found.values(), **draw.style(system))
+    for (name, values), system in zip(PUBLISHED.items(), ("slide", "torch"), strict=True):
+        look = {**draw.style(system), "label": name, "linestyle": ":", "fillstyle": "none"}
+        axis.plot(values.keys(), values.values(), **look)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(THREADS, [str(n) for n in THREADS])
+    axis.set(xlabel="threads (log scale)", ylabel="CPU time / (wall time x threads), percent", ylim=(0, 108))
+    draw.legend(figure, axis)
+    return figure

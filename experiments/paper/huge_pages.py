@@ -1,0 +1,170 @@
+"""Huge pages on and off: what the processor's counters say where they may be read, page faults and time always."""
+
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+from experiments.frame import draw, processes
+from experiments.frame.problems import problem
+from experiments.frame.records import of
+
+QUESTION = "What do huge pages save: TLB misses, page walks, page faults, time?"
+FIGURE = "Table 4"
+PAPER = (
+    "dTLB load misses fall from 5.12 to 0.25 %, page walks for data from 7.74 to 0.72 % of the cycles, page faults "
+    "from 32,548 to 26,527 a second (table 4); about 1.3 times faster together with SIMD (figure 10)"
+)
+TIME = {"smoke": "8 s", "small": "50 s", "paper": "10 min"}
+
+SETTINGS = {
+    "smoke": dict(data="tiny", steps=10, warm=3, repeats=1),
+    "small": dict(data="citeulike-tags-53k", steps=100, warm=60, repeats=5),
+    "paper": dict(data="amazon-670k", steps=300, warm=60, repeats=7),
+}
+EVENTS = {
+    "dTLB-loads": "data TLB loads", "dTLB-load-misses": "data TLB misses", "iTLB-loads": "code TLB loads",
+    "iTLB-load-misses": "code TLB misses", "dtlb_load_misses.walk_active": "cycles of page walks, data",
+    "itlb_misses.walk_active": "cycles of page walks, code", "cycles": "cycles", "page-faults": "page faults",
+}  # fmt: skip
+RATES = {"dTLB-load-misses": "dTLB-loads", "iTLB-load-misses": "iTLB-loads", "dtlb_load_misses.walk_active": "cycles",
+         "itlb_misses.walk_active": "cycles"}  # fmt: skip
+
+
+def run(scale, records, threads, seed):
+    chosen = SETTINGS[scale]
+    grid = [{"repeat": r, "huge": huge} for r in range(chosen["repeats"]) for huge in (True, False)]
+    events = allowed()
+    records.add("counters", allowed=events, missing=[e for e in EVENTS if e not in events], why=reason(events))
+    for setting in records.pending(grid):
+        arguments = {"scale": scale, "threads": threads, "seed": seed, "huge": setting["huge"]}
+        env = {} if setting["huge"] else processes.NO_HUGE_PAGES
+        [line] = processes.lines(__name__, "measure", env=env, **arguments)
+        records.add("use", **line, **setting)
+        hardware = [event for event in events if event != "page-faults"]
+        if hardware:
+            counted = counts(processes.command(__name__, "measure", **arguments), hardware, env)
+            records.add("counted", counts=counted, **setting)
+
+
+def measure(scale, huge, threads, seed):
+    """Yields one line: time and page faults of training steps, those of the start, and bytes on huge pages."""
+    from experiments.frame.training import network, settings
+
+    chosen = SETTINGS[scale]
+    found = problem(chosen["data"], seed, n_test=1)
+    before = faults()
+    net = network(found, settings("slide", found, huge_pages=huge), 2e-3, 10**6, threads, seed)
+    net.fit(*found.train, steps=chosen["warm"])
+    warm, start = faults(), time.perf_counter()
+    net.fit(*found.train, steps=chosen["steps"])
+    seconds = time.perf_counter() - start
+    yield {
+        "ms": 1e3 * seconds / chosen["steps"], "faults": faults() - warm, "seconds": seconds, "start": warm - before,
+        "huge_bytes": on_huge_pages(), "bytes": sum(layer.rows.w.nbytes + layer.rows.m.nbytes + layer.rows.v.nbytes
+                                                    for layer in net.layers),
+    }  # fmt: skip
+
+
+def faults() -> int:
+    """Page faults of this process so far, served from memory or disk."""
+    import resource
+
+    use = resource.getrusage(resource.RUSAGE_SELF)
+    return use.ru_minflt + use.ru_majflt
+
+
+def on_huge_pages() -> int | None:
+    """Bytes of this process that really lie on transparent huge pages; None where the system does not tell."""
+    try:
+        with open("/proc/self/smaps", encoding="ascii", errors="replace") as file:
+            return sum(1024 * int(line.split()[1]) for line in file if line.startswith("AnonHugePages:"))
+    except OSError:
+        return None
+
+
+def allowed() -> list[str]:
+    """Those EVENTS that perf can count here."""
+    return [event for event in EVENTS if counts(["true"], [event]).get(event) is not None]
+
+
+def reason(events) -> str | None:
+    """Why not everything can be counted."""
+    if shutil.which("perf") is None:
+        return "perf is not installed"
+    if "cycles" not in events:
+        return "the processor's counters cannot be read here (a virtual machine, or perf_event_paranoid)"
+    return None if set(events) == set(EVENTS) else "this processor has other names for some events"
+
+
+def counts(command, events, env=None) -> dict:
+    """{event: count} of a command under perf stat, `env` added; events that cannot be counted are left out."""
+    if shutil.which("perf") is None:
+        return {}
+    under = ["perf", "stat", "-x", ";", "-e", ",".join(events), *command]
+    done = subprocess.run(under, cwd=Path(__file__).resolve().parents[2],
+                          capture_output=True, text=True, env={**os.environ, **(env or {})})  # fmt: skip
+    found = re.findall(r"^(\d+);[^;]*;([\w.-]+?)(?::u)?;", done.stderr, re.MULTILINE)
+    return {event: int(count) for count, event in found}
+
+
+def medians(records) -> dict:
+    """{huge: {"ms", "faults_per_s", "start", "huge_bytes"}}."""
+    out = {}
+    for huge in (False, True):
+        lines = of(records, "use", huge=huge)
+        out[huge] = {key: statistics.median(line[key] or 0 for line in lines)
+                     for key in ("ms", "start", "huge_bytes", "bytes")}  # fmt: skip
+        out[huge]["faults_per_s"] = statistics.median(line["faults"] / line["seconds"] for line in lines)
+    return out
+
+
+def rates(records) -> dict:
+    """{event: {huge: percent}} of what could be counted."""
+    out = {}
+    for huge in (False, True):
+        for event, base in RATES.items():
+            values = [100 * c[event] / c[base] for c in (line["counts"] for line in of(records, "counted", huge=huge))
+                      if c.get(event) is not None and c.get(base)]  # fmt: skip
+            if values:
+                out.setdefault(event, {})[huge] = statistics.median(values)
+    return out
+
+
+def finding(records) -> str:
+    found, counted, note = medians(records), rates(records), of(records, "counters")[0]
+    off, on = found[False], found[True]
+    gain = off["ms"] / on["ms"]
+    real = (on["huge_bytes"] - off["huge_bytes"]) / max(on["bytes"], 1)
+    words = [
+        f"a batch takes {on['ms']:.2f} ms with huge pages and {off['ms']:.2f} ms without ({gain:.2f} times), page "
+        f"faults {on['faults_per_s']:,.0f} and {off['faults_per_s']:,.0f} a second in training, {on['start']:,.0f} and "
+        f"{off['start']:,.0f} before; {on['huge_bytes'] / 2**20:,.0f} MB really lie on huge pages, "
+        f"{off['huge_bytes'] / 2**20:,.0f} MB without (weights and moments: {on['bytes'] / 2**20:,.0f} MB)"
+    ]
+    words += [f"{EVENTS[name]} {v[False]:.2f} % without, {v[True]:.2f} % with" for name, v in counted.items()]
+    if not counted:
+        words.append(f"TLB misses and page walks could not be counted: {note['why']}")
+    verdict = "Reproduced" if gain > 1.05 else "Not reproduced"
+    verdict = "Nothing to compare, both runs have the same pages" if real < 0.1 else verdict
+    return f"{verdict}: {'; '.join(words)}."
+
+
+def plot(records):
+    found, counted = medians(records), rates(records)
+    values = {"time\n(ms a batch)": {huge: found[huge]["ms"] for huge in found},
+              "page faults,\nstart": {huge: found[huge]["start"] for huge in found},
+              "page faults a\nsecond, training": {huge: found[huge]["faults_per_s"] for huge in found},
+              "MB on\nhuge pages": {huge: found[huge]["huge_bytes"] / 2**20 for huge in found}}  # fmt: skip
+    values |= {f"{EVENTS[event]}\n(percent)": value for event, value in counted.items()}
+    figure, axes = draw.panels(len(values), "Huge pages: SLIDE with and without", width=2.4)
+    for axis, (name, value) in zip(axes, values.items(), strict=True):
+        bars = axis.bar(["without", "with"], [value[False], value[True]], color=[draw.SERIES[1], draw.SERIES[0]])
+        axis.bar_label(bars, [f"{value[huge]:,.3g}" if value[huge] < 1000 else f"{value[huge]:,.0f}"
+                              for huge in (False, True)])  # fmt: skip
+        axis.set(ylabel=name.replace("\n", " "))
+        axis.set_ylim(0, 1.15 * max(value.values()) or 1)
+    return figure

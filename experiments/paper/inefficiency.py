@@ -1,0 +1,157 @@
+"""Where the cycles go: by the processor's counters where they may be read, by stages of a batch always."""
+
+import time
+
+import numpy as np
+
+from experiments.benchmarks import bench_step
+from experiments.frame import draw, processes
+from experiments.frame.problems import problem
+from experiments.frame.records import of
+from experiments.paper.core_utilization import build, thread_counts
+from experiments.paper.huge_pages import counts, faults, reason
+
+QUESTION = "Where do the cycles of SLIDE go, and is memory the limit?"
+FIGURE = "Fig. 6"
+PAPER = (
+    "Memory-bound slots are the largest class in both systems; their share grows with the cores in TensorFlow and "
+    "shrinks in SLIDE (figure 6, VTune)"
+)
+TIME = {"smoke": "5 s", "small": "40 s", "paper": "20 min"}
+
+SETTINGS = {
+    "smoke": dict(data="tiny", steps={"slide": 10, "torch": 3}, most=1, probe=2_000),
+    "small": dict(data="citeulike-tags-53k", steps={"slide": 150, "torch": 15}, most=32, probe=200_000),
+    "paper": dict(data="amazon-670k", steps={"slide": 300, "torch": 8}, most=32, probe=500_000),
+}
+# Event: what it tells, as a share of the cycles or of the slots.
+EVENTS = ("cycles", "instructions", "stalled-cycles-frontend", "stalled-cycles-backend", "cache-references",
+          "cache-misses", "branches", "branch-misses")  # fmt: skip
+STAGES = {"input": "first layer", "input_update": "update, first layer", "hash": "hashing the input",
+          "sample": "tables and active sets", "forward": "forward and backward, output layer",
+          "update": "gradient and Adam, output layer", "rehash": "rehashing all neurons"}  # fmt: skip
+
+
+def run(scale, records, threads, seed):
+    chosen = SETTINGS[scale]
+    systems = [name for name in chosen["steps"] if name != "torch" or processes.has_torch()]
+    if "torch" not in systems:
+        records.add("note", text=processes.NO_TORCH)
+    allowed = [event for event in EVENTS if counts(["true"], [event]).get(event) is not None]
+    records.add("counters", allowed=allowed, why=None if allowed else reason([]))
+    grid = [{"threads": n, "system": s} for n in thread_counts(threads, chosen["most"]) for s in systems]
+    for setting in records.pending(grid):
+        arguments = {"scale": scale, "seed": seed, **setting}
+        for line in processes.lines(__name__, "measure", **arguments):
+            records.add("stages", **{**line, **setting})
+        if allowed:
+            command = processes.command(__name__, "measure", **arguments)
+            records.add("counted", counts=counts(command, allowed), **setting)
+
+
+def measure(scale, system, threads, seed):
+    """Yields seconds and page faults of training steps, and of SLIDE each stage's, with the share of its roofline."""
+    chosen = SETTINGS[scale]
+    found = problem(chosen["data"], seed, n_test=1)
+    network = build(system, found, threads, seed)
+    network.fit(*found.train, steps=2)
+    if system == "slide":
+        network.run.clock.reset()
+    steps, touched = chosen["steps"][system], []
+
+    def note(network, loss):
+        if system == "slide":
+            touched.append([*(layer.touched for layer in network.layers), network.active])
+
+    before, start = faults(), time.perf_counter()
+    network.fit(*found.train, steps=steps, callback=note)
+    line = {"total": time.perf_counter() - start, "faults": faults() - before, "steps": steps, "stages": {}}
+    if system == "slide":
+        line["stages"] = dict(network.run.clock.seconds)
+        line["floors"] = floors(network, line["stages"], touched, found, chosen, threads)
+    yield line
+
+
+def floors(network, stages, touched, found, chosen, threads) -> dict:
+    """{stage: the seconds that memory and arithmetic need at least}, by `bench_step`, for all steps together."""
+    from slide.roofline import measure_bandwidth, measure_products
+
+    rates = measure_bandwidth(threads, n_rows=chosen["probe"], touched=min(40_000, chosen["probe"]), repeats=3)
+    X = found.train[0]
+    rehashes = network.layers[-1].index.rehashes / network.step
+    least = bench_step.floors({**dict.fromkeys(bench_step.STAGES, 0.0), **stages}, np.mean(touched, axis=0), network,
+                              X.nnz / X.shape[0], rehashes, rates, measure_products(threads))  # fmt: skip
+    return {name: len(touched) * 1e-3 * stage["floor_ms"] for name, stage in least.items()}
+
+
+def shares(records) -> dict:
+    """{threads: {stage: percent of the time of a step}}, "other" with what is in no stage."""
+    out = {}
+    for line in of(records, "stages", system="slide"):
+        known = {name: 100 * seconds / line["total"] for name, seconds in line["stages"].items()}
+        out[line["threads"]] = {**known, "other": max(0.0, 100 - sum(known.values()))}
+    return out
+
+
+def ratios(counted) -> dict:
+    """Percent and instructions a cycle of what perf counted."""
+    pairs = {
+        "stalled, front end": ("stalled-cycles-frontend", "cycles"), "branches missed": ("branch-misses", "branches"),
+        "stalled, back end": ("stalled-cycles-backend", "cycles"), "cache missed": ("cache-misses", "cache-references"),
+    }  # fmt: skip
+    out = {name: 100 * counted[a] / counted[b] for name, (a, b) in pairs.items() if counted.get(a) and counted.get(b)}
+    if counted.get("cycles") and counted.get("instructions"):
+        out["instructions a cycle (x 10)"] = 10 * counted["instructions"] / counted["cycles"]
+    return out
+
+
+def finding(records) -> str:
+    note, by = of(records, "counters")[0], shares(records)
+    most = by[max(by)]
+    top = sorted(most.items(), key=lambda item: -item[1])[:3]
+    words = ", ".join(f"{STAGES.get(name, name)} {value:.0f} %" for name, value in top)
+    if not note["allowed"]:
+        counted = f"Cannot be answered here as in the paper: {note['why']}"
+    else:
+        parts = (f"{line['system']} on {line['threads']} threads: " + ", ".join(f"{k} {v:.1f}" for k, v in
+                 ratios(line["counts"]).items()) for line in of(records, "counted"))  # fmt: skip
+        counted = f"Counted in whole processes, percent: {'; '.join(parts)}"
+    lines = [x for x in of(records, "stages") if x["threads"] == max(by)]
+    faulted = ", ".join(f"{draw.LABELS[x['system']]} {x['faults'] / x['total']:,.0f}" for x in lines)
+    return (
+        f"{counted}. What can be had is the time of each stage of a batch: {words} (on {max(by)} threads); memory and "
+        f"arithmetic would need {roofline(records)[max(by)]:.0f} % of the whole. Page faults a second: {faulted}."
+    )
+
+
+def roofline(records) -> dict:
+    """{threads: the floors of all stages, in percent of the time of a step}."""
+    return {x["threads"]: 100 * sum(x["floors"].values()) / x["total"] for x in of(records, "stages", system="slide")}
+
+
+def plot(records):
+    by, counted = shares(records), [x for x in of(records, "counted") if ratios(x["counts"])]
+    figure, axes = draw.panels(2 if counted else 1, "Where SLIDE's time goes", width=7.5)
+    names = [name for name in [*STAGES, "other"] if any(name in known for known in by.values())]
+    names += sorted({name for known in by.values() for name in known} - set(names))
+    left, floor = dict.fromkeys(by, 0.0), roofline(records)
+    for number, name in enumerate(names):
+        values = [by[n].get(name, 0.0) for n in by]
+        bars = [f"threads: {n}\n(roofline: {floor[n]:.0f} %)" for n in by]
+        axes[0].barh(bars, values, left=list(left.values()), color=draw.SERIES[number % 9],
+                     label=STAGES.get(name, name))  # fmt: skip
+        left = {n: left[n] + value for n, value in zip(by, values, strict=True)}
+    axes[0].set(xlabel="time of a training step (percent)", xlim=(0, 100))
+    draw.legend(figure, axes[0])
+    if counted:
+        keys = sorted({key for line in counted for key in ratios(line["counts"])})
+        for number, line in enumerate(counted):
+            at = [i + 0.8 * number / len(counted) for i in range(len(keys))]
+            values, label = ratios(line["counts"]), f"{line['system']}, {line['threads']} threads"
+            axes[1].barh(at, [values.get(key, 0) for key in keys], height=0.75 / len(counted),
+                         color=draw.SERIES[number % 9], label=label)  # fmt: skip
+        axes[1].set_yticks([i + 0.4 for i in range(len(keys))], keys)
+        axes[1].set_xlabel("percent")
+        axes[1].legend(fontsize=8)
+    return figure
+

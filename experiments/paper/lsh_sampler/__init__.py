@@ -1,0 +1,163 @@
+"""Hash tables as samplers whose probability is known: the probability, unbiased sums, and gradients drawn by them."""
+
+import numpy as np
+
+from experiments.benchmarks.collision_curves import blends
+from experiments.frame import draw
+from experiments.frame.records import of
+from experiments.paper.lsh_sampler import sampled_gradients
+
+QUESTION = "Is what hash tables retrieve a sample of known probability, good for unbiased sums and for gradients?"
+FIGURE = "talk: LSH as samplers; LGD, NeurIPS 2019"
+PAPER = (
+    "An item is found with probability 1 - (1 - p^K)^L, computable exactly, so that importance-weighted sums are "
+    "unbiased; gradients drawn so lead to a lower loss than uniform ones, by epochs and by time (LGD, NeurIPS 2019)"
+)
+TIME = {"smoke": "8 s", "small": "60 s", "paper": "20 min"}
+
+_SMOKE = dict(
+    dim=48, K=2, L=4, trials=200, sum_items=200, sum_K=[1, 3], sum_L=[2, 10], sum_draws=40,
+    regression=dict(n=1000, dim=20, epochs=2, evaluations=5, K=5, L=20, batch=16, full_steps=5,
+                    rates=[0.1, 0.5], full_rates=[1.0], tune_epochs=1),
+)  # fmt: skip
+_SMALL = dict(
+    dim=128, K=3, L=10, trials=3000, sum_items=2000, sum_K=[1, 2, 4, 6, 8], sum_L=[1, 5, 20, 50], sum_draws=600,
+    regression=dict(n=20_000, dim=90, epochs=8, evaluations=16, K=5, L=100, batch=16, full_steps=60,
+                    rates=[0.1, 0.3, 1.0, 3.0], full_rates=[1.0, 3.0, 10.0, 30.0, 100.0], tune_epochs=1),
+)  # fmt: skip
+SETTINGS = {
+    "smoke": _SMOKE,
+    "small": _SMALL,
+    "paper": {**_SMALL, "sum_draws": 2000, "regression": {**_SMALL["regression"], "n": 460_000, "epochs": 4}},
+}
+FAMILIES = ("simhash", "wta", "dwta", "minhash")
+NAMES = {"simhash": "SimHash", "wta": "WTA", "dwta": "DWTA", "minhash": "MinHash"}
+MODELS = ("linear", "logistic")
+
+
+def run(scale, records, threads, seed):
+    chosen = SETTINGS[scale]
+    grid = [{"part": "probability", "family": name} for name in FAMILIES]
+    grid += [{"part": "sum", "K": K, "L": L} for K in chosen["sum_K"] for L in chosen["sum_L"]]
+    grid += [{"part": "descent", "model": m, "method": k} for m in MODELS for k in sampled_gradients.METHODS]
+    for setting in records.pending(grid):
+        if setting["part"] == "probability":
+            probability(setting["family"], chosen, records, seed)
+        elif setting["part"] == "sum":
+            sums(setting["K"], setting["L"], chosen, records, seed)
+        else:
+            sampled_gradients.descend(setting["model"], setting["method"], chosen["regression"], records, threads, seed)
+
+
+def probability(name, chosen, records, seed):
+    """How often a pair of rows shares a bucket in one of L tables, over trials with hash functions of their own."""
+    from slide.hashing import FAMILIES as KNOWN
+
+    K, L, trials = chosen["K"], chosen["L"], chosen["trials"]
+    family = KNOWN[name](chosen["dim"], K, L * trials, seed=seed)
+    for rows in blends(np.random.default_rng(seed), chosen["dim"], density=0.15 if name == "dwta" else 1.0):
+        codes = family.codes(rows)
+        found = (codes[0] == codes[1]).reshape(trials, L).any(axis=1)
+        p = float(family.collision_probability(family.similarity(*rows)))
+        records.add("probability", family=name, p=p, K=K, L=L, found=int(found.sum()), trials=trials,
+                    theory=1 - (1 - p**K) ** L)  # fmt: skip
+
+
+def sums(K, L, chosen, records, seed):
+    """The sum of a value over all items from one retrieved item: value x items found / probability to be found.
+
+    It is unbiased over the draw of the hash functions; where nothing is found the estimate is 0.
+    """
+    from slide.hashing import SimHash
+    from slide.tables import HashTables
+
+    rng = np.random.default_rng(seed)
+    n, dim = chosen["sum_items"], chosen["dim"]
+    query = rng.standard_normal(dim)
+    items = rng.standard_normal((n, dim)) + rng.uniform(-1, 1, (n, 1)) * query
+    rows = np.vstack([query, items]).astype(np.float32)
+    cosine = items @ query / np.linalg.norm(items, axis=1) / np.linalg.norm(query)
+    value = np.exp(2 * cosine)
+    found_with = 1 - (1 - (1 - np.arccos(cosine) / np.pi) ** K) ** L
+    estimates = {"one": [], "all": [], "uniform": []}
+    for number in range(chosen["sum_draws"]):
+        family = SimHash(dim, K, L, seed=seed + 1000 * number + 1)
+        codes = family.codes(rows)
+        tables = HashTables(n, L, family.code_bits, bucket_size=n, seed=seed, threads=1)
+        tables.build(codes[1:])
+        found = np.unique(tables.query(codes[:1]).ids)
+        weighted = value[found] / found_with[found]
+        estimates["all"].append(weighted.sum())
+        estimates["one"].append(len(found) * weighted[rng.integers(len(found))] if len(found) else 0.0)
+        estimates["uniform"].append(n * value[rng.integers(n)])
+    for kind, values in estimates.items():
+        ratio = np.array(values) / value.sum()
+        spread = float(ratio.std(ddof=1))
+        records.add("sum", K=K, L=L, kind=kind, draws=len(values), mean=float(ratio.mean()), std=spread)
+
+
+def finding(records) -> str:
+    points = of(records, "probability")
+    gap = max(abs(line["found"] / line["trials"] - line["theory"]) for line in points)
+    lines = [line for line in of(records, "sum") if line["kind"] != "uniform"]
+    inside = sum(abs(x["mean"] - 1) <= 1.96 * x["std"] / x["draws"] ** 0.5 for x in lines)
+    good = gap < 0.02 + 2 / points[0]["trials"] ** 0.5 and inside >= 0.85 * len(lines)
+    words, better = [], []
+    for model in MODELS:
+        final = {m: of(records, "descent", model=model, method=m)[-1] for m in sampled_gradients.METHODS}
+        lsh, uniform = final["lsh"], final["uniform"]
+        better.append(lsh["loss"] < 0.98 * uniform["loss"])
+        moment = np.median([line["moment"] for line in of(records, "spread", model=model)])
+        words.append(
+            f"{model}: loss {lsh['loss']:.4f} by LSH in {lsh['seconds']:.2g} s, {uniform['loss']:.4f} uniform in "
+            f"{uniform['seconds']:.2g} s, second moment of the gradients {moment:.2f} times the uniform one's"
+        )
+    return (
+        f"The probability is {'reproduced' if good else 'not reproduced'} (largest gap {gap:.3f}), and "
+        f"{inside} of {len(lines)} weighted sums have the truth in their 95 % interval. The gain of LSH-sampled "
+        f"gradients is {'reproduced' if all(better) else 'reproduced in part' if any(better) else 'not reproduced'}: "
+        f"{'; '.join(words)} (times include hashing the query, not building the tables)."
+    )
+
+
+def plot(records):
+    settings = records[0]["settings"]
+    figure, axes = draw.panels(3, "Hash tables as samplers", rows=2)
+    top, estimate, *descents = axes
+    grid = np.linspace(0, 1, 201)
+    K, L = settings["K"], settings["L"]
+    top.plot(grid, 1 - (1 - grid**K) ** L, color="#444444", label="1 - (1 - p^K)^L")
+    for number, name in enumerate(FAMILIES):
+        lines = of(records, "probability", family=name)
+        look = draw.series(number, NAMES[name]) | {"linestyle": ""}
+        top.plot([x["p"] for x in lines], [x["found"] / x["trials"] for x in lines], **look)
+    top.set(xlabel="p, the probability that one hash collides", ylabel="probability to be found",
+            title=f"K = {K}, L = {L}, {settings['trials']:,} draws of the functions")  # fmt: skip
+    top.legend(fontsize=8)
+    sums_panel(estimate, records)
+    for axis, (model, x) in zip(descents, [(m, x) for x in ("epochs", "seconds") for m in MODELS], strict=True):
+        for method, look in sampled_gradients.LOOKS.items():
+            lines = of(records, "descent", model=model, method=method)
+            draw.curve(axis, lines, x, "loss", **look)
+        label = {"epochs": "gradients of single samples (passes over the data)", "seconds": draw.SECONDS}[x]
+        axis.set(xlabel=label, ylabel="training loss", title=f"{model} regression")
+        if x == "seconds":
+            draw.seconds_axis(axis)
+        axis.legend(fontsize=8)
+    return figure
+
+
+def sums_panel(axis, records):
+    """Estimate over truth with 95 % intervals, by K, a mark an L."""
+    for number, L in enumerate(records[0]["settings"]["sum_L"]):
+        lines = of(records, "sum", L=L, kind="one")
+        at = np.arange(len(lines)) + 0.15 * (number - 1.5)
+        error = [1.96 * x["std"] / x["draws"] ** 0.5 for x in lines]
+        look = draw.series(number, f"L = {L}")
+        axis.errorbar(at, [x["mean"] for x in lines], error, fmt=look["marker"], color=look["color"], capsize=3,
+                      markersize=4.5, label=look["label"])  # fmt: skip
+        axis.set_xticks(range(len(lines)), [str(x["K"]) for x in lines])
+    axis.axhline(1, color="#444444", linewidth=1)
+    axis.set(xlabel="K", ylabel="estimate / true sum (mean, 95 % interval)",
+             title="a sum from one retrieved item, weighted")  # fmt: skip
+    axis.legend(fontsize=8)

@@ -1,0 +1,1 @@
+"""What SLIDE is compared with: PyTorch, the released C++ code, networks with masks."""
