@@ -1,14 +1,15 @@
 """python -m experiments list | run NAME [--scale smoke|small|paper] [--threads N] [--seed N] | draw NAME | report
 
-NAME "figures" stands for every experiment that repeats a figure or table of the paper, "all" for the benchmarks too.
+NAME is an experiment, or "figures" for all that repeat a figure or table of the paper, or "all" for benchmarks too.
 """
 
 import argparse
 import sys
+import textwrap
 
-from experiments.frame import draw, records, report, runner
+from experiments.frame import catalogue
 
-GROUPS = {"figures": runner.of_the_paper, "all": runner.names}
+GROUPS = {"figures": "paper", "all": None}  # the folder whose experiments are meant
 
 
 def main(arguments=None) -> int:
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     for command, function in ((run, run_experiment), (again, draw_records)):
         command.set_defaults(command=function)
         command.add_argument("name", metavar="NAME", help='an experiment, "figures" or "all"')
-        command.add_argument("--scale", choices=runner.SCALES, default="small")
+        command.add_argument("--scale", choices=catalogue.SCALES, default="small")
     for command in (run, again, page):
         command.add_argument("--folder", default=None, help="of records and pictures; default: figures")
     run.add_argument("--threads", type=int, default=None, help="default: all CPUs")
@@ -44,21 +45,25 @@ def parser() -> argparse.ArgumentParser:
 
 
 def list_experiments(args) -> int:
-    rows = [("name", "of the paper", *runner.SCALES, "question")]
-    for name in runner.names():
-        module = runner.load(name)
-        times = getattr(module, "TIME", {})
-        rows.append((name, getattr(module, "FIGURE", ""), *(times.get(x, "-") for x in runner.SCALES), module.QUESTION))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
-    for row in rows:
-        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=False)) + f"  {row[-1]}")
+    entries = catalogue.entries().values()
+    form = f"  {{:{max(len(entry.name) for entry in entries)}}}" + "  {:>6}" * len(catalogue.SCALES) + "  {}"
+    for folder in catalogue.FOLDERS:
+        print("\n".join(["", *textwrap.wrap(f"{folder}: {catalogue.about(folder)}", 120)]))
+        print(form.format("", *catalogue.SCALES, "question"))
+        for entry in entries:
+            if entry.folder == folder:
+                source = f" ({entry.figure})" if entry.figure else ""
+                times = (entry.time.get(scale, "-") for scale in catalogue.SCALES)
+                print(form.format(entry.name, *times, f"{entry.question}{source}"))
     return 0
 
 
 def run_experiment(args) -> int:
+    from experiments.frame import report, runner
+
     settings = (args.scale, args.threads, args.seed, args.folder, args.again)
     if args.name in GROUPS:
-        failed = runner.run_all(GROUPS[args.name](), *settings)
+        failed = runner.run_all(catalogue.names(GROUPS[args.name]), *settings)
         if args.scale == "small":
             print(report.report(args.folder))
         print("\n".join(failed), file=sys.stderr)
@@ -69,18 +74,23 @@ def run_experiment(args) -> int:
 
 
 def draw_records(args) -> int:
-    paths = {name: runner.record_path(name, args.scale, args.folder) for name in runner.names()}
+    from experiments.frame import draw, records, runner
+
     group = args.name in GROUPS
-    for name in [name for name in GROUPS[args.name]() if paths[name].exists()] if group else [args.name]:
-        module = runner.load(name)
-        if group and not runner.current(module, records.load(paths[name])):
+    for name in catalogue.names(GROUPS[args.name]) if group else [args.name]:
+        module, path = catalogue.load(name), runner.record_path(name, args.scale, args.folder)
+        if group and not path.exists():
+            continue
+        if group and not runner.current(module, records.load(path)):
             print(f"{name}: not drawn, its record is of other settings; run it again", file=sys.stderr)
         else:
-            print(draw.draw(module, paths[name]))
+            print(draw.draw(module, path))
     return 0
 
 
 def write_report(args) -> int:
+    from experiments.frame import report
+
     print(report.report(args.folder))
     return 0
 

@@ -1,4 +1,7 @@
-"""Shapes and arrays that the kernel tests share."""
+"""Shapes, arrays and fixtures that tests share."""
+
+import importlib
+import json
 
 import numpy as np
 import pytest
@@ -24,3 +27,19 @@ def read_only(*arrays):
     for array in arrays:
         array.setflags(write=False)
     return arrays
+
+
+@pytest.fixture
+def one_process(monkeypatch):
+    """What experiments measure in processes of their own, each a second to start, is measured in this one."""
+    from experiments.frame import processes
+
+    def lines(module, function, env=None, **given):
+        measure = getattr(importlib.import_module(module), function)
+        yield from (as_json(line) for line in measure(**as_json(given)))
+
+    monkeypatch.setattr(processes, "lines", lines)
+
+
+def as_json(value):
+    return json.loads(json.dumps(value))

@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from experiments.__main__ import main
-from experiments.frame import draw, problems, processes, records, report, runner, training
+from experiments.frame import catalogue, draw, problems, processes, records, report, runner, training
 
 HEADER = {"experiment": "x", "scale": "smoke", "threads": 1, "seed": 0, "settings": {}, "cpu": "c", "build": {}}
 GRID = [{"K": 1}, {"K": 2}, {"K": 3}]
@@ -69,13 +70,13 @@ def test_seconds_of_words(words, expected):
 
 
 def test_every_experiment_of_the_frame_says_what_it_is():
-    for name in runner.names():
-        module = runner.load(name)
+    for name in catalogue.names():
+        module = catalogue.load(name)
         assert module.QUESTION.endswith("?") and not module.PAPER.endswith(".")
         for words in module.TIME.values():
             assert runner.seconds(words) != 60.0 or words in ("60 s", "1 min"), (name, words)
-    assert {"time_accuracy", "sparsity_accuracy"} <= set(runner.of_the_paper()) <= set(runner.names()) - {"bench_step"}
-    total = sum(runner.seconds(runner.load(name).TIME["small"]) for name in runner.of_the_paper())
+        assert bool(getattr(module, "FIGURE", None)) == (name in catalogue.names("paper")), name
+    total = sum(runner.seconds(catalogue.load(name).TIME["small"]) for name in catalogue.names("paper"))
     assert total < 90 * 60
 
 
@@ -129,12 +130,12 @@ def test_processes_yield_lines_and_tell_why_they_failed():
 
 
 @pytest.mark.parametrize("name", ["core_utilization", "inefficiency"])
-def test_without_pytorch_the_others_are_measured_and_the_record_says_so(name, tmp_path, monkeypatch):
+def test_without_pytorch_the_others_are_measured_and_the_record_says_so(name, tmp_path, monkeypatch, one_process):
     monkeypatch.setattr(processes, "has_torch", lambda: False)
     picture, _ = runner.run(name, "smoke", threads=1, folder=tmp_path)
     lines = records.load(picture.with_suffix(".jsonl"))
     assert records.of(lines, "note") == [{"record": "note", "text": processes.NO_TORCH}]
-    assert "left out: not installed" in report.section(name, runner.load(name), lines)
+    assert "left out: not installed" in report.section(name, catalogue.load(name), lines)
 
 
 def test_the_page_names_every_figure_that_is_there(tmp_path):
@@ -142,7 +143,7 @@ def test_the_page_names_every_figure_that_is_there(tmp_path):
     for suffix in (".jsonl", ".png"):
         (tmp_path / f"collision_curves-smoke{suffix}").rename(tmp_path / f"collision_curves{suffix}")
     text = report.report(tmp_path).read_text()
-    module = runner.load("collision_curves")
+    module = catalogue.load("collision_curves")
     assert module.QUESTION in text and "run collision_curves" in text and "demo" not in text
 
 
@@ -182,9 +183,14 @@ def test_every_system_chooses_its_regularisation_on_held_out_rows():
 
 
 def test_more_rows_than_few_are_tried_without_smoothing():
-    problem = problems.problem("amazon-670k", shape=dict(scale=0.003, n_train=50_000, n_test=20))
-    assert [x["label_smoothing"] for x in training.choices(problem, [1])] == [0, 0]
-    assert "scale of 0.003" in problem.title and problem.test[0].shape[0] == 20
+    X, Y = (sparse.csr_array((50_000, columns), dtype=np.float32) for columns in (400, 2000))
+    many = problems.Problem("many", "many rows", (X, Y), (X, Y), 0.0)
+    assert [x["label_smoothing"] for x in training.choices(many, [1])] == [0, 0]
+
+
+def test_a_synthetic_set_is_of_the_shape_that_was_asked_for():
+    problem = problems.problem("amazon-670k", shape=dict(scale=0.003, n_train=50, n_test=20))
+    assert "scale of 0.003" in problem.title and (len(problem.train[0].indptr), problem.test[0].shape[0]) == (51, 20)
 
 
 def test_axes_show_all_that_is_drawn():

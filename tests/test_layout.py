@@ -1,6 +1,8 @@
 """Who may import whom: the laws that keep the tree readable."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -40,3 +42,30 @@ def test_hashing_sampling_and_optimizers_do_not_know_each_other():
     for folder, others in {"hashing": ("sampling", "optim"), "sampling": ("hashing", "optim")}.items():
         wrong = tuple(f"slide.{other}" for other in others)
         assert not offenders(files(f"slide/{folder}", ".py"), lambda name, wrong=wrong: name.startswith(wrong))
+
+
+def test_experiments_share_by_the_frame_alone():
+    for path in [*files("experiments/paper", ".py"), *files("experiments/benchmarks", ".py")]:
+        folder, name, *part = path.relative_to(ROOT / "experiments").with_suffix("").parts
+        own = f"experiments.{folder}.{name}" if part else "its files, where it is a package"
+
+        def wrong(imports, own=own):
+            other = imports.startswith(("experiments.paper", "experiments.benchmarks"))
+            return other and imports != own and not imports.startswith(f"{own}.")
+
+        assert not offenders([path], wrong)
+
+
+def test_the_frame_knows_no_experiment():
+    others = ("experiments.paper", "experiments.benchmarks")
+    assert not offenders(files("experiments/frame", ".py"), lambda name: name.startswith(others))
+
+
+def test_experiments_are_drawn_without_slide_and_listed_without_numpy():
+    listed = "import sys; from experiments.__main__ import main; main(['list']); sys.exit('numpy' in sys.modules)"
+    drawn = (
+        "import sys; from experiments.frame import catalogue, draw, report, runner; "
+        "[catalogue.load(name) for name in catalogue.names()]; sys.exit(not {'slide', 'torch'}.isdisjoint(sys.modules))"
+    )
+    for code in (listed, drawn):
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 from scipy.spatial import ConvexHull, QhullError
+from threadpoolctl import threadpool_limits
 
 from experiments.frame import binary_images, problems, records, runner
 from experiments.paper import sparsity_accuracy
@@ -12,6 +13,13 @@ from experiments.peers.masked_networks import AllKept, Dropout, MaskedNetwork, S
 
 SIDE = binary_images.SIDE
 GATES = [AllKept, lambda: Dropout(0.4), lambda: Standout(0.3), lambda: Winners(0.3)]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """NumPy's threads would cost more than the small products of these tests."""
+    with threadpool_limits(1, "blas"):
+        yield
 
 
 def hull_is_white(image) -> bool:

@@ -6,8 +6,8 @@ import numpy as np
 from experiments.frame import draw, processes
 from experiments.frame.problems import problem
 from experiments.frame.records import of
+from experiments.frame.retrieval import retrieval
 from experiments.frame.training import PLAIN, best, make, n_batches, settings, train
-from experiments.paper.hash_families import retrieval
 
 QUESTION = "Does sampled training end below the full softmax, and what closes the gap?"
 PAPER = (
@@ -78,9 +78,7 @@ SETTINGS = {
 
 
 def run(scale, records, threads, seed):
-    if not processes.has_torch():
-        records.add("note", text=processes.NO_TORCH)
-    known = [name for name in ORDER if not name.startswith("torch") or processes.has_torch()]
+    known = processes.present(ORDER, records)
     wanted = [{"data": data, "variant": name, "seed": seed + number} for data, plan in SETTINGS[scale].items()
               for name in known if name in plan.get("variants", ORDER) for number in range(plan.get("seeds", 1))]
     for setting in records.pending(wanted):
@@ -174,7 +172,7 @@ def of_set(records, data) -> str:
     words = (
         f"{data}: the gap is {'closed' if closed else 'not closed'}: full softmax {score(full)}, recommended "
         f"{score(mine)}, with twice the epochs {score(twice)}, in {share:.2%} of the neurons, {faster:.0f} times "
-        f"faster a sample; its tables hold {last['recall'][1]:.0%} of the true top 10 in {held:.2%} of the neurons"
+        f"faster per sample; its tables hold {last['recall'][1]:.0%} of the true top 10 in {held:.2%} of the neurons"
     )
     if "torch-sampled" in found:
         words += f"; {against(found)}"

@@ -1,4 +1,4 @@
-"""A softmax whose weights, and moments, are stored as bfloat16 beside one of float32: time, memory, accuracy."""
+"""A softmax whose weights, and moments, are stored as bfloat16, and one of float32: time, memory, accuracy."""
 
 import statistics
 import time
@@ -46,7 +46,7 @@ def run(scale, records, threads, seed):
 
 
 def steps(chosen, threads, seed):
-    """Yields a line for each variant: milliseconds a sample, medians over rounds in which the variants alternate."""
+    """Yields a line for each variant: milliseconds per sample, medians over rounds in which the variants alternate."""
     from slide.data import make_xmc
     from slide.rows import as_sparse_rows
 
@@ -80,7 +80,7 @@ def step_network(found, weight_type, moment_type, chosen, threads, seed):
 
 
 def timed(net, X, Y, n):
-    """Milliseconds a sample of n steps: of the stages that touch the softmax's weights, and in all."""
+    """Milliseconds per sample over n steps: of the stages that touch the softmax's weights, and in all."""
     net.run.clock.reset()
     start = time.perf_counter()
     net.fit(X, Y, steps=n)
@@ -95,9 +95,9 @@ def finding(records) -> str:
     for name, line in lines.items():
         top = best(of(records, "evaluation", name=name))
         ratio = statistics.median(line["ratios"])
-        beside = "" if name == "float32" else f" ({ratio:.2f} times float32)"
+        compared = "" if name == "float32" else f" ({ratio:.2f} times float32)"
         said.append(
-            f"{name}: {line['ms']['total']:.4f} ms a sample{beside}, {line['bytes'] / 1e6:,.0f} MB of weights and "
+            f"{name}: {line['ms']['total']:.4f} ms per sample{compared}, {line['bytes'] / 1e6:,.0f} MB of weights and "
             f"moments, best P@1 {top:.3f}"
         )
     return f"{'; '.join(said)}. {_verdict(lines)}"
@@ -118,7 +118,7 @@ def plot(records):
         label = {"forward": "forward, softmax, hidden deltas", "update": "gradient and Adam"}.get(stage, "the rest")
         left.bar(short, ms, 0.6, bottom=below, color=draw.SERIES[number], label=label)
         below = [a + b for a, b in zip(below, ms, strict=True)]
-    left.set(ylabel="milliseconds a sample", ylim=(0, 1.35 * max(below)), title="a step, shape of Amazon-670K")
+    left.set(ylabel="milliseconds per sample", ylim=(0, 1.35 * max(below)), title="a step, shape of Amazon-670K")
     left.legend(loc="upper right", fontsize=8)
     bars = middle.bar(short, [line["bytes"] / 1e6 for line in lines], 0.6, color=draw.COLOURS["slide"])
     middle.bar_label(bars, fmt="{:,.0f}")

@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from experiments.frame import draw
+from experiments.frame.records import of
 
 QUESTION = "What do rebuilding the tables, reinserting touched neurons and hashing a batch cost, in each hash family?"
 PAPER = "18 s to hash and insert the 205,443 neurons of Delicious-200K, of which inserting takes 0.8 s (table 3)"
@@ -20,7 +21,6 @@ SETTINGS = {
         K={"dwta": [5, 6, 8], "wta": [5], "simhash": [9, 16], "minhash": [5]},
     ),
 }  # fmt: skip
-NAMES = {"dwta": "DWTA", "wta": "WTA", "simhash": "SimHash", "minhash": "MinHash"}
 BATCH, GROUP, ACTIVE = 256, 16, 3000
 STAGES = ("hash", "build", "rebuild", "reinsert", "queries", "select")
 HEADS = ("hash all", "build", "in all", "reinsert", "queries", "select")
@@ -41,7 +41,7 @@ def run(scale, records, threads, seed):
             for used in sorted({1, threads}):
                 ms = measure(settings, hash_, K, weights, queries, touched, step, used, seed)
                 records.add("timing", hash=hash_, K=K, threads=used, n=len(weights), touched=len(touched), ms=ms)
-                print(ROW.format(NAMES[hash_], K, used, *(f"{ms[stage]:.2f}" for stage in STAGES)), flush=True)
+                print(ROW.format(draw.FAMILIES[hash_], K, used, *(f"{ms[stage]:.2f}" for stage in STAGES)), flush=True)
 
 
 def measure(settings, hash_, K, weights, queries, touched, step, threads, seed):
@@ -90,11 +90,29 @@ def timed(*acts, repeats):
     return [statistics.median(own) for own in times]
 
 
+def on_all_threads(records) -> list[dict]:
+    return of(records, "timing", threads=max(line["threads"] for line in of(records, "timing")))
+
+
+def finding(records) -> str:
+    lines = on_all_threads(records)
+    first, moved = lines[0], statistics.median(line["ms"]["reinsert"] / line["ms"]["rebuild"] for line in lines)
+    said = [
+        f"{draw.FAMILIES[line['hash']]} K={line['K']} {line['ms']['rebuild']:,.0f} ms "
+        f"({line['ms']['hash'] / line['ms']['rebuild']:.0%} of it hashing) and {line['ms']['queries']:.2f} ms"
+        for line in lines
+    ]
+    return (
+        f"On {draw.threads(records)} a rebuild of {first['n']:,} neurons and the hashing of a batch of {BATCH} take: "
+        f"{', '.join(said)}. To reinsert {first['touched']:,} neurons, as many as a batch touches, takes {moved:.0%} "
+        "of a rebuild (median), but after every batch."
+    )
+
+
 def plot(records):
-    lines = [line for line in records if line["record"] == "timing"]
-    most = max(line["threads"] for line in lines)
-    lines = [line for line in lines if line["threads"] == most]
-    names = [f"{NAMES[line['hash']]}\nK = {line['K']}" for line in lines]
+    lines = on_all_threads(records)
+    most = lines[0]["threads"]
+    names = [f"{draw.FAMILIES[line['hash']]}\nK = {line['K']}" for line in lines]
     n, touched = lines[0]["n"], lines[0]["touched"]
     figure, (left, right) = draw.panels(2, f"Hashing and tables on {most} threads: {n:,} neurons")
     hashing, building = ([line["ms"][stage] for line in lines] for stage in ("hash", "build"))

@@ -1,85 +1,104 @@
-"""How fast is load_xmc, beside scikit-learn's load_svmlight_file and napkinXC's load_libsvm_file?
+"""Reading a text file in the format of the Extreme Classification Repository, by this package and by others.
 
-    python -m experiments.benchmarks.bench_parse [--file FILE] [--repeats N]
-
-Each round runs every loader once, in turning order; a ratio is the median over the rounds of the loader's
-time over load_xmc's. All yield X and Y as CSR, except that scikit-learn yields tuples of labels; it takes no
-header line and is given the text after it, from memory.
+Each round runs every reader once, in turning order; a ratio is the median over the rounds of the reader's time over
+that of load_xmc. All yield X and Y as CSR, except that scikit-learn yields tuples of labels; it takes no header line
+and is given the text after it, from memory.
 """
 
-import argparse
+import importlib
 import io
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
-from slide.data import load_xmc, make_xmc, save_xmc
+from experiments.frame import draw
+from experiments.frame.records import of
+
+QUESTION = "How fast does load_xmc read a file, compared with scikit-learn and napkinXC?"
+PAPER = "parsing is not timed"
+TIME = {"smoke": "2 s", "small": "60 s"}
+
+SETTINGS = {"smoke": dict(scale=0.004, n_train=500, repeats=2), "small": dict(scale=0.1, n_train=None, repeats=7)}
+OWN = "slide.data.load_xmc"
 
 
-def sklearn_loader(path):
-    try:
-        from sklearn.datasets import load_svmlight_file
-    except ImportError as fault:
-        print(f"scikit-learn is left out: {fault}")
-        return None
-    text = path.read_bytes().partition(b"\n")[2]
-    return lambda: load_svmlight_file(io.BytesIO(text), multilabel=True, zero_based=True, dtype="float32")
+def run(scale, records, threads, seed):
+    from slide.data import make_xmc, save_xmc
 
-
-def napkinxc_loader(path):
-    try:
-        from napkinxc.datasets import load_libsvm_file
-    except ImportError as fault:
-        print(f"napkinXC is left out: {fault}")
-        return None
-    return lambda: load_libsvm_file(str(path), labels_format="csr_matrix", sort_indices=True)
-
-
-def measure(loaders, repeats):
-    """{name: seconds of each round}; one round before them is not counted."""
-    names = list(loaders)
-    seconds = {name: [] for name in names}
-    for round_ in range(-1, repeats):
-        for k in range(len(names)):
-            name = names[(k + round_) % len(names)]
-            start = time.perf_counter()
-            loaders[name]()
-            if round_ >= 0:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
-def compare(path, repeats):
-    size = path.stat().st_size / 1e6
-    loaders = {
-        "slide.data.load_xmc": lambda: load_xmc(path),
-        "sklearn load_svmlight_file": sklearn_loader(path),
-        "napkinXC load_libsvm_file": napkinxc_loader(path),
-    }
-    seconds = measure({name: loader for name, loader in loaders.items() if loader}, repeats)
-    own = seconds["slide.data.load_xmc"]
-    print(f"{path.name}: {size:.1f} MB, {repeats} rounds\n")
-    print(f"{'loader':<28}{'median s':>10}{'fastest s':>11}{'MB/s':>8}{'time / ours':>13}")
-    for name, times in seconds.items():
-        ratio = statistics.median(a / b for a, b in zip(times, own, strict=True))
-        median = statistics.median(times)
-        print(f"{name:<28}{median:>10.3f}{min(times):>11.3f}{size / median:>8.0f}{ratio:>13.2f}")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--file", type=Path, help="plain text; default: a synthetic file, written for this")
-    parser.add_argument("--repeats", type=int, default=7)
-    options = parser.parse_args()
-    if options.file:
-        compare(options.file, options.repeats)
-        return
+    chosen = SETTINGS[scale]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "amazon-670k-tenth.txt")
-        save_xmc(path, *make_xmc("amazon-670k", n_test=1, scale=0.1)[0])
-        compare(path, options.repeats)
+        path = Path(folder, "train.txt")
+        save_xmc(path, *make_xmc("amazon-670k", chosen["n_train"], 1, scale=chosen["scale"], seed=seed)[0])
+        records.add("file", megabytes=path.stat().st_size / 1e6)
+        readers, missing = present(path)
+        for text in missing:
+            records.add("note", text=text)
+        for line in measure(readers, chosen["repeats"]):
+            records.add("round", **line)
 
 
-if __name__ == "__main__":
-    main()
+def present(path) -> tuple[dict, list]:
+    """({name: a function that reads the file}, a sentence for each reader that is not installed)."""
+    from slide.data import load_xmc
+
+    text, readers, missing = path.read_bytes().partition(b"\n")[2], {OWN: lambda: load_xmc(path)}, []
+    for name, module, read in (
+        ("sklearn load_svmlight_file", "sklearn.datasets", lambda module: module.load_svmlight_file(
+            io.BytesIO(text), multilabel=True, zero_based=True, dtype="float32")),
+        ("napkinXC load_libsvm_file", "napkinxc.datasets", lambda module: module.load_libsvm_file(
+            str(path), labels_format="csr_matrix", sort_indices=True)),
+    ):  # fmt: skip
+        try:
+            found = importlib.import_module(module)
+        except ImportError as error:
+            missing.append(f"{name} is left out: {error}")
+        else:
+            readers[name] = lambda read=read, found=found: read(found)
+    return readers, missing
+
+
+def measure(readers, repeats):
+    """Yields seconds of each reader in each round; one round before them is not counted."""
+    names = list(readers)
+    for number in range(-1, repeats):
+        for k in range(len(names)):
+            name = names[(k + number) % len(names)]
+            start = time.perf_counter()
+            readers[name]()
+            if number >= 0:
+                yield {"reader": name, "round": number, "seconds": time.perf_counter() - start}
+
+
+def summarise(records) -> dict:
+    """{reader: {"seconds", "ratio" to load_xmc in the same round: medians, "rate": megabytes per second}}."""
+    size, out = of(records, "file")[0]["megabytes"], {}
+    own = {line["round"]: line["seconds"] for line in of(records, "round", reader=OWN)}
+    for name in dict.fromkeys(line["reader"] for line in of(records, "round")):
+        lines = of(records, "round", reader=name)
+        seconds = statistics.median(line["seconds"] for line in lines)
+        ratio = statistics.median(line["seconds"] / own[line["round"]] for line in lines)
+        out[name] = {"seconds": seconds, "ratio": ratio, "rate": size / seconds}
+    return out
+
+
+def finding(records) -> str:
+    found, size = summarise(records), of(records, "file")[0]["megabytes"]
+    others = [f"{name} takes {line['ratio']:.1f} times as long" for name, line in found.items() if name != OWN]
+    left_out = [line["text"] for line in of(records, "note")]
+    return (
+        f"load_xmc reads {size:,.0f} MB in {found[OWN]['seconds']:.2f} s ({found[OWN]['rate']:,.0f} MB per second); "
+        f"{'; '.join([*others, *left_out])}."
+    )
+
+
+def plot(records):
+    found = summarise(records)
+    figure, (axis,) = draw.panels(1, "Reading a file of the Extreme Classification Repository", width=8)
+    colours = [draw.COLOURS["slide"], *[draw.COLOURS["torch"]] * (len(found) - 1)]
+    bars = axis.barh(list(found), [line["rate"] for line in found.values()], 0.6, color=colours)
+    axis.bar_label(bars, [f" {line['seconds']:.2f} s, {line['ratio']:.1f} x" for line in found.values()])
+    axis.set(xlabel="MB per second; seconds; times as long as load_xmc")
+    axis.set_xlim(right=1.3 * max(line["rate"] for line in found.values()))
+    axis.invert_yaxis()
+    return figure

@@ -1,4 +1,4 @@
-"""A training step of slide beside its peers: same data, network, batch, optimizer, threads; all in.
+"""A training step of SLIDE compared with its peers: same data, network, batch, optimizer, threads; all in.
 
 Peers are PyTorch's full softmax (as one writes it, and in chunks with one buffer), PyTorch's sampled softmax with
 log-uniform candidates shared by the batch, and the released C++ SLIDE. PyTorch comes with the extra `baselines`; the
@@ -21,11 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.frame import draw, processes
+from experiments.frame import draw, machine, processes
+from experiments.frame.records import of
 from experiments.frame.training import SAMPLERS, corrected, sized
 from experiments.peers import released
 
-QUESTION = "How long does a training step take beside PyTorch and the released C++ SLIDE?"
+QUESTION = "How long does a training step take, compared with PyTorch and the released C++ SLIDE?"
 PAPER = "10 times faster than TensorFlow's full softmax on the same CPU (abstract)"
 TIME = {"smoke": "20 s", "small": "6 min"}
 
@@ -109,16 +110,14 @@ def load(folder):
 
 
 def measure(scale, system, threads, seed, folder):
-    """Yields ms a sample after a warm-up, active neurons and peak memory, for a process of its own."""
-    import resource
-
+    """Yields ms per sample after a warm-up, active neurons and peak memory, for a process of its own."""
     X, Y = load(folder)
     if system == "released":
         yield released.measure(released.binary(), X, Y, HIDDEN, threads, folder)
         return
     timed = time_torch if system.startswith("torch") else time_slide
     found = timed(system, X, Y, SETTINGS[scale], threads, seed)
-    yield {**found, "batch": BATCH, "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+    yield {**found, "batch": BATCH, "peak_gb": machine.peak_gb()}
 
 
 def time_slide(system, X, Y, settings, threads, seed) -> dict:
@@ -146,7 +145,7 @@ def time_slide(system, X, Y, settings, threads, seed) -> dict:
 
 
 def spread(found, seconds, index, before) -> dict:
-    """The time a sample of a whole epoch with its rebuilds, that of a step without, and that after the epoch.
+    """The time per sample of a whole epoch with its rebuilds, that of a step without, and that after the epoch.
 
     seconds: of the rebuilds that were measured; before: how many there had been when measuring began.
     """
@@ -209,28 +208,30 @@ def rebuilds(lines) -> str:
         for name in ("ms", "step_ms", "rebuild_ms", "late_ms", "measured_ms")
     )
     return (
-        f"SLIDE: {ms:.4f} ms a sample over the first epoch of Amazon-670K, which rebuilds {slide[0]['rebuilds']} times "
-        f"in {one:,.0f} ms ({1 - step / ms:.1%} of the time); {step:.4f} without, {late:.4f} as often as after the "
+        f"SLIDE: {ms:.4f} ms per sample over the first epoch of Amazon-670K, with {slide[0]['rebuilds']} rebuilds of "
+        f"{one:,.0f} ms ({1 - step / ms:.1%} of the time); {step:.4f} without, {late:.4f} as often as after the "
         f"epoch, {now:.4f} in the {slide[0]['steps']} batches measured"
     )
 
 
 def finding(records) -> str:
-    return rebuilds([line for line in records if line["record"] == "round"]) + "."
+    lines = of(records, "round")
+    others = (f"{title(x)} {x['ratio']:.3g}" for x in summarise(lines) if x["system"] != "slide")
+    return f"{rebuilds(lines)}. Times SLIDE's: {', '.join(others)}."
 
 
 def plot(records):
     figure, (axis,) = draw.panels(1, "A training step at the shape of Amazon-670K, all in")
     figure.set_size_inches(10.5, 4.8)
-    lines = summarise([line for line in records if line["record"] == "round"])
+    lines = summarise(of(records, "round"))
     names = [f"{title(line)}\n{line['active']:,.0f} active" for line in lines]
     colours = {**draw.COLOURS, **COLOURS}
     bars = axis.barh(names, [line["ms"] for line in lines], color=[colours[line["system"]] for line in lines])
     axis.bar_label(bars, [f" {line['ms']:.3g} ms, {line['ratio']:.3g} x, {line['peak_gb']:.1f} GB" for line in lines])
-    axis.set(xlabel="milliseconds a sample (log scale); times SLIDE's; peak memory", xscale="log")
+    axis.set(xlabel="milliseconds per sample (log scale); times SLIDE's; peak memory", xscale="log")
     axis.set_xlim(right=12 * max(line["ms"] for line in lines))
     axis.invert_yaxis()
-    notes = [line["text"] for line in records if line["record"] == "note"]
+    notes = [line["text"] for line in of(records, "note")]
     if notes:
         axis.set_title("\n".join(notes), fontsize=8.5, loc="left", color="#555555")
     return figure

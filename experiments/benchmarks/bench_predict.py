@@ -9,6 +9,7 @@ import time
 import numpy as np
 
 from experiments.frame import draw
+from experiments.frame.records import of
 from experiments.frame.training import corrected, sized
 
 QUESTION = "How near to the matrix-product peak is the full softmax, and what does sampled prediction give up?"
@@ -40,7 +41,7 @@ def run(scale, records, threads, seed):
 
     settings = SETTINGS[scale]
     (X, Y), test = make_xmc("amazon-670k", settings["n_train"], settings["n_test"], scale=settings["scale"], seed=seed)
-    print(RATE_ROW.format("", "GFLOP/s", "of the peak", "ms a sample"))
+    print(RATE_ROW.format("", "GFLOP/s", "of the peak", "ms per sample"))
     peak = measure_peak(settings, records, threads)
     measure_training(X, Y, settings, records, threads, seed, peak)
     network = train(X, Y, settings, threads, seed)
@@ -116,7 +117,7 @@ def train(X, Y, settings, threads, seed):
 
 
 def measure_exact(network, test, settings, records, peak):
-    """(ids, seconds a sample, P@1) of the exact top k; its one product is counted, its first layer is timed too."""
+    """(ids, seconds per sample, P@1) of the exact top k; its one product is counted, its first layer is timed too."""
     X, Y = test[0][: settings["rows"]], test[1][: settings["rows"]]
     seconds, _ = timed(lambda: network.predict(X, K), settings["repeats"])
     ids, _ = network.predict(X, K)
@@ -144,7 +145,7 @@ def measure_sampled(network, test, setting, settings, records, exact, stale=Fals
 
 
 def hits(Y, first):
-    """P@1 of one prediction a row."""
+    """P@1 of one prediction per row."""
     return float(np.mean(np.asarray(Y[np.arange(len(first)), first]).ravel() > 0))
 
 
@@ -167,21 +168,33 @@ def index_anew(network, hash_, n_hashes, n_tables, m):
 
 
 def name(line):
-    title = {"simhash": "SimHash", "dwta": "DWTA"}.get(line["hash"], line["hash"])
-    return f"{title} K={line['K']} L={line['L']}{', stale' if line['stale'] else ''}"
+    return f"{draw.FAMILIES[line['hash']]} K={line['K']} L={line['L']}{', stale' if line['stale'] else ''}"
+
+
+def finding(records) -> str:
+    rates = of(records, "rate")
+    stale, fresh = (of(records, "sampled", stale=stale)[0] for stale in (True, False))
+    exact = f"{stale['exact_p1']:.3f}"
+    shares = ", ".join(f"{line['what']} {line['gflops'] / line['peak']:.0%}" for line in rates[1:])
+    return (
+        f"Of the rate of a large matrix product ({rates[0]['gflops']:,.0f} GFLOP/s): {shares}. Sampled prediction with "
+        f"the tables of the training ({name(fresh)}) is {stale['speedup']:.0f} times faster than exact and finds the "
+        f"exact top 1 in {stale['recall']:.0%} of the rows, P@1 {stale['p1']:.3f} against {exact}; with rebuilt tables "
+        f"{fresh['speedup']:.0f} times, {fresh['recall']:.0%}, {fresh['p1']:.3f}."
+    )
 
 
 def plot(records):
     title = "Full softmax and prediction at the shape of Amazon-670K (synthetic)"
     figure, (left, right) = draw.panels(2, title)
-    rates = [line for line in records if line["record"] == "rate"]
+    rates = of(records, "rate")
     bars = left.barh([line["what"].replace(", ", "\n", 1) for line in rates], [line["gflops"] for line in rates],
                      color=[draw.COLOURS["popularity"], *[draw.COLOURS["full"]] * (len(rates) - 1)])  # fmt: skip
     left.bar_label(bars, [f" {line['gflops'] / line['peak']:.0%}" for line in rates])
     left.set(xlabel="rate (GFLOP/s)")
     left.set_xlim(right=1.15 * max(line["gflops"] for line in rates))
     left.invert_yaxis()
-    lines = [line for line in records if line["record"] == "sampled"]
+    lines = of(records, "sampled")
     for line in lines:
         colour = COLOURS[line["hash"]]
         right.plot(line["speedup"], line["recall"], "*" if line["stale"] else "o", color=colour,

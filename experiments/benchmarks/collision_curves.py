@@ -3,6 +3,8 @@
 import numpy as np
 
 from experiments.frame import draw
+from experiments.frame.problems import blends
+from experiments.frame.records import of
 
 QUESTION = "Do the hashes of each family collide as often as its formula says, at every similarity?"
 
@@ -18,23 +20,11 @@ TITLES = {
 }
 
 
-def blends(rng, dim, density):
-    """Pairs of vectors, from opposite to equal; the closer, the more of their non-zeros are in common."""
-    for correlation in np.concatenate([np.linspace(-0.98, 0.9, 14), [0.95, 0.98, 0.995, 0.999]]):
-        x, noise = rng.standard_normal((2, dim))
-        rows = np.array([x, correlation * x + np.sqrt(1 - correlation**2) * noise], np.float32)
-        present = np.tile(rng.random(dim) < density, (2, 1))
-        drawn_anew = rng.random(dim) > abs(correlation)
-        present[1, drawn_anew] = rng.random(drawn_anew.sum()) < density
-        yield np.where(present, rows, np.float32(0))
-
-
 def run(scale, records, threads, seed):
     """Adds, for each family, its pairs of rows ("point") and its formula ("curve")."""
     from slide.hashing import FAMILIES
 
     dim, n_hashes = SETTINGS[scale]["dim"], SETTINGS[scale]["n_hashes"]
-    gaps = []
     for name in TITLES:
         family = FAMILIES[name](dim, 1, n_hashes, seed=seed)
         rng = np.random.default_rng(seed)
@@ -46,24 +36,28 @@ def run(scale, records, threads, seed):
             records.add(
                 "point", family=name, similarity=similarity, theory=theory, collisions=collisions, n_hashes=n_hashes
             )
-            gaps.append(abs(collisions / n_hashes - theory))
         low = -1 if name == "simhash" else 0
         grid = np.linspace(low, 1, 201)
         curve = np.asarray(family.collision_probability(grid)).round(6).tolist()
         records.add("curve", family=name, similarity=grid.round(6).tolist(), theory=curve)
-    print(f"{len(gaps)} pairs of rows, largest gap to the formula {max(gaps):.4f}")
+
+
+def finding(records) -> str:
+    points = of(records, "point")
+    gaps = [abs(x["collisions"] / x["n_hashes"] - x["theory"]) for x in points]
+    noise = [1.96 * (x["theory"] * (1 - x["theory"]) / x["n_hashes"]) ** 0.5 for x in points]
+    inside = sum(gap <= room for gap, room in zip(gaps, noise, strict=True))
+    return (
+        f"Of {len(points)} pairs of rows {inside} collide as often as the formula says, within its 95 % interval; the "
+        f"largest gap is {max(gaps):.4f}."
+    )
 
 
 def plot(records):
-    """A figure, a panel a family: its formula as a line, the measured shares with 95 % intervals."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 8), layout="constrained")
-    figure.suptitle("How often one hash of a pair of rows agrees")
-    for axes, (name, (title, similarity)) in zip(figure.subplots(2, 2).flat, TITLES.items(), strict=True):
-        own = [record for record in records if record.get("family") == name]
-        curve = next(record for record in own if record["record"] == "curve")
-        points = [record for record in own if record["record"] == "point"]
+    """A figure, a panel for each family: its formula as a line, the measured shares with 95 % intervals."""
+    figure, panels = draw.panels(2, "How often one hash of a pair of rows agrees", rows=2)
+    for axes, (name, (title, similarity)) in zip(panels, TITLES.items(), strict=True):
+        [curve], points = of(records, "curve", family=name), of(records, "point", family=name)
         x = np.array([point["similarity"] for point in points])
         n = np.array([point["n_hashes"] for point in points])
         p = np.array([point["collisions"] for point in points]) / n
@@ -72,6 +66,5 @@ def plot(records):
         label = f"measured, {n[0]:,} hashes, 95 %"
         axes.errorbar(x, p, error, fmt="o", color=draw.MEASURED, markersize=4, capsize=3, label=label)
         axes.set(title=title, xlabel=similarity, ylabel="probability of a collision", ylim=(-0.03, 1.03))
-        axes.grid(alpha=0.3)
         axes.legend(loc="upper left")
     return figure

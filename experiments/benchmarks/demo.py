@@ -1,4 +1,4 @@
-"""SLIDE beside the full softmax, and beside a sampled softmax with as many candidates, on a synthetic set with the
+"""SLIDE, the full softmax, and a sampled softmax with as many candidates, on a synthetic set with the
 statistics of Amazon-670K: the same network, the same initial weights, the same batches in the same order; only the
 choice of the active neurons differs."""
 
@@ -8,10 +8,11 @@ import numpy as np
 
 from experiments.frame import draw
 from experiments.frame.problems import problem
-from experiments.frame.training import PLAIN, n_batches, network, settings
+from experiments.frame.records import of
+from experiments.frame.training import PLAIN, best, n_batches, network, seconds_to, settings
 
-QUESTION = "How much sooner does SLIDE reach the accuracy of the full softmax?"
-PAPER = "2.7 (body) to 3.5 times (abstract) sooner than TensorFlow on a V100 on 44 cores, Amazon-670K (figure 5)"
+QUESTION = "How much faster does SLIDE reach the accuracy of the full softmax?"
+PAPER = "2.7 (body) to 3.5 times (abstract) faster than TensorFlow on a V100 on 44 cores, Amazon-670K (figure 5)"
 TIME = {"smoke": "5 s", "small": "75 s"}
 
 TARGET = 0.95  # part of the full softmax's best P@1 at which times are compared
@@ -104,14 +105,13 @@ def as_row(line) -> str:
 
 def summarise(evaluations, popularity, threads) -> dict:
     """Best P@1 of each system, the first time at which it was at the target or above, and one sentence."""
-    of = {system: [line for line in evaluations if line["system"] == system] for system in SYSTEMS}
-    best = {system: max(line["p1"] for line in of[system]) for system in SYSTEMS}
-    spent = {system: of[system][-1]["seconds"] for system in SYSTEMS}
-    target = TARGET * best["full"]
-    reached = {
-        system: next((line["seconds"] for line in of[system] if line["p1"] >= target), None) for system in SYSTEMS
-    }
-    found = dict(target=target, best=best, seconds_to_target=reached, seconds=spent)
+    own = {system: of(evaluations, "evaluation", system=system) for system in SYSTEMS}
+    scores = {system: best(lines) for system, lines in own.items()}
+    target = TARGET * scores["full"]
+    found = dict(
+        target=target, best=scores, seconds_to_target={system: seconds_to(own[system], target) for system in SYSTEMS},
+        seconds={system: lines[-1]["seconds"] for system, lines in own.items()},
+    )  # fmt: skip
     return {**found, "sentence": sentence(**found, popularity=popularity, threads=threads)}
 
 
@@ -140,27 +140,23 @@ def in_words(threads) -> str:
     return f"{threads} thread{'s' * (threads != 1)}"
 
 
+def finding(records) -> str:
+    return of(records, "summary")[0]["sentence"]
+
+
 def plot(records):
     """P@1 against seconds of training (logarithmic) and against batches."""
-    header = records[0]
-    data = next(line for line in records if line["record"] == "data")
-    summary = next(line for line in records if line["record"] == "summary")
+    header, [data], [summary] = records[0], of(records, "data"), of(records, "summary")
     figure, axes = draw.panels(
         2,
         f"{data['name']}:\n"
         f"{data['n_labels']:,} labels, {data['n_train']:,} training samples, {in_words(header['threads'])}",
     )
-    for axis, x, label in zip(
-        axes, ("seconds", "step"), ("training (seconds, log scale)", "training (batches)"), strict=True
-    ):
+    for axis, x, label in zip(axes, ("seconds", "step"), (draw.SECONDS, draw.BATCHES), strict=True):
         for system in SYSTEMS:
-            lines = [line for line in records if line["record"] == "evaluation" and line["system"] == system]
-            axis.plot([line[x] for line in lines], [line["p1"] for line in lines], **draw.style(system))
-        axis.axhline(data["popularity"], linestyle=":", color=draw.COLOURS["popularity"],
-                     label=draw.LABELS["popularity"])  # fmt: skip
-        axis.set(xlabel=label, ylabel="P@1 on test samples (fraction)")
-        top = max(line["p1"] for line in records if line["record"] == "evaluation")
-        axis.set_ylim(-0.03 * top, 1.08 * top)
+            draw.curve(axis, of(records, "evaluation", system=system), x, "p1", **draw.style(system))
+        draw.popularity(axis, data)
+        draw.accuracy(axis, label)
     draw.seconds_axis(axes[0])
     mark_gap(axes[0], summary)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)

@@ -1,4 +1,4 @@
-"""SLIDE and the full softmax at the full size of Amazon-670K (synthetic): time a sample, memory, what K retrieves.
+"""SLIDE and the full softmax at the full size of Amazon-670K (synthetic): time per sample, memory, what K retrieves.
 
 Each system has a process of its own, so that its peak memory is its own.
 """
@@ -7,8 +7,9 @@ import time
 
 import numpy as np
 
-from experiments.frame import draw, processes
+from experiments.frame import draw, machine, processes
 from experiments.frame.problems import problem
+from experiments.frame.records import of
 from experiments.frame.training import network, settings, sized
 
 QUESTION = "What do a sample and its memory cost at 670,091 labels, and which K makes the tables select?"
@@ -49,9 +50,7 @@ def run(scale, records, threads, seed):
 
 
 def measure(scale, system, threads, seed):
-    """Trains a system for some batches and yields one line: ms a sample, all in, and by stage."""
-    import resource
-
+    """Trains a system for some batches and yields one line: ms per sample, all in, and by stage."""
     plan = SETTINGS[scale]
     found, steps, active = problem("amazon-670k", seed, shape=plan["shape"]), plan["steps"][system], []
     chosen = settings(system, found, layer=sized(system, plan["n_active"]))
@@ -64,7 +63,7 @@ def measure(scale, system, threads, seed):
     seconds = time.perf_counter() - start
     samples = net.samples - before
     stages = {name: 1e3 * value / samples for name, value in net.run.clock.seconds.items()}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = machine.peak_gb()
     p1 = net.evaluate(*found.test, ks=(1,)).scores["P@1"] if system != "full" else None
     yield dict(
         system=system, ms=1e3 * seconds / samples, rehash_ms=stages.get("rehash", 0.0), stages=stages, steps=steps,
@@ -93,24 +92,39 @@ def retrieval(scale, threads, seed):
         yield {**fields, "mean": fill["mean"], "largest": int(fill["max"])}
 
 
+def finding(records) -> str:
+    n = of(records, "retrieval")[0]["n"]
+    few = [line for line in of(records, "retrieval") if line["sample"] <= 0.005 * n]
+    least = {line["hash"]: line for line in reversed(few)}  # the smallest K of each
+    selects = ", ".join(f"{draw.FAMILIES[name]} K={x['K']} ({x['sample']:,.0f})" for name, x in least.items())
+    systems = [
+        f"{draw.LABELS[x['system']]} {x['ms']:.3f} ms per sample, {x['active']:,.0f} active, {x['peak_gb']:.1f} GB"
+        for x in of(records, "system")
+    ]
+    return (
+        f"{'; '.join(systems)}. Of random weights, a sample's buckets hold at most 0.5 % of {n:,} neurons from "
+        f"{selects or 'no K here'} on."
+    )
+
+
 def plot(records):
     figure, (left, right) = draw.panels(2, "The shape of Amazon-670K at full size (synthetic data)")
     for hash_, marker in (("dwta", "o"), ("simhash", "s")):
-        lines = [line for line in records if line["record"] == "retrieval" and line["hash"] == hash_]
+        lines = of(records, "retrieval", hash=hash_)
         bits = 3 if hash_ == "dwta" else 1
         for name, style in (("sample", "--"), ("group", "-")):
             left.plot([bits * line["K"] for line in lines], [line[name] for line in lines], style, marker=marker,
                       color=draw.COLOURS["slide" if hash_ == "dwta" else "full"],
-                      label=f"{hash_.upper() if hash_ == 'dwta' else 'SimHash'}, a {name}")  # fmt: skip
-    n = next(line["n"] for line in records if line["record"] == "retrieval")
+                      label=f"{draw.FAMILIES[hash_]}, per {name}")  # fmt: skip
+    n = of(records, "retrieval")[0]["n"]
     left.axhline(0.005 * n, linestyle=":", color="#666666", label="0.5 % of the neurons")
     left.set(xlabel="bits of a code (DWTA: 3 K, SimHash: K)", ylabel="neurons retrieved (log scale)", yscale="log")
     left.legend(fontsize=8)
-    lines = [line for line in records if line["record"] == "system"]
+    lines = of(records, "system")
     names = [f"{draw.LABELS[line['system']]}\n{line['active']:,.0f} active" for line in lines]
     bars = right.barh(names, [line["ms"] for line in lines], color=[draw.COLOURS[line["system"]] for line in lines])
     right.bar_label(bars, [f" {line['ms']:.3f} ms, {line['peak_gb']:.1f} GB" for line in lines])
-    right.set(xlabel="training, all in (milliseconds a sample, log scale)", xscale="log")
+    right.set(xlabel="training, all in (milliseconds per sample, log scale)", xscale="log")
     right.set_xlim(right=6 * max(line["ms"] for line in lines))
     right.invert_yaxis()
     return figure

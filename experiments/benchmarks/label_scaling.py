@@ -1,20 +1,20 @@
 """What a training sample costs as the number of labels grows and the number of active neurons stays.
 
 Synthetic sets with the features and rows of Amazon-670K and ever more labels; SLIDE with the settings recommended for
-the number of labels, but for the number of active neurons, and, beside it, as many neurons drawn uniformly: a sampled
+the number of labels, but for the number of active neurons, and, for comparison, as many drawn uniformly: a sampled
 softmax without tables. Each setting has a process of its own; rounds over all of them alternate, medians.
-The time a sample is all in but for the rebuilding of the tables, which hashes every neuron and so grows with the
+The time per sample is all in but for the rebuilding of the tables, which hashes every neuron and so grows with the
 labels, but comes less and less often: its share over the first epoch of Amazon-670K is added, and shown apart.
 """
 
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
 
-from experiments.frame import draw, processes
+from experiments.frame import draw, machine, processes
 from experiments.frame.problems import Problem
+from experiments.frame.records import of
 from experiments.frame.training import PLAIN, network, settings, sized
 
 QUESTION = "Does the cost of a sample grow with the active neurons, and not with the number of labels?"
@@ -30,13 +30,14 @@ SYSTEMS = ("slide", "uniform")
 BATCH, HIDDEN, L, LR = 256, 128, 50, 2e-3  # L: as recommended
 EPOCH = 490_449  # training samples of Amazon-670K
 MOMENTS = 3  # float32 arrays of labels x hidden that a layer holds
+STACKED = ("#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#000000", "#999999")
 ROW = "{:>9} {:>7} {:26} {:>10} {:>11} {:>9} {:>9} {:>8}"
 
 
 def run(scale, records, threads, seed):
     plan, fitting = SETTINGS[scale], []
     for n in plan["labels"]:
-        if needed(n) > available():
+        if needed(n) > machine.free_memory():
             text = f"{n:,} labels are left out: they take {needed(n) / 2**30:.1f} GB, and less is free"
             print(records.add("note", text=text)["text"])
         else:
@@ -64,19 +65,8 @@ def needed(n_labels) -> float:
     return n_labels * (4 * MOMENTS * (HIDDEN + 1) + 16 * L) + 2**30
 
 
-def available() -> float:
-    """Bytes of memory that are free for a new process; infinite where the machine does not say."""
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-    except OSError:
-        return float("inf")
-    return next(1024.0 * int(line.split()[1]) for line in text.splitlines() if line.startswith("MemAvailable"))
-
-
 def measure(scale, labels, target, system, threads, seed):
-    """Yields ms a sample without rebuilds, by stage, one rebuild, active neurons, peak memory: of a process alone."""
-    import resource
-
+    """Yields ms per sample without rebuilds, by stage, one rebuild, active neurons, peak memory: of a process alone."""
     from slide import RehashSchedule
     from slide.defaults import default_N0
 
@@ -96,12 +86,12 @@ def measure(scale, labels, target, system, threads, seed):
         K=chosen["layer"]["K"], step_ms=1e3 * seconds / (steps * BATCH), stages=stages,
         active=float(np.mean(active)), rebuild_ms=rebuild(net.layers[-1]),
         rebuilds=RehashSchedule(N0=default_N0(labels)).count(EPOCH // BATCH),
-        peak_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        peak_gb=machine.peak_gb(),
     )  # fmt: skip
 
 
 def rows(plan, n_labels, seed):
-    """Batches with the features of Amazon-670K and labels 1 to 7 a row, of n_labels by the same law of frequency."""
+    """Batches with the features of Amazon-670K and labels 1 to 7 per row, of n_labels by the same law of frequency."""
     from scipy.sparse import csr_matrix
 
     from slide.data import make_xmc
@@ -131,7 +121,7 @@ def rebuild(layer) -> float:
 
 
 def summarise(lines) -> list[dict]:
-    """The medians over the rounds of each setting, with `ms` the time a sample with its share of rebuilds."""
+    """The medians over the rounds of each setting, with `ms` the time per sample with its share of rebuilds."""
     out = []
     for key in dict.fromkeys((line["labels"], line["target"], line["system"]) for line in lines):
         mine = [line for line in lines if (line["labels"], line["target"], line["system"]) == key]
@@ -150,17 +140,17 @@ def verdict(lines) -> str:
     first, last = mine[0], mine[-1]
     return (
         f"SLIDE with {first['target']:,} neurons asked for: {last['labels'] / first['labels']:.0f} times the labels "
-        f"cost {last['step_ms'] / first['step_ms']:.2f} times as much a sample, {last['ms'] / first['ms']:.2f} with "
+        f"cost {last['step_ms'] / first['step_ms']:.2f} times as much per sample, {last['ms'] / first['ms']:.2f} with "
         f"rebuilds; neurons active {last['active'] / first['active']:.2f} times"
     )
 
 
 def finding(records) -> str:
-    return verdict([line for line in records if line["record"] == "round"]) + "."
+    return verdict(of(records, "round")) + "."
 
 
 def plot(records):
-    lines = summarise([line for line in records if line["record"] == "round"])
+    lines = summarise(of(records, "round"))
     targets = sorted({line["target"] for line in lines})
     figure, axes = draw.panels(1 + len(targets), "The cost of a sample against the number of labels")
     for system in SYSTEMS:
@@ -172,7 +162,7 @@ def plot(records):
             axes[0].plot(x, [line["step_ms"] for line in mine], label=name, **look)
             if system == "slide":
                 axes[0].plot(x, [line["ms"] for line in mine], linestyle="--", label=f"{name}, with rebuilds", **look)
-    axes[0].set(xlabel="labels (log scale)", ylabel="milliseconds a sample, training", xscale="log")
+    axes[0].set(xlabel="labels (log scale)", ylabel="milliseconds per sample, training", xscale="log")
     axes[0].set_ylim(bottom=0)
     axes[0].legend(fontsize=7.5)
     for axis, target in zip(axes[1:], targets, strict=True):
@@ -187,14 +177,10 @@ def bars(axis, lines):
     stages = [name for name in lines[0]["stages"] if name != "rehash"]
     parts = {name: np.array([line["stages"][name] for line in lines]) for name in stages}
     parts["rebuilds"] = np.array([line["ms"] - line["step_ms"] for line in lines])
-    for (name, part), colour in zip(parts.items(), draw_colours(), strict=False):
+    for (name, part), colour in zip(parts.items(), STACKED, strict=False):
         axis.bar(names, part, bottom=below, label=name, color=colour, width=0.6)
         below += part
-    axis.set(xlabel="labels", ylabel="milliseconds a sample, by stage")
+    axis.set(xlabel="labels", ylabel="milliseconds per sample, by stage")
     axis.set_title(f"SLIDE, {lines[0]['target']:,} neurons asked for", fontsize=10)
     axis.set_ylim(top=1.45 * below.max())
     axis.legend(fontsize=7, ncols=3)
-
-
-def draw_colours():
-    return ("#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#000000", "#999999")

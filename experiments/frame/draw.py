@@ -8,7 +8,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from experiments.frame import records
 
-# One look a system, in every figure; the colours are told apart with any colour vision (Okabe & Ito).
+# One look per system, in every figure; the colours are told apart with any colour vision (Okabe & Ito).
 COLOURS = {
     "slide": "#D55E00",
     "full": "#0072B2",
@@ -24,18 +24,22 @@ LABELS = {
     "slide": "SLIDE",
     "full": "full softmax",
     "uniform": "sampled softmax (uniform)",
-    "slide-paper": "SLIDE, one active set a sample",
+    "slide-paper": "SLIDE, one active set per sample",
     "slide-plain": "SLIDE without SIMD and huge pages",
     "torch": "full softmax (PyTorch)",
     "torch-sampled": "sampled softmax (PyTorch)",
     "torch-gpu": "full softmax (PyTorch, GPU)",
     "popularity": "always the most frequent label",
 }
+FAMILIES = {
+    "simhash": "SimHash", "wta": "WTA", "dwta": "DWTA", "minhash": "MinHash", "ranged": "ranged DWTA",
+    "cross-polytope": "cross-polytope", "mips": "MIPS",
+}  # fmt: skip
 # For what is no system: variants, families, samplers.
 SERIES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999", "#8C510A")
 SIGNS = "os^Dv<>PX"
 SECONDS, BATCHES = "training (seconds, log scale)", "training (batches)"
-THEORY, MEASURED = "#0072B2", "#D55E00"  # where a formula is drawn beside measurements of it
+THEORY, MEASURED = "#0072B2", "#D55E00"  # where a formula is drawn with measurements of it
 MARKERS = {"slide": "o", "full": "s", "uniform": "^", "slide-paper": "D", "slide-plain": "v", "torch": "x",
            "torch-sampled": ">", "torch-gpu": "P"}  # fmt: skip
 
@@ -90,7 +94,7 @@ def threads(lines) -> str:
 
 
 def panels(n: int, title: str, rows: int = 1, width: float = 5) -> tuple[Figure, list]:
-    """A figure with n panels side by side, in so many rows, under one title; width: inches a panel."""
+    """A figure with n panels side by side, in so many rows, under one title; width: inches per panel."""
     figure = Figure(figsize=(1 + width * n, 0.4 + 4.2 * rows + 0.4), layout="constrained")
     figure.suptitle(title)
     axes = list(figure.subplots(rows, n, squeeze=False).flat)
@@ -98,6 +102,13 @@ def panels(n: int, title: str, rows: int = 1, width: float = 5) -> tuple[Figure,
         panel.grid(alpha=0.3, linewidth=0.6)
         panel.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def threads_axis(axis, counts) -> None:
+    """A logarithmic x axis with a tick at each number of threads."""
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(counts, [str(n) for n in counts])
+    axis.set_xlabel("threads (log scale)")
 
 
 def seconds_axis(axis, which="x") -> None:
@@ -124,7 +135,6 @@ def draw(module, path) -> Path:
     path = Path(path)
     picture, lines = path.with_suffix(".png"), records.load(path)
     figure = module.plot(lines)
-    if hasattr(module, "finding"):
-        caption(figure, module.finding(lines))
+    caption(figure, module.finding(lines))
     figure.savefig(picture, dpi=130)
     return picture

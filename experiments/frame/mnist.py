@@ -27,7 +27,7 @@ def made(seed: int, n_train: int, n_test: int = 3_000) -> tuple:
     """(X uint8 (n_train, 784), y, X_test, y_test): about a fifth of the pixels are set, as in MNIST.
 
     A class is four blots (smoothed noise above its 81st percentile); an image is one of them, moved by up to two
-    pixels, of random strength a pixel.
+    pixels, of random strength for each pixel.
     """
     from scipy.ndimage import gaussian_filter
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
+from experiments.frame.machine import ROOT
+
 # name: the synthetic preset that stands in for it, and its scale.
 STAND_INS = {
     "citeulike-tags-53k": ("amazon-670k", 0.08),
@@ -38,7 +39,7 @@ class Problem:
         return self.train[1].shape[1]
 
     @property
-    def labels_a_row(self) -> float:
+    def labels_per_row(self) -> float:
         """The mean number of labels of a training sample."""
         return self.train[1].nnz / max(self.train[1].shape[0], 1)
 
@@ -99,3 +100,14 @@ def _sets(name, seed):
         return name, load_folder(folder)
     preset, scale = STAND_INS[name]
     return _made(preset, seed, scale)
+
+
+def blends(rng, dim, density):
+    """Pairs of vectors, from opposite to equal; the closer, the more of their non-zeros are in common."""
+    for correlation in np.concatenate([np.linspace(-0.98, 0.9, 14), [0.95, 0.98, 0.995, 0.999]]):
+        x, noise = rng.standard_normal((2, dim))
+        rows = np.array([x, correlation * x + np.sqrt(1 - correlation**2) * noise], np.float32)
+        present = np.tile(rng.random(dim) < density, (2, 1))
+        drawn_anew = rng.random(dim) > abs(correlation)
+        present[1, drawn_anew] = rng.random(drawn_anew.sum()) < density
+        yield np.where(present, rows, np.float32(0))

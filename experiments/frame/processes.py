@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 from collections import deque
-from pathlib import Path
+
+from experiments.frame.machine import ROOT
 
 # NumPy asks for huge pages by itself: a child that is to have none needs this in its environment.
 NO_HUGE_PAGES = {"NUMPY_MADVISE_HUGEPAGE": "0"}
@@ -22,15 +23,14 @@ def command(module: str, function: str, **arguments) -> list[str]:
     return [sys.executable, "-m", "experiments.frame.processes", module, function, json.dumps(arguments)]
 
 
-def lines(module: str, function: str, *, env=None, before=(), **arguments):
+def lines(module: str, function: str, *, env=None, **arguments):
     """Yields what the function of `module` (its dotted name) yields in a child with `env` added to the environment.
 
-    before: a command that the child is run under, with its arguments. Raises RuntimeError with the end of what
-    it said where the child fails.
+    Raises RuntimeError with the end of what the child said where it fails.
     """
     child = subprocess.Popen(
-        [*before, *command(module, function, **arguments)], cwd=Path(__file__).resolve().parents[2],
-        env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        command(module, function, **arguments), cwd=ROOT, env={**os.environ, **(env or {})}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     said = deque(maxlen=12)
     try:
@@ -54,6 +54,14 @@ def waits(system: str, scale: str) -> dict:
     Not at the scale "smoke", which is no measurement and may share the machine.
     """
     return {"OMP_WAIT_POLICY": "active"} if system.startswith("torch") and scale != "smoke" else {}
+
+
+def present(systems, records) -> list[str]:
+    """Those of the systems that can be measured here, with a note in the records where PyTorch is missing."""
+    if has_torch():
+        return list(systems)
+    records.add("note", text=NO_TORCH)
+    return [name for name in systems if not name.startswith("torch")]
 
 
 def has_torch() -> bool:

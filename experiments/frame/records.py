@@ -1,11 +1,7 @@
 """Records: JSON lines, a header and then raw measurements, each on disk as soon as it is made."""
 
 import json
-import os
-import platform
-import subprocess
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 
 
@@ -131,38 +127,3 @@ def load(path, torn: bool = False) -> list[dict]:
     if not lines or lines[0].get("record") != "header":
         raise ValueError(f"{path}:1: found no header, expected a line with \"record\": \"header\"")
     return lines
-
-
-def machine() -> dict:
-    """What a measurement ran on: commit (None outside of a repository), processor, build, time."""
-    from slide import build_info
-
-    return {
-        "commit": _commit(),
-        "cpu": _cpu_model(),
-        "build": build_info(),
-        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-
-
-def _commit() -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
-
-
-def _cpu_model() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

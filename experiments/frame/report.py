@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.frame import records, runner
+from experiments.frame import catalogue, records, runner
 
 HEAD = """# Figures
 
@@ -16,10 +16,12 @@ def report(folder=None) -> Path:
     """Writes README.md in the folder of figures; returns its path."""
     folder = Path(folder or runner.FIGURES)
     sections = [HEAD]
-    for name in runner.names():
-        path = runner.record_path(name, "small", folder)
-        if path.exists() and path.with_suffix(".png").exists():
-            sections.append(section(name, runner.load(name), records.load(path)))
+    for group in catalogue.FOLDERS:
+        paths = {name: runner.record_path(name, "small", folder) for name in catalogue.names(group)}
+        there = [name for name, path in paths.items() if path.exists() and path.with_suffix(".png").exists()]
+        if there:
+            sections.append(f"## {group.capitalize()}\n\n{catalogue.about(group)}\n")
+        sections += [section(name, catalogue.load(name), records.load(paths[name])) for name in there]
     out = folder / "README.md"
     out.write_text("\n".join(sections), encoding="utf-8")
     return out
@@ -29,16 +31,15 @@ def section(name, module, lines) -> str:
     header = lines[0]
     source = getattr(module, "FIGURE", None)
     text = [
-        f"## {name}\n",
+        f"### {name}\n",
         f"{module.QUESTION}{f' ({source}.)' if source else ''} `python -m experiments run {name}`\n",
         f"The paper: {module.PAPER}.\n",
     ]
     if not runner.current(module, lines):
         found = "this record is of an earlier version of the experiment, with other settings; run it again"
     else:
-        found = module.finding(lines) if hasattr(module, "finding") else summary(lines)
-    if found:
-        text.append(f"**Found:** {found}\n")
+        found = module.finding(lines)
+    text.append(f"**Found:** {found}\n")
     notes = [line["text"] for line in records.of(lines, "note") if "text" in line]
     if notes:
         text.append(f"{'. '.join(notes)}.\n")
@@ -47,8 +48,3 @@ def section(name, module, lines) -> str:
     text.append(f"{header.get('cpu')}, {simd}, {threads} threads, seed {seed}, commit {commit}.\n")
     text.append(f"![{module.QUESTION}]({name}.png)\n")
     return "\n".join(text)
-
-
-def summary(lines) -> str | None:
-    """The sentence of a record that holds its own."""
-    return next((line["sentence"] for line in lines if line["record"] == "summary" and "sentence" in line), None)

@@ -1,46 +1,13 @@
-"""Finds the experiments, runs one setting of one of them, and keeps from running it twice."""
+"""Runs an experiment at a scale, or all of them, and keeps from measuring twice."""
 
-import importlib
 import json
 import re
 import sys
-from functools import cache
 from pathlib import Path
 
-from experiments.frame import draw, records
+from experiments.frame import catalogue, draw, machine, records
 
-PACKAGE = Path(__file__).resolve().parents[1]
-GROUPS = ("paper", "benchmarks")  # the folders of experiments
-FIGURES = PACKAGE.parent / "figures"
-SCALES = ("smoke", "small", "paper")
-
-
-@cache
-def groups() -> dict[str, list[str]]:
-    """{folder: the names of its experiments}: the modules that ask a question, found without importing them."""
-    found = {}
-    for group in GROUPS:
-        files = {path.stem: path for path in (PACKAGE / group).glob("*.py")}
-        files |= {path.parent.name: path for path in (PACKAGE / group).glob("*/__init__.py")}
-        found[group] = sorted(name for name, path in files.items() if "\nQUESTION = " in path.read_text("utf-8"))
-    return found
-
-
-def names() -> list[str]:
-    return sorted(name for group in groups().values() for name in group)
-
-
-def of_the_paper() -> list[str]:
-    """The experiments that repeat a figure or a table; the others are benchmarks."""
-    return groups()["paper"]
-
-
-def load(name: str):
-    """The module of an experiment. Raises ValueError where there is none of that name."""
-    for group, members in groups().items():
-        if name in members:
-            return importlib.import_module(f"experiments.{group}.{name}")
-    raise ValueError(f"name: found {name!r}, expected one of {', '.join(names())}")
+FIGURES = catalogue.PACKAGE.parent / "figures"
 
 
 def record_path(name: str, scale: str, folder=None) -> Path:
@@ -58,12 +25,12 @@ def run(name, scale="small", threads=None, seed=0, folder=None, again=False, pro
     """
     from slide.threads import check_threads
 
-    module = load(name)
+    module = catalogue.load(name)
     if scale not in module.TIME:
         raise ValueError(f"scale: found {scale!r}, expected one of {', '.join(module.TIME)}")
     path = record_path(name, scale, folder)
     settings = {"experiment": name, "scale": scale, "threads": check_threads(threads), "seed": int(seed)}
-    header = {**settings, "settings": settings_of(module, scale), **records.machine()}
+    header = {**settings, "settings": settings_of(module, scale), **machine.facts()}
     if not again and finished(path, header):
         return draw.draw(module, path), False
     with records.Records(path, header, again, progress) as log:
@@ -80,12 +47,12 @@ def run_all(some=None, scale="small", threads=None, seed=0, folder=None, again=F
     """
     from tqdm import tqdm
 
-    known = [name for name in some or names() if scale in getattr(load(name), "TIME", {})]
-    cost = {name: seconds(load(name).TIME[scale]) for name in known}
+    times = {name: catalogue.entries()[name].time for name in some or catalogue.names()}
+    cost = {name: seconds(time[scale]) for name, time in times.items() if scale in time}
     failed, before = [], 0.0
     form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, about {remaining} left"
     with tqdm(total=sum(cost.values()), bar_format=form, position=1, disable=None) as bar:
-        for name in known:
+        for name in cost:
             bar.set_description(name)
 
             def progress(done, total, name=name, before=before):
@@ -111,8 +78,8 @@ def seconds(words: str) -> float:
 
 
 def settings_of(module, scale: str) -> dict:
-    """The module's settings at a scale, where it has a table of them (SETTINGS), as JSON keeps them."""
-    return json.loads(json.dumps(getattr(module, "SETTINGS", {}).get(scale, {})))
+    """The module's settings at a scale, as JSON keeps them."""
+    return json.loads(json.dumps(module.SETTINGS.get(scale, {})))
 
 
 def current(module, lines) -> bool:

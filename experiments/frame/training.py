@@ -16,7 +16,7 @@ def settings(system, problem, layer=None, **changes) -> dict:
     from slide.defaults import recommended
 
     given = {"sampler": SAMPLERS.get(system, "vanilla"), **(layer or {})}
-    advice = recommended(problem.train[0].shape[0], problem.n_labels, given, problem.labels_a_row)
+    advice = recommended(problem.train[0].shape[0], problem.n_labels, given, problem.labels_per_row)
     last = {name: advice[name] for name in ("hash", "K", "L")} | sized(system, advice["min_active"])
     if given["sampler"] != "uniform":
         last |= corrected(advice)
@@ -91,6 +91,11 @@ def network(problem, chosen, lr, steps, threads, seed):
         problem.n_features, layers, optimizer=Adam(lr=lr), schedule=Schedule("linear", steps=max(steps, 1)), seed=seed,
         threads=threads, **rest,
     )  # fmt: skip
+
+
+def for_timing(system, problem, threads, seed, **changes):
+    """A network for measurements of time alone, at a constant rate without dropout or smoothing."""
+    return make(system, problem, settings(system, problem, **changes), {"lr": 2e-3, **PLAIN}, 10**6, threads, seed)
 
 
 def n_batches(problem, epochs, batch_size=256) -> int:

@@ -37,7 +37,7 @@ def run(scale, records, threads, seed):
 
 
 def ratios(records) -> dict:
-    """{batch: how many times sooner SLIDE reaches 90 % of the full softmax's best P@1}; None where it does not."""
+    """{batch: how many times faster SLIDE reaches 90 % of the full softmax's best P@1}; None where it does not."""
     out = {}
     for size in records[0]["settings"]["sizes"]:
         slide, full = (of(records, "evaluation", batch=size, system=name) for name in ("slide", "full"))
@@ -56,7 +56,7 @@ def finding(records) -> str:
     times = ", ".join(f"{n}: {'not reached' if v is None else f'{v:.1f} times'}" for n, v in found.items())
     scores = "; ".join(_scores(records, system, sizes) for system in SYSTEMS)
     return (
-        f"{verdict}. SLIDE reaches {TARGET:.0%} of the full softmax's best P@1 sooner by, at batch {times}. Best P@1 "
+        f"{verdict}. SLIDE reaches {TARGET:.0%} of the full softmax's best P@1 faster by, at batch {times}. Best P@1 "
         f"by batch: {scores}."
     )
 

@@ -4,9 +4,10 @@ import os
 import statistics
 import time
 
-from experiments.frame import draw, processes
+from experiments.frame import draw, machine, processes
 from experiments.frame.problems import problem
 from experiments.frame.records import of
+from experiments.frame.training import for_timing
 
 QUESTION = "How busy do SLIDE and the full softmax in PyTorch keep the cores?"
 FIGURE = "Table 2"
@@ -20,21 +21,13 @@ SETTINGS = {
 }  # fmt: skip
 SYSTEMS = ("slide", "full", "torch")
 PUBLISHED = {"SLIDE (paper)": {8: 82, 16: 81, 32: 85}, "TensorFlow (paper)": {8: 45, 16: 35, 32: 32}}
-THREADS = (1, 2, 4, 8, 16, 32)
-
-
-def thread_counts(threads: int, most: int) -> list[int]:
-    """1, 2, 4, ... up to the threads of the run."""
-    return [n for n in THREADS if n <= min(threads, most)]
 
 
 def run(scale, records, threads, seed):
     chosen = SETTINGS[scale]
-    systems = SYSTEMS if processes.has_torch() else SYSTEMS[:-1]
-    if len(systems) < len(SYSTEMS):
-        records.add("note", text=processes.NO_TORCH)
+    systems = processes.present(SYSTEMS, records)
     grid = [{"repeat": r, "threads": n, "system": s} for r in range(chosen["repeats"])
-            for n in thread_counts(threads, chosen["most"]) for s in systems]  # fmt: skip
+            for n in machine.thread_counts(threads, chosen["most"]) for s in systems]  # fmt: skip
     for setting in records.pending(grid):
         for line in processes.lines(__name__, "measure", scale=scale, seed=seed, **setting):
             records.add("use", **{**line, **setting})
@@ -44,19 +37,12 @@ def measure(scale, system, threads, seed, repeat):
     """Yields one line: wall and CPU seconds of training steps, after a few that are not counted."""
     chosen = SETTINGS[scale]
     found = problem(chosen["data"], seed, n_test=1)
-    network = build(system, found, threads, seed)
+    network = for_timing(system, found, threads, seed)
     network.fit(*found.train, steps=3)
     cpu, start = time.process_time(), time.perf_counter()
     network.fit(*found.train, steps=chosen["steps"][system])
     wall = time.perf_counter() - start
     yield {"wall": wall, "cpu": time.process_time() - cpu, "steps": chosen["steps"][system], "load": os.getloadavg()[0]}
-
-
-def build(system, found, threads, seed, **changes):
-    """A network for measurements of time alone, at a constant rate without dropout or smoothing."""
-    from experiments.frame.training import PLAIN, make, settings
-
-    return make(system, found, settings(system, found, **changes), {"lr": 2e-3, **PLAIN}, 10**6, threads, seed)
 
 
 def used(records, system) -> dict:
@@ -91,8 +77,7 @@ def plot(records):
     for (name, values), system in zip(PUBLISHED.items(), ("slide", "torch"), strict=True):
         look = {**draw.style(system), "label": name, "linestyle": ":", "fillstyle": "none"}
         axis.plot(values.keys(), values.values(), **look)
-    axis.set_xscale("log", base=2)
-    axis.set_xticks(THREADS, [str(n) for n in THREADS])
-    axis.set(xlabel="threads (log scale)", ylabel="CPU time / (wall time x threads), percent", ylim=(0, 108))
+    draw.threads_axis(axis, sorted({line["threads"] for line in of(records, "use")} | set(PUBLISHED["SLIDE (paper)"])))
+    axis.set(ylabel="CPU time / (wall time x threads), percent", ylim=(0, 108))
     draw.legend(figure, axis)
     return figure

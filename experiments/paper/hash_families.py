@@ -1,12 +1,11 @@
-"""The hash families at equal K and L, and ablations of what the tables are set to, one setting at a time."""
-
-import time
+"""The hash families at equal K and at about equal bits of a code; the tables' settings, one changed at a time."""
 
 import numpy as np
 
 from experiments.frame import draw
 from experiments.frame.problems import problem
 from experiments.frame.records import of
+from experiments.frame.retrieval import retrieval
 from experiments.frame.training import best, n_batches, network, settings, train
 
 QUESTION = "Which hash family finds the top neurons, and which settings of the tables matter?"
@@ -26,22 +25,25 @@ ABLATIONS = {
     "active set": [{"labels": False}, {"min_active": 0}, {"label_fill": 0.0}, {"label_fill": 1.0},
                    {"label_fill": 0.0, "logq_correction": True}, {"reinsert": True}],
 }
-BITS = {"simhash": 1, "wta": 3, "dwta": 3, "minhash": 3}
-RANGED = "ranged"  # whose K counts otherwise: see slide.hashing.Ranged
+# families: the K of each; a hash has 1 bit in SimHash and MIPS, 4 in cross-polytope, 3 in the others, and the K of
+# "ranged" counts otherwise (see slide.hashing.Ranged).
 SETTINGS = {
-    "smoke": dict(data="tiny", families={"simhash": [4], "wta": [2], "dwta": [2], "minhash": [2], RANGED: [3]},
+    "smoke": dict(data="tiny",
+                  families={"simhash": [4], "mips": [4], "cross-polytope": [2], "wta": [2], "dwta": [2], "minhash": [2],
+                            "ranged": [3]},
                   base={**BASE, "K": 2, "L": 10, "active": 100},
                   ablations={"K": [{"K": 3}], "active set": [{"labels": False}]}, lr=5e-3, epochs=1, probes=50),
     "small": dict(data="citeulike-tags-53k",
-                  families={name: [4] if name != "simhash" else [4, 12] for name in BITS} | {RANGED: [5]},
+                  families={"simhash": [4, 12], "mips": [4, 12], "cross-polytope": [3, 4], "wta": [4], "dwta": [4],
+                            "minhash": [4], "ranged": [5]},
                   base={**BASE, "active": 1000, "min_active": 2000}, ablations=ABLATIONS, lr=1e-2, epochs=3,
                   probes=500),
     "paper": dict(data="amazon-670k",
-                  families={name: [5] if name != "simhash" else [5, 15] for name in BITS} | {RANGED: [6]},
+                  families={"simhash": [5, 15], "mips": [5, 15], "cross-polytope": [4, 5], "wta": [5], "dwta": [5],
+                            "minhash": [5], "ranged": [6]},
                   base={**BASE, "K": 5, "active": 1500, "min_active": 3000}, ablations=ABLATIONS, lr=5e-3, epochs=1,
                   probes=1000),
 }  # fmt: skip
-NAMES = {"simhash": "SimHash", "wta": "WTA", "dwta": "DWTA", "minhash": "MinHash", RANGED: "ranged DWTA"}
 TOP = 10
 
 
@@ -73,40 +75,13 @@ def one(setting, chosen, data, records, threads, seed):
     train(net, data, steps, lambda **line: records.add("evaluation", **setting, **line), evaluations=4)
     stages = {name: seconds / steps for name, seconds in net.run.clock.seconds.items()}
     rehashes = net.layers[-1].index.rehashes
-    found = retrieval(net, data, chosen["probes"])
+    found = retrieval(net, data, chosen["probes"], (TOP,))
     records.add("found", **setting, **{**found, "recall": found["recall"][0]}, stages=stages, rehashes=rehashes)
-
-
-def retrieval(net, data, n, tops=(TOP,), rebuild=True) -> dict:
-    """Recall of the true top neurons, one for each of `tops`, by the buckets of n test samples, and their size.
-
-    rebuild: of tables hashed anew, and then the seconds of that hashing; else of the tables as training left them.
-    """
-    from slide.rows import as_sparse_rows
-
-    first, last = net.layers
-    index = last.index
-    hashing = None
-    if rebuild:
-        start = time.perf_counter()
-        codes = index.family.codes(last.weights)
-        hashing = time.perf_counter() - start
-        index.tables.build(codes)
-    hidden = first.exact(as_sparse_rows(data.test[0][:n]).normalized())
-    best_ids, _ = net.predict(data.test[0][:n], k=max(tops))
-    found = index.tables.query(index.codes(hidden))
-    hits, sizes, L = np.zeros(len(tops)), [], index.family.L
-    for row in range(len(hidden)):
-        ids = np.unique(found.ids[found.indptr[row * L] : found.indptr[(row + 1) * L]])
-        held = np.isin(best_ids[row], ids)
-        hits += [held[:top].mean() for top in tops]
-        sizes.append(len(ids))
-    return {"recall": (hits / len(hidden)).tolist(), "retrieved": float(np.mean(sizes)), "hashing": hashing}
 
 
 def name_of(line) -> str:
     if line["part"] == "family":
-        return f"{NAMES[line['changes']['hash']]} K={line['changes']['K']}"
+        return f"{draw.FAMILIES[line['changes']['hash']]} K={line['changes']['K']}"
     return "base" if line["part"] == "base" else ", ".join(f"{k}={v}" for k, v in line["changes"].items())
 
 
@@ -145,7 +120,8 @@ def plot(records):
     parts = list(dict.fromkeys(x["part"] for x, *_ in rows))
     for number, (x, *_) in enumerate(rows):
         at = max(x["retrieved"] / data["n_labels"], 1e-5), x["recall"]
-        left.plot(*at, **{**draw.series(parts.index(x["part"]), None), "linestyle": ""})
+        first = number == [line["part"] for line, *_ in rows].index(x["part"])
+        left.plot(*at, **{**draw.series(parts.index(x["part"]), x["part"] if first else None), "linestyle": ""})
         if x["part"] in ("base", "family", "K", "L"):
             left.annotate(name_of(x), at, (4, -9 if number % 2 else 3), textcoords="offset points", fontsize=7)
     share = np.geomspace(1e-3, 1, 50)

@@ -1,22 +1,18 @@
 """Huge pages on and off: what the processor's counters say where they may be read, page faults and time always."""
 
-import os
-import re
-import shutil
 import statistics
-import subprocess
 import time
-from pathlib import Path
 
-from experiments.frame import draw, processes
+from experiments.frame import draw, machine, processes
 from experiments.frame.problems import problem
 from experiments.frame.records import of
+from experiments.frame.training import network, settings
 
 QUESTION = "What do huge pages save: TLB misses, page walks, page faults, time?"
 FIGURE = "Table 4"
 PAPER = (
     "dTLB load misses fall from 5.12 to 0.25 %, page walks for data from 7.74 to 0.72 % of the cycles, page faults "
-    "from 32,548 to 26,527 a second (table 4); about 1.3 times faster together with SIMD (figure 10)"
+    "from 32,548 to 26,527 per second (table 4); about 1.3 times faster together with SIMD (figure 10)"
 )
 TIME = {"smoke": "8 s", "small": "50 s", "paper": "10 min"}
 
@@ -37,8 +33,9 @@ RATES = {"dTLB-load-misses": "dTLB-loads", "iTLB-load-misses": "iTLB-loads", "dt
 def run(scale, records, threads, seed):
     chosen = SETTINGS[scale]
     grid = [{"repeat": r, "huge": huge} for r in range(chosen["repeats"]) for huge in (True, False)]
-    events = allowed()
-    records.add("counters", allowed=events, missing=[e for e in EVENTS if e not in events], why=reason(events))
+    events = machine.countable(EVENTS)
+    missing = [event for event in EVENTS if event not in events]
+    records.add("counters", allowed=events, missing=missing, why=machine.why_uncounted(EVENTS, events))
     for setting in records.pending(grid):
         arguments = {"scale": scale, "threads": threads, "seed": seed, "huge": setting["huge"]}
         env = {} if setting["huge"] else processes.NO_HUGE_PAGES
@@ -46,69 +43,25 @@ def run(scale, records, threads, seed):
         records.add("use", **line, **setting)
         hardware = [event for event in events if event != "page-faults"]
         if hardware:
-            counted = counts(processes.command(__name__, "measure", **arguments), hardware, env)
+            counted = machine.counters(processes.command(__name__, "measure", **arguments), hardware, env)
             records.add("counted", counts=counted, **setting)
 
 
 def measure(scale, huge, threads, seed):
     """Yields one line: time and page faults of training steps, those of the start, and bytes on huge pages."""
-    from experiments.frame.training import network, settings
-
     chosen = SETTINGS[scale]
     found = problem(chosen["data"], seed, n_test=1)
-    before = faults()
+    before = machine.page_faults()
     net = network(found, settings("slide", found, huge_pages=huge), 2e-3, 10**6, threads, seed)
     net.fit(*found.train, steps=chosen["warm"])
-    warm, start = faults(), time.perf_counter()
+    warm, start = machine.page_faults(), time.perf_counter()
     net.fit(*found.train, steps=chosen["steps"])
     seconds = time.perf_counter() - start
+    n_bytes = sum(layer.rows.w.nbytes + layer.rows.m.nbytes + layer.rows.v.nbytes for layer in net.layers)
     yield {
-        "ms": 1e3 * seconds / chosen["steps"], "faults": faults() - warm, "seconds": seconds, "start": warm - before,
-        "huge_bytes": on_huge_pages(), "bytes": sum(layer.rows.w.nbytes + layer.rows.m.nbytes + layer.rows.v.nbytes
-                                                    for layer in net.layers),
+        "ms": 1e3 * seconds / chosen["steps"], "faults": machine.page_faults() - warm, "seconds": seconds,
+        "start": warm - before, "huge_bytes": machine.huge_page_bytes(), "bytes": n_bytes,
     }  # fmt: skip
-
-
-def faults() -> int:
-    """Page faults of this process so far, served from memory or disk."""
-    import resource
-
-    use = resource.getrusage(resource.RUSAGE_SELF)
-    return use.ru_minflt + use.ru_majflt
-
-
-def on_huge_pages() -> int | None:
-    """Bytes of this process that really lie on transparent huge pages; None where the system does not tell."""
-    try:
-        with open("/proc/self/smaps", encoding="ascii", errors="replace") as file:
-            return sum(1024 * int(line.split()[1]) for line in file if line.startswith("AnonHugePages:"))
-    except OSError:
-        return None
-
-
-def allowed() -> list[str]:
-    """Those EVENTS that perf can count here."""
-    return [event for event in EVENTS if counts(["true"], [event]).get(event) is not None]
-
-
-def reason(events) -> str | None:
-    """Why not everything can be counted."""
-    if shutil.which("perf") is None:
-        return "perf is not installed"
-    if "cycles" not in events:
-        return "the processor's counters cannot be read here (a virtual machine, or perf_event_paranoid)"
-    return None if set(events) == set(EVENTS) else "this processor has other names for some events"
-
-
-def counts(command, events, env=None) -> dict:
-    """{event: count} of a command under perf stat, `env` added; events that cannot be counted are left out."""
-    if shutil.which("perf") is None:
-        return {}
-    under = ["perf", "stat", "-x", ";", "-e", ",".join(events), *command]
-    done = subprocess.run(under, cwd=Path(__file__).resolve().parents[2],
-                          capture_output=True, text=True, env={**os.environ, **(env or {})})  # fmt: skip
-    found = re.findall(r"^(\d+);[^;]*;([\w.-]+?)(?::u)?;", done.stderr, re.MULTILINE)
-    return {event: int(count) for count, event in found}
 
 
 def medians(records) -> dict:
@@ -140,9 +93,9 @@ def finding(records) -> str:
     gain = off["ms"] / on["ms"]
     real = (on["huge_bytes"] - off["huge_bytes"]) / max(on["bytes"], 1)
     words = [
-        f"a batch takes {on['ms']:.2f} ms with huge pages and {off['ms']:.2f} ms without ({gain:.2f} times), page "
-        f"faults {on['faults_per_s']:,.0f} and {off['faults_per_s']:,.0f} a second in training, {on['start']:,.0f} and "
-        f"{off['start']:,.0f} before; {on['huge_bytes'] / 2**20:,.0f} MB really lie on huge pages, "
+        f"a batch takes {on['ms']:.2f} ms with huge pages and {off['ms']:.2f} ms without ({gain:.2f} times); page "
+        f"faults per second of training are {on['faults_per_s']:,.0f} and {off['faults_per_s']:,.0f}, before training "
+        f"{on['start']:,.0f} and {off['start']:,.0f}; {on['huge_bytes'] / 2**20:,.0f} MB really lie on huge pages, "
         f"{off['huge_bytes'] / 2**20:,.0f} MB without (weights and moments: {on['bytes'] / 2**20:,.0f} MB)"
     ]
     words += [f"{EVENTS[name]} {v[False]:.2f} % without, {v[True]:.2f} % with" for name, v in counted.items()]
@@ -155,9 +108,9 @@ def finding(records) -> str:
 
 def plot(records):
     found, counted = medians(records), rates(records)
-    values = {"time\n(ms a batch)": {huge: found[huge]["ms"] for huge in found},
+    values = {"time\n(ms per batch)": {huge: found[huge]["ms"] for huge in found},
               "page faults,\nstart": {huge: found[huge]["start"] for huge in found},
-              "page faults a\nsecond, training": {huge: found[huge]["faults_per_s"] for huge in found},
+              "page faults per\nsecond, training": {huge: found[huge]["faults_per_s"] for huge in found},
               "MB on\nhuge pages": {huge: found[huge]["huge_bytes"] / 2**20 for huge in found}}  # fmt: skip
     values |= {f"{EVENTS[event]}\n(percent)": value for event, value in counted.items()}
     figure, axes = draw.panels(len(values), "Huge pages: SLIDE with and without", width=2.4)

@@ -2,14 +2,10 @@
 
 import time
 
-import numpy as np
-
-from experiments.benchmarks import bench_step
-from experiments.frame import draw, processes
+from experiments.frame import draw, machine, processes, roofline
 from experiments.frame.problems import problem
 from experiments.frame.records import of
-from experiments.paper.core_utilization import build, thread_counts
-from experiments.paper.huge_pages import counts, faults, reason
+from experiments.frame.training import for_timing
 
 QUESTION = "Where do the cycles of SLIDE go, and is memory the limit?"
 FIGURE = "Fig. 6"
@@ -20,7 +16,7 @@ PAPER = (
 TIME = {"smoke": "5 s", "small": "40 s", "paper": "20 min"}
 
 SETTINGS = {
-    "smoke": dict(data="tiny", steps={"slide": 10, "torch": 3}, most=1, probe=2_000),
+    "smoke": dict(data="tiny", steps={"slide": 10, "torch": 3}, most=1, probe=2_000, square=256),
     "small": dict(data="citeulike-tags-53k", steps={"slide": 150, "torch": 15}, most=32, probe=200_000),
     "paper": dict(data="amazon-670k", steps={"slide": 300, "torch": 8}, most=32, probe=500_000),
 }
@@ -34,26 +30,23 @@ STAGES = {"input": "first layer", "input_update": "update, first layer", "hash":
 
 def run(scale, records, threads, seed):
     chosen = SETTINGS[scale]
-    systems = [name for name in chosen["steps"] if name != "torch" or processes.has_torch()]
-    if "torch" not in systems:
-        records.add("note", text=processes.NO_TORCH)
-    allowed = [event for event in EVENTS if counts(["true"], [event]).get(event) is not None]
-    records.add("counters", allowed=allowed, why=None if allowed else reason([]))
-    grid = [{"threads": n, "system": s} for n in thread_counts(threads, chosen["most"]) for s in systems]
+    systems, allowed = processes.present(chosen["steps"], records), machine.countable(EVENTS)
+    records.add("counters", allowed=allowed, why=None if allowed else machine.why_uncounted(EVENTS, allowed))
+    grid = [{"threads": n, "system": s} for n in machine.thread_counts(threads, chosen["most"]) for s in systems]
     for setting in records.pending(grid):
         arguments = {"scale": scale, "seed": seed, **setting}
         for line in processes.lines(__name__, "measure", **arguments):
             records.add("stages", **{**line, **setting})
         if allowed:
             command = processes.command(__name__, "measure", **arguments)
-            records.add("counted", counts=counts(command, allowed), **setting)
+            records.add("counted", counts=machine.counters(command, allowed), **setting)
 
 
 def measure(scale, system, threads, seed):
     """Yields seconds and page faults of training steps, and of SLIDE each stage's, with the share of its roofline."""
     chosen = SETTINGS[scale]
     found = problem(chosen["data"], seed, n_test=1)
-    network = build(system, found, threads, seed)
+    network = for_timing(system, found, threads, seed)
     network.fit(*found.train, steps=2)
     if system == "slide":
         network.run.clock.reset()
@@ -61,11 +54,12 @@ def measure(scale, system, threads, seed):
 
     def note(network, loss):
         if system == "slide":
-            touched.append([*(layer.touched for layer in network.layers), network.active])
+            touched.append(roofline.touched(network))
 
-    before, start = faults(), time.perf_counter()
+    before, start = machine.page_faults(), time.perf_counter()
     network.fit(*found.train, steps=steps, callback=note)
-    line = {"total": time.perf_counter() - start, "faults": faults() - before, "steps": steps, "stages": {}}
+    total, faults = time.perf_counter() - start, machine.page_faults() - before
+    line = {"total": total, "faults": faults, "steps": steps, "stages": {}}
     if system == "slide":
         line["stages"] = dict(network.run.clock.seconds)
         line["floors"] = floors(network, line["stages"], touched, found, chosen, threads)
@@ -73,14 +67,13 @@ def measure(scale, system, threads, seed):
 
 
 def floors(network, stages, touched, found, chosen, threads) -> dict:
-    """{stage: the seconds that memory and arithmetic need at least}, by `bench_step`, for all steps together."""
+    """{stage: the seconds that memory and arithmetic need at least}, for all steps together."""
     from slide.roofline import measure_bandwidth, measure_products
 
-    rates = measure_bandwidth(threads, n_rows=chosen["probe"], touched=min(40_000, chosen["probe"]), repeats=3)
-    X = found.train[0]
-    rehashes = network.layers[-1].index.rehashes / network.step
-    least = bench_step.floors({**dict.fromkeys(bench_step.STAGES, 0.0), **stages}, np.mean(touched, axis=0), network,
-                              X.nnz / X.shape[0], rehashes, rates, measure_products(threads))  # fmt: skip
+    bandwidth = measure_bandwidth(threads, n_rows=chosen["probe"], touched=min(40_000, chosen["probe"]), repeats=3)
+    nonzeros, rehashes = found.train[0].nnz / found.train[0].shape[0], network.layers[-1].index.rehashes / network.step
+    gflops = measure_products(threads, chosen.get("square", 2048))
+    least = roofline.floors(stages, touched, network, nonzeros, rehashes, bandwidth, gflops)
     return {name: len(touched) * 1e-3 * stage["floor_ms"] for name, stage in least.items()}
 
 
@@ -94,14 +87,14 @@ def shares(records) -> dict:
 
 
 def ratios(counted) -> dict:
-    """Percent and instructions a cycle of what perf counted."""
+    """Percent and instructions per cycle of what perf counted."""
     pairs = {
         "stalled, front end": ("stalled-cycles-frontend", "cycles"), "branches missed": ("branch-misses", "branches"),
         "stalled, back end": ("stalled-cycles-backend", "cycles"), "cache missed": ("cache-misses", "cache-references"),
     }  # fmt: skip
     out = {name: 100 * counted[a] / counted[b] for name, (a, b) in pairs.items() if counted.get(a) and counted.get(b)}
     if counted.get("cycles") and counted.get("instructions"):
-        out["instructions a cycle (x 10)"] = 10 * counted["instructions"] / counted["cycles"]
+        out["instructions per cycle (x 10)"] = 10 * counted["instructions"] / counted["cycles"]
     return out
 
 
@@ -120,11 +113,11 @@ def finding(records) -> str:
     faulted = ", ".join(f"{draw.LABELS[x['system']]} {x['faults'] / x['total']:,.0f}" for x in lines)
     return (
         f"{counted}. What can be had is the time of each stage of a batch: {words} (on {max(by)} threads); memory and "
-        f"arithmetic would need {roofline(records)[max(by)]:.0f} % of the whole. Page faults a second: {faulted}."
+        f"arithmetic would need {floor_of(records)[max(by)]:.0f} % of the whole. Page faults per second: {faulted}."
     )
 
 
-def roofline(records) -> dict:
+def floor_of(records) -> dict:
     """{threads: the floors of all stages, in percent of the time of a step}."""
     return {x["threads"]: 100 * sum(x["floors"].values()) / x["total"] for x in of(records, "stages", system="slide")}
 
@@ -134,7 +127,7 @@ def plot(records):
     figure, axes = draw.panels(2 if counted else 1, "Where SLIDE's time goes", width=7.5)
     names = [name for name in [*STAGES, "other"] if any(name in known for known in by.values())]
     names += sorted({name for known in by.values() for name in known} - set(names))
-    left, floor = dict.fromkeys(by, 0.0), roofline(records)
+    left, floor = dict.fromkeys(by, 0.0), floor_of(records)
     for number, name in enumerate(names):
         values = [by[n].get(name, 0.0) for n in by]
         bars = [f"threads: {n}\n(roofline: {floor[n]:.0f} %)" for n in by]

@@ -1,4 +1,4 @@
-"""SLIDE beside the sampled softmax: as many or far more neurons, drawn without looking at the input."""
+"""SLIDE and the sampled softmax: as many or far more neurons, drawn without looking at the input."""
 
 from experiments.frame import draw
 from experiments.frame.problems import problem

@@ -62,7 +62,7 @@ def run(scale, records, threads, seed):
 
 
 def cost(chosen, records, seed):
-    """Seconds of the sampling alone, one sample a set, one thread; hashing is the same for all."""
+    """Seconds of the sampling alone, one sample per set, one thread; hashing is the same for all."""
     from slide.hashing import SimHash
     from slide.sampling import Threshold, TopK, Vanilla
     from slide.tables import HashTables
@@ -125,7 +125,7 @@ def theory(p, m):
 
 
 def costs(records) -> dict:
-    """{sampler: [(retrieved, median milliseconds a sample)]}."""
+    """{sampler: [(retrieved, median milliseconds per sample)]}."""
     out = {}
     for name in NAMES:
         points = {}
@@ -162,7 +162,7 @@ def plot(records):
     settings = records[0]["settings"]
     for which in "xy":
         draw.seconds_axis(left, which)
-    left.set(xlabel="neurons retrieved a sample (log scale)", ylabel="sampling (milliseconds a sample, log scale)",
+    left.set(xlabel="neurons retrieved per sample (log scale)", ylabel="sampling (milliseconds per sample, log scale)",
              title="{n:,} neurons, SimHash K={K}, L={L}, 1 thread".format(**settings))  # fmt: skip
     left.legend()
     draw.popularity(middle, data)

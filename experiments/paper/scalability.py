@@ -1,10 +1,9 @@
-"""Time to a fixed P@1 against the number of threads, with one owner a row and with the paper's hogwild."""
+"""Time to a fixed P@1 against the number of threads, with one owner per row and with the paper's hogwild."""
 
-from experiments.frame import draw, processes
+from experiments.frame import draw, machine, processes
 from experiments.frame.problems import problem
 from experiments.frame.records import of
 from experiments.frame.training import best, choice_of, make, n_batches, seconds_to, settings, train, tuned
-from experiments.paper.core_utilization import thread_counts
 
 QUESTION = "How does the time to a fixed accuracy fall with the number of threads?"
 FIGURE = "Fig. 9, 13"
@@ -21,20 +20,18 @@ SETTINGS = {
     "paper": dict(data="amazon-670k", epochs=1, evaluations=12, most=64, seconds=None, rates=[2e-3, 5e-3],
                   tune_epochs=0.2),
 }
-SYSTEMS = {"slide": "SLIDE, one owner a row", "hogwild": "SLIDE, hogwild", "full": "full softmax",
+SYSTEMS = {"slide": "SLIDE, one owner per row", "hogwild": "SLIDE, hogwild", "full": "full softmax",
            "torch": "full softmax (PyTorch)"}  # fmt: skip
 LOOKS = {"slide": "slide", "hogwild": "slide-paper", "full": "full", "torch": "torch"}
 # The tuned system whose choice another takes, since both compute the same.
 LIKE = {"slide": "slide", "hogwild": "slide", "full": "full", "torch": "full"}
-TARGET = 0.9  # part of the best P@1 of SLIDE with one owner a row
+TARGET = 0.9  # part of the best P@1 of SLIDE with one owner per row
 
 
 def run(scale, records, threads, seed):
     chosen = SETTINGS[scale]
-    systems = [name for name in SYSTEMS if name != "torch" or processes.has_torch()]
-    if "torch" not in systems:
-        records.add("note", text=processes.NO_TORCH)
-    counts = thread_counts(threads, chosen["most"])[::-1]
+    systems = processes.present(SYSTEMS, records)
+    counts = machine.thread_counts(threads, chosen["most"])[::-1]
     grid = [{"system": s, "threads": "tune"} for s in ("slide", "full")]
     grid += [{"system": s, "threads": n} for n in counts for s in systems]
     for setting in records.pending(grid):
@@ -69,7 +66,7 @@ def measure(scale, system, threads, seed, choice):
 
 
 def times(records):
-    """({system: {threads: (seconds to the target or None, milliseconds a batch)}}, target)."""
+    """({system: {threads: (seconds to the target or None, milliseconds per batch)}}, target)."""
     target = TARGET * best(of(records, "evaluation", system="slide"))
     out = {}
     for system in SYSTEMS:
@@ -95,7 +92,7 @@ def finding(records) -> str:
     verdict = "Reproduced" if share > 0.85 else "In part" if share > 0.6 else "Not reproduced"
     return (
         f"{verdict} up to {most} threads, all that this machine has: batches are faster than on one thread by {speed} "
-        f"times; to P@1 {target:.3f} on {most} threads {reached}. With one owner a row every number of threads gives "
+        f"times; to P@1 {target:.3f} on {most} threads {reached}. With one owner per row every number of threads gives "
         f"{'the same scores' if same else 'OTHER SCORES, which must not be'}."
     )
 
@@ -112,10 +109,8 @@ def plot(records):
     axes[1].plot(counts, [max(counts) / n for n in counts], ":", color="#888888", label="ideal")
     axes[0].set_ylabel("training to the target (seconds, log scale)")
     draw.seconds_axis(axes[0], "y")
-    axes[1].set(ylabel="time a batch / time with the most threads")
+    axes[1].set(ylabel="time per batch / time with the most threads")
     for axis in axes:
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(counts, [str(n) for n in counts])
-        axis.set_xlabel("threads (log scale)")
+        draw.threads_axis(axis, counts)
     axes[1].legend(fontsize=8)
     return figure

@@ -1,4 +1,4 @@
-"""Test accuracy against the share of active nodes: hash tables beside dropout, adaptive dropout, winner-take-all.
+"""Test accuracy against the share of active nodes: hash tables, dropout, adaptive dropout, winner-take-all.
 
 After Spring & Shrivastava, KDD 2017, whose two hidden layers of 1,000 ReLU nodes and softmax all methods have here,
 with the same initial deviations, inputs of unit norm, Adam with a rate that falls linearly to zero, batches and epochs.

@@ -11,7 +11,7 @@ from experiments.frame.problems import problem
 from experiments.frame.records import of
 from experiments.frame.training import best, choice_of, make, seconds_to, settings, tuned, tuned_run
 
-QUESTION = "How much sooner does SLIDE reach the accuracy of the full softmax, and what do SIMD and huge pages add?"
+QUESTION = "How much faster does SLIDE reach the accuracy of the full softmax, and what do SIMD and huge pages add?"
 FIGURE = "Fig. 5, 10"
 PAPER = (
     "Time to convergence on Amazon-670K 2.7 times lower than TensorFlow's on a V100, 8 to 10 times than on the same "
@@ -20,7 +20,7 @@ PAPER = (
 TIME = {"smoke": "20 s", "small": "30 min", "paper": "200 h"}
 
 RATES = [2e-3, 5e-3, 1e-2, 2e-2]
-# epochs: of every system; rates and tune_epochs: of the trials; seconds: at most, a system; check: steps of PyTorch's
+# epochs: of every system; rates and tune_epochs: of the trials; seconds: at most, per system; check: steps of PyTorch's
 # full softmax that are timed and compared with those of this package; shape: of a synthetic set, and tune_scale: of
 # the smaller one of that kind on which it is tuned, since a trial at full size would end before anything is learned.
 SETTINGS = {
@@ -44,12 +44,9 @@ TORCH_STEPS = "torch"  # takes the full softmax's steps here, on the time that a
 
 
 def run(scale, records, threads, seed):
-    sets, systems = SETTINGS[scale], SYSTEMS
-    if not processes.has_torch():
-        systems = [name for name in SYSTEMS if not name.startswith("torch")]
-        records.add("note", text=processes.NO_TORCH)
-    elif not processes.gpu():
-        systems = [name for name in SYSTEMS if name != TORCH_GPU]
+    sets, systems = SETTINGS[scale], processes.present(SYSTEMS, records)
+    if TORCH_GPU in systems and not processes.gpu():
+        systems.remove(TORCH_GPU)
     for setting in records.pending([{"data": name, "system": s} for name in sets for s in systems]):
         plain = PLAIN if setting["system"] == "slide-plain" else {}
         environment = {**plain, **processes.waits(setting["system"], scale)}
@@ -66,7 +63,7 @@ def taken(setting, records) -> dict | None:
 
 def measure(scale, data, system, threads, seed, choice):
     """Yields the lines of a system on a set: "data", "trial" and "evaluation", or "steps" of PyTorch's full softmax;
-    of a GPU "device", its name beside such steps, which also load its libraries before any clock runs."""
+    of a GPU "device", its name with such steps, which also load its libraries before any clock runs."""
     plan, out = dict(SETTINGS[scale][data]), []
     shape, smaller, check = (plan.pop(name, None) for name in ("shape", "tune_scale", "check"))
     found, of_all = problem(data, seed, shape=shape), {"threads": threads, "seed": seed}

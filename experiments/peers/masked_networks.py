@@ -31,7 +31,7 @@ class Standout:
     """Keeps a neuron with probability sigmoid(alpha a + beta), by which a test scales it (Ba & Frey, NeurIPS 2013).
 
     The weights of the probability are those of the layer, as the authors found to do ("tied"). alpha is 1; beta
-    follows the training so that the mean probability is `share`: one step of Newton's method a batch.
+    follows the training so that the mean probability is `share`: one step of Newton's method per batch.
     """
 
     STEPS = 10  # of the first batch
@@ -69,7 +69,7 @@ class Winners:
 class MaskedNetwork:
     """Hidden ReLU layers behind gates and a softmax, trained by Adam with a rate that falls linearly to zero.
 
-    widths: inputs, hidden layers, classes. gate(): makes one gate a hidden layer. Initial weights are normal, of the
+    widths: inputs, hidden layers, classes. gate(): makes one gate per hidden layer. Initial weights are normal, of the
     deviations that slide.layers.default_std has. Everything random is a function of the seed.
     """
 

@@ -14,9 +14,9 @@ import torch
 
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
-CHUNK = 1 << 15  # labels a matrix product: faster than all at once, and what follows finds them in the cache
-BLOCK = 4096  # rows an update
-EVALUATED = 256  # rows a matrix product of an evaluation
+CHUNK = 1 << 15  # labels per matrix product: faster than all at once, and what follows finds them in the cache
+BLOCK = 4096  # rows per update
+EVALUATED = 256  # rows per matrix product of an evaluation
 
 
 class TorchNetwork:

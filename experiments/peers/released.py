@@ -1,4 +1,4 @@
-"""The released C++ SLIDE beside this package: drives a binary that the user built from keroro824/HashingDeepLearning.
+"""The released C++ SLIDE, for comparison: drives a binary that the user built from keroro824/HashingDeepLearning.
 
 The environment variable SLIDE_RELEASED names the binary; nothing of that code is here. It is given the same data in
 its text format, and its published settings for Amazon-670K (K = 6, L = 50, tables rebuilt every 6,400 samples) but
@@ -8,9 +8,12 @@ size: 2**14 buckets, of which its codes reach 9,556, where the published 2**18 o
 
 import os
 import re
+import resource
 import subprocess
 import time
 from pathlib import Path
+
+from experiments.frame import machine
 
 VARIABLE = "SLIDE_RELEASED"
 PERIOD = 6400  # samples between two rebuilds
@@ -76,13 +79,7 @@ def fitting_batch(n_features, n_labels, hidden) -> int:
     """256 where the binary's memory for it is free, else the 128 of its published settings: it keeps 64 bytes for
     every neuron and sample of a batch."""
     weights = 16 * hidden * (n_labels + n_features) + 50 * 2**BUCKETS * 600
-    return 256 if 1.15 * (weights + 64 * 256 * n_labels) < available() else 128
-
-
-def available() -> float:
-    """Bytes of memory that are free for a new process."""
-    text = Path("/proc/meminfo").read_text(encoding="ascii")
-    return 1024.0 * int(re.search(r"MemAvailable: *(\d+)", text)[1])
+    return 256 if 1.15 * (weights + 64 * 256 * n_labels) < machine.free_memory() else 128
 
 
 def write(folder, X, Y, hidden, batch, rows):
@@ -103,8 +100,6 @@ def write(folder, X, Y, hidden, batch, rows):
 
 def execute(path, folder, threads, steps) -> tuple[dict, str, float]:
     """({batches: seconds of training so far}, what it printed, GB of memory at most); ends it before it saves."""
-    import resource
-
     log, said = Path(folder, "log.txt"), Path(folder, "said.txt")
     env = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "active"}
     with said.open("wb") as out:
@@ -119,7 +114,7 @@ def execute(path, folder, threads, steps) -> tuple[dict, str, float]:
     if steps not in seconds:
         tail = said.read_text(errors="replace")[-400:]
         raise RuntimeError(f"{path}: found no time of batch {steps} in its log, expected one; it said: {tail}")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    peak = machine.peak_gb(resource.RUSAGE_CHILDREN)
     return seconds, said.read_text(errors="replace"), peak
 
 

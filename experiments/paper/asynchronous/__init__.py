@@ -1,6 +1,6 @@
 """Threads that add to shared gradients without locks: three hidden layers of 1,000, sampled and dense, on MNIST.
 
-`update="hogwild"` is what the released code does: threads add their samples' gradients to one array a batch,
+`update="hogwild"` is what the released code does: threads add their samples' gradients to one array per batch,
 unsynchronised, and then every row is stepped once. (Spring & Shrivastava 2017 step the weights after every sample.) In
 this package it exists where a layer has active sets. `Dense`, and `Sampled(sampler="full")` which becomes one, are
 matrix products whose sums have one order: there is nothing to lose. So "dense" here is a sampled layer whose sampler
@@ -12,12 +12,11 @@ import statistics
 
 from matplotlib.lines import Line2D
 
-from experiments.frame import draw, processes
+from experiments.frame import draw, machine, processes
 from experiments.frame.mnist import mnist
 from experiments.frame.records import of
 from experiments.frame.training import n_batches, train, tune
 from experiments.paper.asynchronous import conflicts
-from experiments.paper.core_utilization import thread_counts
 
 QUESTION = "Do threads that update without locks meet less in sampled layers than in dense ones, and learn as well?"
 FIGURE = "KDD 2017; talk: sparsity + randomness"
@@ -25,7 +24,7 @@ PAPER = (
     "Sparse and random active sets make updates of threads near-independent: accuracy per epoch stays as on one "
     "thread, and training is nearly linearly faster, up to 56 threads (Spring & Shrivastava 2017)"
 )
-TIME = {"smoke": "8 s", "small": "5 min", "paper": "10 h"}
+TIME = {"smoke": "15 s", "small": "5 min", "paper": "10 h"}
 
 # "least": so many threads are tried even where there are fewer CPUs.
 SETTINGS = {
@@ -56,20 +55,17 @@ POINT, LINEAR = 0.01, 0.8  # as accurate: within a point; near-linear: at least 
 def run(scale, records, threads, seed):
     chosen = SETTINGS[scale]
     records.add("data", **mnist(seed, chosen["n_train"]).facts())
-    counts = thread_counts(max(threads, chosen["least"]), chosen["most"])
+    counts = machine.thread_counts(max(threads, chosen["least"]), chosen["most"])
     grid = [{"system": s, "threads": n} for s in SYSTEMS for n in counts] + [{"system": "matrix", "threads": 1}]
     grid += [{"system": s, "threads": 1, "part": "control"} for s in CONTROLLED]
     for setting in records.pending(grid):
         lr = next((line["lr"] for line in records.of("rate", system=setting["system"])), None)
-        asked = dict(scale=scale, seed=seed, lr=lr, **setting)
-        # "smoke" is no measurement: a process for each setting would take most of its time.
-        lines = measure(**asked) if scale == "smoke" else processes.lines(__name__, "measure", **asked)
-        for line in lines:
+        for line in processes.lines(__name__, "measure", scale=scale, seed=seed, lr=lr, **setting):
             records.add(**{**line, **setting})
 
 
 def measure(scale, system, threads, seed, lr=None, part="evaluation"):
-    """Yields trials and the rate, where none is given, then the evaluations of a training, one an epoch, and the
+    """Yields trials and the rate, where none is given, then the evaluations of a training, one per epoch, and the
     conflicts in a batch of what was trained. part "control": evaluations alone, of other weights and another order.
     """
     from slide.threads import available_threads
@@ -125,7 +121,7 @@ def every_neuron():
 
 
 def conflicts_of(trained, data, chosen, threads):
-    """Yields one line a hidden layer: shares of a batch's additions that meet another's, and those that are lost."""
+    """Yields one line per hidden layer: shares of a batch's additions that meet another's, and those that are lost."""
     import numpy as np
     from scipy import sparse
 
@@ -153,7 +149,7 @@ def cpus(records) -> int:
     return of(records, "evaluation")[0]["cpus"]
 
 
-def seconds_an_epoch(records, system, threads) -> float:
+def seconds_per_epoch(records, system, threads) -> float:
     """The median epoch."""
     marks = [0.0, *(line["seconds"] for line in of(records, "evaluation", system=system, threads=threads))]
     return statistics.median(b - a for a, b in zip(marks, marks[1:], strict=False))
@@ -161,8 +157,8 @@ def seconds_an_epoch(records, system, threads) -> float:
 
 def speed_up(records, system) -> dict:
     """{threads: how many times faster an epoch is than on one thread}."""
-    one = seconds_an_epoch(records, system, 1)
-    return {n: one / seconds_an_epoch(records, system, n) for n in counts_of(records, system)}
+    one = seconds_per_epoch(records, system, 1)
+    return {n: one / seconds_per_epoch(records, system, n) for n in counts_of(records, system)}
 
 
 def rate(records, system, threads, field) -> float:
@@ -206,7 +202,7 @@ def finding(records) -> str:
     verdict = "Reproduced" if all(held) else "In part" if any(held) else "Not reproduced"
     parts = ("equal accuracy", "near-linear speed-up", "fewer conflicts")
     yes = [f"{part} {'holds' if ok else 'does not hold'}" for part, ok in zip(parts, held, strict=True)]
-    epoch = {name: seconds_an_epoch(records, name, 1) for name in (*SYSTEMS, "matrix")}
+    epoch = {name: seconds_per_epoch(records, name, 1) for name in (*SYSTEMS, "matrix")}
     seeds = " and ".join(f"{name} {100 * abs(control(records, name)):.1f}" for name in CONTROLLED)
     millionth = {name: 1e4 * gone[name, "lost"] for name in SYSTEMS}
     return (
@@ -218,7 +214,7 @@ def finding(records) -> str:
         f"({batch['sampled']:.0f} and {batch['dense']:.0f} % to a row that another thread adds to in the same batch); "
         f"on any number at most {gone['sampled', 'hit_rows']:.2g} and {gone['dense', 'hit_rows']:.2g} % of the rows "
         f"lack an addition ({millionth['sampled']:.2g} and {millionth['dense']:.2g} of a million additions are lost). "
-        f"Seconds an epoch on one thread: sampled {epoch['sampled']:.2f}, dense {epoch['dense']:.2f}, dense by matrix "
+        f"Seconds per epoch on one thread: sampled {epoch['sampled']:.2f}, dense {epoch['dense']:.2f}, dense by matrix "
         f"products {epoch['matrix']:.2f}."
     )
 
@@ -303,10 +299,8 @@ def draw_conflicts(axis, records, limit):
 def threads_axis(axis, records, limit):
     """Shades the numbers of threads that the CPUs are too few for."""
     counts = counts_of(records, "sampled")
-    axis.set_xscale("log", base=2)
-    axis.set_xlabel("threads (log scale)")
+    draw.threads_axis(axis, counts)
     axis.set_xlim(0.9, max(counts) * 1.1)
-    axis.set_xticks(counts, [str(n) for n in counts])
     if max(counts) > limit:
         axis.axvspan(limit * 1.19, max(counts) * 1.1, color="#888888", alpha=0.15, linewidth=0,
                      label=f"more threads than CPUs ({limit})")  # fmt: skip

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from experiments.benchmarks.collision_curves import blends
 from experiments.frame import draw
+from experiments.frame.problems import blends
 from experiments.frame.records import of
 from experiments.paper.lsh_sampler import sampled_gradients
 
@@ -31,7 +31,6 @@ SETTINGS = {
     "paper": {**_SMALL, "sum_draws": 2000, "regression": {**_SMALL["regression"], "n": 460_000, "epochs": 4}},
 }
 FAMILIES = ("simhash", "wta", "dwta", "minhash")
-NAMES = {"simhash": "SimHash", "wta": "WTA", "dwta": "DWTA", "minhash": "MinHash"}
 MODELS = ("linear", "logistic")
 
 
@@ -129,7 +128,7 @@ def plot(records):
     top.plot(grid, 1 - (1 - grid**K) ** L, color="#444444", label="1 - (1 - p^K)^L")
     for number, name in enumerate(FAMILIES):
         lines = of(records, "probability", family=name)
-        look = draw.series(number, NAMES[name]) | {"linestyle": ""}
+        look = draw.series(number, draw.FAMILIES[name]) | {"linestyle": ""}
         top.plot([x["p"] for x in lines], [x["found"] / x["trials"] for x in lines], **look)
     top.set(xlabel="p, the probability that one hash collides", ylabel="probability to be found",
             title=f"K = {K}, L = {L}, {settings['trials']:,} draws of the functions")  # fmt: skip
@@ -148,7 +147,7 @@ def plot(records):
 
 
 def sums_panel(axis, records):
-    """Estimate over truth with 95 % intervals, by K, a mark an L."""
+    """Estimate over truth with 95 % intervals, by K, a mark for each L."""
     for number, L in enumerate(records[0]["settings"]["sum_L"]):
         lines = of(records, "sum", L=L, kind="one")
         at = np.arange(len(lines)) + 0.15 * (number - 1.5)
