@@ -1,11 +1,11 @@
 """A softmax whose weights, and moments, are stored as bfloat16, and one of float32: time, memory, accuracy."""
 
 import statistics
-import time
 
 from experiments.frame import draw
 from experiments.frame.problems import Problem, problem
 from experiments.frame.records import of
+from experiments.frame.timing import timed_steps
 from experiments.frame.training import PLAIN, best, n_batches, network, settings, sized, train
 
 QUESTION = "What do weights and moments in bfloat16 save, and what do they cost in accuracy?"
@@ -81,12 +81,8 @@ def step_network(found, weight_type, moment_type, chosen, threads, seed):
 
 def timed(net, X, Y, n):
     """Milliseconds per sample over n steps: of the stages that touch the softmax's weights, and in all."""
-    net.run.clock.reset()
-    start = time.perf_counter()
-    net.fit(X, Y, steps=n)
-    total = time.perf_counter() - start
-    seconds = {stage: net.run.clock.seconds[stage] for stage in STAGES} | {"total": total}
-    return {stage: 1e3 * value / n / net.batch_size for stage, value in seconds.items()}
+    seconds, samples = timed_steps(net, X, Y, n)
+    return {stage: 1e3 * seconds[stage] / samples for stage in (*STAGES, "total")}
 
 
 def finding(records) -> str:

@@ -1,12 +1,12 @@
 """Hashing and tables, family by family: rebuilding all, moving what a batch touched, and what a batch asks."""
 
 import statistics
-import time
 
 import numpy as np
 
 from experiments.frame import draw
 from experiments.frame.records import of
+from experiments.frame.timing import median_seconds
 
 QUESTION = "What do rebuilding the tables, reinserting touched neurons and hashing a batch cost, in each hash family?"
 PAPER = "18 s to hash and insert the 205,443 neurons of Delicious-200K, of which inserting takes 0.8 s (table 3)"
@@ -71,23 +71,11 @@ def measure(settings, hash_, K, weights, queries, touched, step, threads, seed):
         index.tables.build(index.tables.code_buffer())
 
     index.build(weights)
-    rebuilds = timed(hash_all, build, repeats=repeats)
-    ms = {"hash": rebuilds[0], "build": rebuilds[1], "rebuild": sum(rebuilds)}
-    ms["reinsert"] = timed(move, lambda: index.reinsert(touched, weights), repeats=2 * repeats)[1]
-    index.codes(queries), select()
-    ms["queries"], ms["select"] = timed(lambda: index.codes(queries), select, repeats=10 * repeats)
-    return ms
-
-
-def timed(*acts, repeats):
-    """Median milliseconds of each of `acts`, which run in turn."""
-    times = [[] for _ in acts]
-    for _ in range(repeats):
-        for act, own in zip(acts, times, strict=True):
-            start = time.perf_counter()
-            act()
-            own.append(1e3 * (time.perf_counter() - start))
-    return [statistics.median(own) for own in times]
+    hashed, built = median_seconds(hash_all, build, repeats=repeats)
+    _, moved = median_seconds(move, lambda: index.reinsert(touched, weights), repeats=2 * repeats)
+    asked, selected = median_seconds(lambda: index.codes(queries), select, repeats=10 * repeats, warm_up=1)
+    seconds = (hashed, built, hashed + built, moved, asked, selected)
+    return {stage: 1e3 * value for stage, value in zip(STAGES, seconds, strict=True)}
 
 
 def on_all_threads(records) -> list[dict]:

@@ -23,6 +23,7 @@ import numpy as np
 
 from experiments.frame import draw, machine, processes
 from experiments.frame.records import of
+from experiments.frame.timing import timed_steps
 from experiments.frame.training import SAMPLERS, corrected, sized
 from experiments.peers import released
 
@@ -134,14 +135,11 @@ def time_slide(system, X, Y, settings, threads, seed) -> dict:
     )  # fmt: skip
     index, steps, active = getattr(network.layers[-1], "index", None), settings["steps"][system], []
     network.fit(X, Y, steps=min(settings["warm_up"], steps))
-    network.run.clock.reset()
     rebuilt = index.rehashes if index else 0
-    start = time.perf_counter()
-    network.fit(X, Y, steps=steps, callback=lambda network, loss: active.append(network.active))
-    total, samples = time.perf_counter() - start, steps * BATCH
-    stages = {name: 1e3 * value / samples for name, value in network.run.clock.seconds.items()}
-    found = dict(active=float(np.mean(active)), steps=steps, stages=stages, ms=1e3 * total / samples)
-    return {**found, **spread(found, network.run.clock.seconds["rehash"], index, rebuilt)} if index else found
+    seconds, samples = timed_steps(network, X, Y, steps, lambda network: active.append(network.active))
+    stages = {name: 1e3 * value / samples for name, value in seconds.items()}
+    found = dict(active=float(np.mean(active)), steps=steps, ms=stages.pop("total"), stages=stages)
+    return {**found, **spread(found, seconds["rehash"], index, rebuilt)} if index else found
 
 
 def spread(found, seconds, index, before) -> dict:

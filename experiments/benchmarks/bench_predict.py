@@ -4,12 +4,11 @@ One network is trained by SLIDE for a while, as recommended; what its tables ret
 fixed: as training left them, rebuilt, and built with other settings.
 """
 
-import time
-
 import numpy as np
 
 from experiments.frame import draw
 from experiments.frame.records import of
+from experiments.frame.timing import median_seconds
 from experiments.frame.training import corrected, sized
 
 QUESTION = "How near to the matrix-product peak is the full softmax, and what does sampled prediction give up?"
@@ -51,17 +50,6 @@ def run(scale, records, threads, seed):
     for setting in (settings["chosen"], *settings["others"]):
         index_anew(network, *setting)
         measure_sampled(network, test, setting, settings, records, exact)
-
-
-def timed(function, repeats):
-    """(median, smallest) seconds of the calls, one before them not counted."""
-    seconds = []
-    for number in range(repeats + 1):
-        start = time.perf_counter()
-        function()
-        if number:
-            seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds)), min(seconds)
 
 
 def measure_peak(settings, records, threads):
@@ -119,7 +107,7 @@ def train(X, Y, settings, threads, seed):
 def measure_exact(network, test, settings, records, peak):
     """(ids, seconds per sample, P@1) of the exact top k; its one product is counted, its first layer is timed too."""
     X, Y = test[0][: settings["rows"]], test[1][: settings["rows"]]
-    seconds, _ = timed(lambda: network.predict(X, K), settings["repeats"])
+    [seconds] = median_seconds(lambda: network.predict(X, K), repeats=settings["repeats"], warm_up=1)
     ids, _ = network.predict(X, K)
     flops = 2.0 * X.shape[0] * HIDDEN * network.n_labels
     each = seconds / X.shape[0]
@@ -131,7 +119,7 @@ def measure_sampled(network, test, setting, settings, records, exact, stale=Fals
     """What the tables of a setting retrieve, and how long that takes; stale: as training left them."""
     hash_, n_hashes, n_tables, m = setting
     X, Y = test[0][: settings["rows"]], test[1][: settings["rows"]]
-    seconds, _ = timed(lambda: network.predict(X, K, sampled=True), settings["repeats"])
+    [seconds] = median_seconds(lambda: network.predict(X, K, sampled=True), repeats=settings["repeats"], warm_up=1)
     ids, _ = network.predict(X, K, sampled=True)
     active = network.evaluate(X, Y, ks=(1,), sampled=True).active
     best, each, p1 = exact

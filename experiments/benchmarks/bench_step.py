@@ -8,13 +8,13 @@ medians, also of the ratios within a round. One variant alone, as a line of JSON
 """
 
 import statistics
-import time
 
 import numpy as np
 
 from experiments.frame import draw, machine, processes, roofline
 from experiments.frame.records import of
 from experiments.frame.roofline import STAGES
+from experiments.frame.timing import median_seconds, timed_steps
 from experiments.frame.training import corrected, sized
 
 QUESTION = "Where does a training step's time go, and how far is each stage from what the machine allows?"
@@ -110,10 +110,11 @@ def measure(scale, seed, name, threads, huge_pages=True, simd=None):
     network.fit(X, Y, steps=settings["warm_up"])
     rounds, rates, counts = [], [], []
     for _ in range(settings["repeats"]):
-        rounds.append(timed_steps(network, X, Y, settings["steps"], counts))
+        rounds.append(stages_of(network, X, Y, settings["steps"], counts))
         rates.append(measure_bandwidth(threads, n_rows=settings["probe"], touched=min(40_000, settings["probe"]),
                                        repeats=3))  # fmt: skip
-    rebuild = min(timed_rebuild(network) for _ in range(settings["repeats"]))
+    last = network.layers[-1]
+    rebuild = 1e3 * median_seconds(lambda: last.index.build(last.weights), repeats=settings["repeats"])[0]
     bandwidth = {kind: statistics.median(rate[kind] for rate in rates) for kind in rates[0]}
     gflops = measure_products(threads, settings.get("square", 2048))
     ms = {name: statistics.median(line.get(name, 0.0) for line in rounds) for name in (*STAGES, "total")}
@@ -124,22 +125,11 @@ def measure(scale, seed, name, threads, huge_pages=True, simd=None):
                gflops=gflops, active=network.active)  # fmt: skip
 
 
-def timed_steps(network, X, Y, steps, counts):
-    network.run.clock.reset()
-    start = time.perf_counter()
-    network.fit(X, Y, steps=steps, callback=lambda network, loss: counts.append(roofline.touched(network)))
-    total = time.perf_counter() - start
-    line = {name: 1e3 * seconds / steps for name, seconds in network.run.clock.seconds.items()}
-    line["total"] = 1e3 * total / steps
-    line["rest"] = line["total"] - sum(line[name] for name in line if name != "total")
-    return line
-
-
-def timed_rebuild(network):
-    layer = network.layers[-1]
-    start = time.perf_counter()
-    layer.index.build(layer.weights)
-    return 1e3 * (time.perf_counter() - start)
+def stages_of(network, X, Y, steps, counts) -> dict:
+    """Milliseconds per batch of each stage and in all; what each batch touched is added to counts."""
+    seconds, _ = timed_steps(network, X, Y, steps, lambda network: counts.append(roofline.touched(network)))
+    ms = {name: 1e3 * value / steps for name, value in seconds.items()}
+    return {**ms, "rest": 2 * ms["total"] - sum(ms.values())}
 
 
 def finding(records) -> str:

@@ -3,13 +3,12 @@
 Each system has a process of its own, so that its peak memory is its own.
 """
 
-import time
-
 import numpy as np
 
 from experiments.frame import draw, machine, processes
 from experiments.frame.problems import problem
 from experiments.frame.records import of
+from experiments.frame.timing import timed_steps
 from experiments.frame.training import network, settings, sized
 
 QUESTION = "What do a sample and its memory cost at 670,091 labels, and which K makes the tables select?"
@@ -56,17 +55,12 @@ def measure(scale, system, threads, seed):
     chosen = settings(system, found, layer=sized(system, plan["n_active"]))
     net = network(found, chosen, LR, plan["warm_up"] + steps, threads, seed)
     net.fit(*found.train, steps=plan["warm_up"])
-    net.run.clock.reset()
-    before = net.samples
-    start = time.perf_counter()
-    net.fit(*found.train, steps=steps, callback=lambda net, loss: active.append(net.active))
-    seconds = time.perf_counter() - start
-    samples = net.samples - before
-    stages = {name: 1e3 * value / samples for name, value in net.run.clock.seconds.items()}
+    seconds, samples = timed_steps(net, *found.train, steps, lambda net: active.append(net.active))
+    stages = {name: 1e3 * value / samples for name, value in seconds.items()}
     peak = machine.peak_gb()
     p1 = net.evaluate(*found.test, ks=(1,)).scores["P@1"] if system != "full" else None
     yield dict(
-        system=system, ms=1e3 * seconds / samples, rehash_ms=stages.get("rehash", 0.0), stages=stages, steps=steps,
+        system=system, ms=stages.pop("total"), rehash_ms=stages.get("rehash", 0.0), stages=stages, steps=steps,
         active=float(np.mean(active)), peak_gb=peak, p1=p1,
     )  # fmt: skip
 

@@ -8,13 +8,13 @@ labels, but comes less and less often: its share over the first epoch of Amazon-
 """
 
 import statistics
-import time
 
 import numpy as np
 
 from experiments.frame import draw, machine, processes
 from experiments.frame.problems import Problem
 from experiments.frame.records import of
+from experiments.frame.timing import median_seconds, timed_steps
 from experiments.frame.training import PLAIN, network, settings, sized
 
 QUESTION = "Does the cost of a sample grow with the active neurons, and not with the number of labels?"
@@ -77,13 +77,10 @@ def measure(scale, labels, target, system, threads, seed):
                       batch_size=BATCH, hidden=[HIDDEN])  # fmt: skip
     net = network(found, chosen, LR, plan["warm_up"] + steps, threads, seed)
     net.fit(X, Y, steps=plan["warm_up"])
-    net.run.clock.reset()
-    start = time.perf_counter()
-    net.fit(X, Y, steps=steps, callback=lambda net, loss: active.append(net.active))
-    seconds = time.perf_counter() - start
-    stages = {name: 1e3 * value / (steps * BATCH) for name, value in net.run.clock.seconds.items()}
+    seconds, samples = timed_steps(net, X, Y, steps, lambda net: active.append(net.active))
+    stages = {name: 1e3 * value / samples for name, value in seconds.items()}
     yield dict(
-        K=chosen["layer"]["K"], step_ms=1e3 * seconds / (steps * BATCH), stages=stages,
+        K=chosen["layer"]["K"], step_ms=stages.pop("total"), stages=stages,
         active=float(np.mean(active)), rebuild_ms=rebuild(net.layers[-1]),
         rebuilds=RehashSchedule(N0=default_N0(labels)).count(EPOCH // BATCH),
         peak_gb=machine.peak_gb(),
@@ -112,12 +109,7 @@ def rebuild(layer) -> float:
     """Milliseconds of one rebuild of the layer's tables, the median of three; 0 where it has none."""
     if layer.index is None:
         return 0.0
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        layer.index.build(layer.weights)
-        seconds.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(seconds)
+    return 1e3 * median_seconds(lambda: layer.index.build(layer.weights), repeats=3)[0]
 
 
 def summarise(lines) -> list[dict]:
