@@ -1,6 +1,7 @@
 """The frame of the experiments: resuming, estimates of time, data, processes, the page of figures."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -122,11 +123,15 @@ def test_training_evaluates_where_it_is_told_and_ends_in_time():
     assert [x["step"] for x in training.train(network, problem, 12, dict, evaluations=3, early=True)] == [1, 3, 12]
 
 
+def echo(value):
+    yield {"value": value, "env": os.environ.get("SLIDE_TEST")}
+
+
 def test_processes_yield_lines_and_tell_why_they_failed():
-    [line] = processes.lines("experiments.frame.processes", "echo", env={"SLIDE_TEST": "here"}, value=3)
+    [line] = processes.lines(__name__, "echo", env={"SLIDE_TEST": "here"}, value=3)
     assert line == {"value": 3, "env": "here"}
     with pytest.raises(RuntimeError, match="TypeError"):
-        list(processes.lines("experiments.frame.processes", "echo", wrong=3))
+        list(processes.lines(__name__, "echo", wrong=3))
 
 
 @pytest.mark.parametrize("name", ["core_utilization", "inefficiency"])

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from experiments.frame.problems import Problem, find
+from experiments.frame.problems import Problem, find, one_hot
 
-FILE = "mnist/mnist.npz"  # X_train (n, 784) and X_test uint8, y_train and y_test; below one of `data.folders`
+FILE = "mnist/mnist.npz"  # X_train (n, 784) and X_test uint8, y_train and y_test; below one of `problems.folders`
 SIDE, CLASSES = 28, 10
 
 
@@ -12,15 +12,22 @@ def mnist(seed: int = 0, n_train: int | None = None) -> Problem:
     """n_train rows of a shuffled training set (None: all of them) and the whole test set; pixels from 0 to 1."""
     from slide.metrics import popularity_baseline
 
+    title, found = "MNIST", arrays()
+    if found is None:
+        title, found = "made images, shape of MNIST", made(seed, n_train or 60_000)
+    X, y, X_test, y_test = found
+    order = np.random.default_rng(seed).permutation(len(y))[:n_train]
+    train, test = ((_pixels(images), one_hot(ids, CLASSES)) for images, ids in ((X[order], y[order]), (X_test, y_test)))
+    return Problem("mnist", title, train, test, popularity_baseline(train[1], test[1])["P@1"])
+
+
+def arrays() -> tuple | None:
+    """(X uint8 (n, 784), y, X_test, y_test) of this machine's copy; None where it has none."""
     path = find(FILE)
     if path is None:
-        title, (X, y, X_test, y_test) = "made images, shape of MNIST", made(seed, n_train or 60_000)
-    else:
-        with np.load(path) as file:
-            title, (X, y, X_test, y_test) = "MNIST", [file[k] for k in ("X_train", "y_train", "X_test", "y_test")]
-    order = np.random.default_rng(seed).permutation(len(y))[:n_train]
-    train, test = _csr(X[order], y[order]), _csr(X_test, y_test)
-    return Problem("mnist", title, train, test, popularity_baseline(train[1], test[1])["P@1"])
+        return None
+    with np.load(path) as file:
+        return tuple(file[name] for name in ("X_train", "y_train", "X_test", "y_test"))
 
 
 def made(seed: int, n_train: int, n_test: int = 3_000) -> tuple:
@@ -42,8 +49,7 @@ def made(seed: int, n_train: int, n_test: int = 3_000) -> tuple:
     return X[:n_train], y[:n_train], X[n_train:], y[n_train:]
 
 
-def _csr(X, y):
+def _pixels(X):
     from scipy import sparse
 
-    labels = sparse.csr_array((np.ones(len(y), np.float32), (np.arange(len(y)), y)), shape=(len(y), CLASSES))
-    return sparse.csr_array(X.astype(np.float32) / np.float32(255)), labels
+    return sparse.csr_array(X.astype(np.float32) / np.float32(255))

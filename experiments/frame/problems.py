@@ -102,6 +102,13 @@ def _sets(name, seed):
     return _made(preset, seed, scale)
 
 
+def one_hot(y, n_classes):
+    """CSR float32 (n, n_classes) with a one in the column of each label of y (n,)."""
+    from scipy.sparse import csr_array
+
+    return csr_array((np.ones(len(y), np.float32), y, np.arange(len(y) + 1)), shape=(len(y), n_classes))
+
+
 def blends(rng, dim, density):
     """Pairs of vectors, from opposite to equal; the closer, the more of their non-zeros are in common."""
     for correlation in np.concatenate([np.linspace(-0.98, 0.9, 14), [0.95, 0.98, 0.995, 0.999]]):

@@ -80,11 +80,6 @@ def gpu() -> str | None:
     return found["name"]
 
 
-def echo(value):
-    """What the child was given: for tests."""
-    yield {"value": value, "env": os.environ.get("SLIDE_TEST")}
-
-
 if __name__ == "__main__":
     found = importlib.import_module(sys.argv[1])
     for item in getattr(found, sys.argv[2])(**json.loads(sys.argv[3])):

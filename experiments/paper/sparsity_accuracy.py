@@ -20,8 +20,8 @@ the plain set, with as many training rows as the paper's, which has textures fro
 
 import numpy as np
 
-from experiments.frame import binary_images, draw
-from experiments.frame.problems import Problem, find
+from experiments.frame import binary_images, draw, mnist
+from experiments.frame.problems import Problem, find, one_hot
 from experiments.frame.records import of
 from experiments.frame.training import held_out, n_batches
 from experiments.peers.masked_networks import AllKept, Dropout, MaskedNetwork, Standout, Winners
@@ -65,11 +65,11 @@ NEAR = 0.02  # of the dense network's accuracy
 def run(scale, records, threads, seed):
     chosen, problems = SETTINGS[scale], {}
     for name, (n_train, n_test, _) in chosen["sets"].items():
-        if name in GENERATED or find("mnist/mnist.npz"):
+        if name in GENERATED or find(mnist.FILE):
             problems[name] = load(name, n_train, n_test, seed)
             records.add("data", **problems[name].facts())
         else:
-            records.add("note", text=f"{name} is left out: no mnist/mnist.npz in SLIDE_DATA or shared/data")
+            records.add("note", text=f"{name} is left out: no {mnist.FILE} in SLIDE_DATA or shared/data")
     for setting in records.pending([{"data": name, "method": method} for name in problems for method in METHODS]):
         measure(problems[setting["data"]], setting["method"], chosen, records.add, threads, seed)
 
@@ -81,8 +81,8 @@ def load(name, n_train, n_test, seed) -> Problem:
     if name in GENERATED:
         parts = [GENERATED[name](n, (seed, which)) for which, n in enumerate((n_train, n_test))]
     else:
-        with np.load(find("mnist/mnist.npz")) as held:
-            parts = [(held[f"X_{part}"], held[f"y_{part}"]) for part in ("train", "test")]
+        X, y, X_test, y_test = mnist.arrays()
+        parts = [(X, y), (X_test, y_test)]
         rng = np.random.default_rng(seed)
         orders = [rng.permutation(len(y))[:n] for (_, y), n in zip(parts, (n_train, n_test), strict=True)]
         parts = [(X[order], y[order]) for (X, y), order in zip(parts, orders, strict=True)]
@@ -94,12 +94,6 @@ def load(name, n_train, n_test, seed) -> Problem:
 def unit_rows(X):
     X = X.astype(np.float32)
     return X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)
-
-
-def one_hot(y, n_classes):
-    from scipy.sparse import csr_matrix
-
-    return csr_matrix((np.ones(len(y), np.float32), y, np.arange(len(y) + 1)), (len(y), n_classes))
 
 
 def measure(problem, method, chosen, add, threads, seed):
