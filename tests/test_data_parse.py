@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slide import reference
 from slide._kernels import parse
 from slide.data.xmc import nearest_float32
+from tests.conftest import times
 
 BLANKS = st.sampled_from([" ", "  ", "\t", " \t"])
 NUMBERS = st.one_of(
@@ -63,14 +64,14 @@ def run(module, text, max_rows):
     )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@times(7)
 @given(TEXTS.map("".join), st.integers(0, 6))
 @example("1,2 0:1 3:2.5\n 0:1\n\n \n", 9)
 def test_parse_rows(text, max_rows):
     assert run(parse, text.encode(), max_rows) == run(reference, text.encode(), max_rows)
 
 
-@settings(max_examples=500, deadline=None)
+@times(8)
 @given(NUMBERS)
 @example("340282356779733661637539395458142568447.9999")
 @example("340282356779733661637539395458142568448")
@@ -106,7 +107,6 @@ def test_sort_rows(rows):
     assert (ours[1][:stop] == ours[0][:stop] / 2).all()
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.floats(width=32, min_value=2**-120, max_value=2**120), max_size=30),
     st.lists(st.integers(0, 2**31 - 1), max_size=9),

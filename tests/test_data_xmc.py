@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slide.data import load_xmc, read_header, save_xmc, xmc
+from tests.conftest import times
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -43,7 +44,6 @@ def same(a, b):
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(0, 2**32), st.integers(0, 12), st.integers(1, 30), st.integers(1, 30),
     st.sampled_from([0.0, 0.05, 0.5]), st.sampled_from(["a.txt", "a.txt.gz", "a.txt.xz"]),
@@ -179,7 +179,7 @@ def test_a_missing_file_stays_missing(tmp_path):
             load_xmc(tmp_path / name)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@times(5)
 @given(
     st.one_of(
         st.binary(max_size=200),

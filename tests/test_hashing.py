@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import scipy.sparse
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slide import reference
@@ -36,7 +36,6 @@ def make_csr(rows):
 
 
 @ALL
-@settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(0, 40), dim=st.integers(1, 150), K=st.integers(1, 7), L=st.integers(1, 9),
     density=st.sampled_from([0.03, 0.3, 1.0]), kind=st.sampled_from(KINDS), seed=st.integers(0, 2**64 - 1),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -34,7 +34,6 @@ def by_loops(Y, top_ids, k, p):
     return np.mean(precision), np.mean(ndcg), gained / attainable if attainable else 0.0
 
 
-@settings(deadline=None)
 @given(
     n=st.integers(1, 12),
     width=st.integers(1, 9),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
@@ -25,7 +25,6 @@ def check_invariants(rows):
         assert (np.diff(rows.ids[rows.indptr[r] : rows.indptr[r + 1]]) > 0).all()
 
 
-@settings(deadline=None)
 @given(
     hnp.arrays(
         np.float32,
@@ -44,7 +43,6 @@ def test_any_storage_gives_the_same_rows(X, storage):
             np.testing.assert_array_equal(getattr(rows, name), getattr(expected, name))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(-2, 2)), max_size=30))
 def test_duplicates_are_summed_and_the_caller_keeps_his_matrix(entries):
     entries = sorted(entries, key=lambda entry: entry[0])
@@ -125,7 +123,6 @@ def test_labels():
         as_label_rows(Y, 2, 4)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), max_size=9), st.slices(6))
 def test_take(numbers, part):
     X = np.random.default_rng(1).integers(0, 2, (6, 4)).astype(np.float32)
@@ -137,7 +134,6 @@ def test_take(numbers, part):
         np.testing.assert_array_equal(dense(taken), X[chosen])
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), max_size=9))
 def test_take_rows_agrees_with_numpy(numbers):
     X = np.random.default_rng(1).integers(0, 2, (6, 4)).astype(np.float32)

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slide import reference
@@ -44,7 +44,6 @@ def same(found, expected):
     assert lists(found) == expected
 
 
-@settings(deadline=None)
 @given(
     n=st.integers(1, 80),
     L=st.integers(1, 6),
@@ -120,7 +119,6 @@ def test_vanilla_visits_the_tables_in_every_order():
     assert ((counts - steps / 6) ** 2 / (steps / 6)).sum() < 20.5
 
 
-@settings(deadline=None)
 @given(
     n=st.integers(1, 60),
     n_rows=st.integers(0, 7),
@@ -153,7 +151,6 @@ def test_uniform_is_uniform(active):
     assert np.abs(each / 4000 - active * (active - 1) / (n * (n - 1))).max() < 0.04
 
 
-@settings(deadline=None)
 @given(
     n=st.integers(1, 70),
     n_rows=st.integers(0, 9),
@@ -204,7 +201,6 @@ def recent(entries, n):
     return labels
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 90), st.integers(0, 6), st.sampled_from([1, 2, 8]))
 def test_inclusion_weights_agree_with_numpy(seed, n, n_groups, threads):
     rng = np.random.default_rng(seed)

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slide import reference
@@ -28,7 +28,6 @@ def codes_of(rng, n, L, bits, absent=0.0):
     return codes
 
 
-@settings(deadline=None)
 @given(
     n=st.integers(1, 100),
     L=st.integers(1, 5),
