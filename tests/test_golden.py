@@ -44,7 +44,7 @@ RUNS = {
         {}, True,
     ),
     "dwta, smoothed": ([Dense(16), Sampled(N_LABELS, hash="dwta", **SOFTMAX)], {"label_smoothing": 0.3}, False),
-    "simhash, one sample a group": ([Dense(16), Sampled(N_LABELS, hash="simhash", **SOFTMAX)], {"group_size": 1}, False),
+    "simhash, single samples": ([Dense(16), Sampled(N_LABELS, hash="simhash", **SOFTMAX)], {"group_size": 1}, False),
     "hidden sampled": (
         [Dense(16), Sampled(40, active=20, K=2, L=8, hash="wta"), Sampled(N_LABELS, hash="minhash", **SOFTMAX)],
         {"dropout": 0.2}, False,
