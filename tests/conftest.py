@@ -54,3 +54,9 @@ def assert_equal_arrays(found, expected):
     assert found.keys() == expected.keys()
     for name, array in found.items():
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+def assert_sets(active, expected):
+    """An ActiveSet holds these ids, a list for each group, in this order."""
+    assert active.indptr.dtype == np.int64 and active.ids.dtype == np.int32
+    assert [ids.tolist() for ids in active] == expected
