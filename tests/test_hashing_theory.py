@@ -1,4 +1,4 @@
-"""Measured collisions against each family's own formula, over many independent hashes."""
+"""Two rows collide as often as their family's own formula says, over many independent hashes."""
 
 import itertools
 
