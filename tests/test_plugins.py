@@ -19,7 +19,7 @@ from slide.index import LSHIndex
 from slide.plugins import describe, find_class, path_of
 from slide.sampling import SAMPLERS, Sampler, Threshold, Vanilla
 from slide.testing import check_hash_family, check_sampler
-from tests.test_network import N_FEATURES, N_LABELS, assert_same, separable
+from tests.networks import N_FEATURES, N_LABELS, assert_same, separable
 from tests.test_testing_families import Pairs
 from tests.test_testing_samplers import ByGroup
 
