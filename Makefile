@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(shell find slide/_kernels -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: demo test figures clean
+.PHONY: demo test test-fast figures clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -18,6 +18,11 @@ test: $(VENV)/.installed
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint slide/_kernels
 	@echo "== tests"
 	$(PY) -m pytest
+
+test-fast: $(VENV)/.installed
+	@echo "== lint, and the tests that take no seconds"
+	$(VENV)/bin/ruff check .
+	$(PY) -m pytest -m "not slow" --hypothesis-profile=quick
 
 figures: $(VENV)/.installed
 	@echo "== every figure and table of the paper (figures/README.md); an interrupted run goes on where it was"

@@ -60,7 +60,7 @@ def propensities(Y_train, A: float = 0.55, B: float = 1.5) -> np.ndarray:
     if not (np.isfinite(A) and np.isfinite(B) and B > 0):
         raise ValueError(f"A, B: found {A}, {B}, expected finite numbers, B above 0")
     counts = np.bincount(labels.ids, minlength=labels.shape[1])
-    return 1 / (1 + (np.log(len(labels)) - 1) * (B + 1) ** A * (counts + B) ** -A)
+    return 1 / (1 + (np.log(len(labels)) - 1) * (B + 1) ** A * (counts + float(B)) ** -A)
 
 
 def evaluate_topk(Y_true, top_ids, ks=(1, 3, 5), propensities=None) -> dict:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slide import SGD, Adam, Dense, Network, Sampled, reference
@@ -13,13 +13,13 @@ from slide.layers.base import exact_topk
 from slide.layers.lane_block import lanes_of
 from slide.layers.weights import BFloat16Weights, Weights, touched_ids
 from slide.memory import Scratch
-from tests.conftest import read_only
+from tests.conftest import read_only, times
 from tests.test_sampled_kernels import THREADS, problem
 
 floats = st.integers(0, 2**32 - 1).map(lambda bits: np.array(bits, np.uint32).view(np.float32)[()])
 
 
-@settings(max_examples=200, deadline=None)
+@times(3)
 @given(st.lists(floats, min_size=1, max_size=70))
 def test_narrowing_takes_the_nearest_and_widening_is_exact(values):
     x = np.array(values, np.float32).reshape(1, -1)
@@ -100,7 +100,6 @@ def agree_with_float32(shape):
             agree(got, want, shape[4])
 
 
-@settings(max_examples=60, deadline=None)
 @given(shapes)
 def test_forward_kernels_are_those_of_float32_on_the_same_weights(shape):
     agree_with_float32(shape)
@@ -144,7 +143,6 @@ def updated(shape, optimizer, moment_type, threads):
     return ours.state(), twin.state()
 
 
-@settings(max_examples=40, deadline=None)
 @given(shapes, st.sampled_from(OPTIMIZERS), st.sampled_from(["float32", "bfloat16"]))
 def test_updates_are_those_of_float32_rounded(shape, optimizer, moment_type):
     first = None

@@ -11,26 +11,26 @@ from slide.threads import available_threads, check_threads
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
-def test_integers(value):
+def test_whole_numbers_of_any_kind_become_python_integers(value):
     assert check_integer("n", value, 3, 3) == 3 and type(check_integer("n", value)) is int
     assert check_threads(value) == 3 and check_threads(None) == available_threads()
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.0, "3", None, True, np.bool_(True), np.float32(3)])
-def test_bad_integers(value):
+def test_what_is_no_whole_number_in_range_is_refused(value):
     with pytest.raises(ValueError, match="^n: found .*, expected an integer of at least 1$"):
         check_integer("n", value)
     with pytest.raises(ValueError, match="^n: found .*, expected an integer from 1 to 9$"):
         check_integer("n", value, 1, 9)
 
 
-def test_integers_above_the_range():
+def test_integers_above_the_range_are_refused():
     with pytest.raises(ValueError, match="^n: found 10, expected an integer from 1 to 9$"):
         check_integer("n", 10, 1, 9)
 
 
 @pytest.mark.parametrize("value", [0, -1, "1", None, True, float("nan"), float("inf")])
-def test_bad_numbers(value):
+def test_what_is_no_finite_number_in_range_is_refused(value):
     with pytest.raises(ValueError, match=r"^x: found .*, expected a number in \(0, inf\)$"):
         check_number("x", value, "(0, inf)")
 
@@ -45,7 +45,7 @@ def test_bad_numbers(value):
         (arguments.rate, ("0", 0.0), ("-1", "inf", "nan", "x")),
     ],
 )
-def test_arguments_of_the_command_line(argument, good, bad):
+def test_arguments_of_the_command_line_are_read_or_refused(argument, good, bad):
     assert argument(good[0]) == good[1]
     for text in bad:
         with pytest.raises(argparse.ArgumentTypeError, match="^found .*, expected an? "):

@@ -1,13 +1,14 @@
-"""The parse kernels against their plain twins."""
+"""Text becomes numbers as plain Python reads them: the parse kernels against their twins, on sound and broken rows."""
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slide import reference
 from slide._kernels import parse
 from slide.data.xmc import nearest_float32
+from tests.conftest import times
 
 BLANKS = st.sampled_from([" ", "  ", "\t", " \t"])
 NUMBERS = st.one_of(
@@ -63,14 +64,14 @@ def run(module, text, max_rows):
     )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@times(7)
 @given(TEXTS.map("".join), st.integers(0, 6))
 @example("1,2 0:1 3:2.5\n 0:1\n\n \n", 9)
-def test_parse_rows(text, max_rows):
+def test_rows_or_the_place_of_their_first_fault_are_found(text, max_rows):
     assert run(parse, text.encode(), max_rows) == run(reference, text.encode(), max_rows)
 
 
-@settings(max_examples=500, deadline=None)
+@times(8)
 @given(NUMBERS)
 @example("340282356779733661637539395458142568447.9999")
 @example("340282356779733661637539395458142568448")
@@ -81,7 +82,7 @@ def test_numbers_are_rounded_once(token):
     assert nearest_float32(token).tobytes() == expected.tobytes()
 
 
-def test_numbers_beside_ties():
+def test_numbers_beside_ties_are_rounded_to_the_right_side():
     """Decimals that lie on, just above or just below half way between two floats."""
     random = np.random.default_rng(0)
     for bits in random.integers(1, 0x7F000000, 300, dtype=np.uint32):
@@ -93,7 +94,7 @@ def test_numbers_beside_ties():
 
 
 @given(st.lists(st.lists(st.integers(0, 40), max_size=70), max_size=6))
-def test_sort_rows(rows):
+def test_rows_are_sorted_and_repeated_features_found(rows):
     ptr = np.cumsum([0] + [len(row) for row in rows])
     ids = np.array(sum(rows, []), np.int32)
     values = ids.astype(np.float32) / 2
@@ -106,14 +107,13 @@ def test_sort_rows(rows):
     assert (ours[1][:stop] == ours[0][:stop] / 2).all()
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.floats(width=32, min_value=2**-120, max_value=2**120), max_size=30),
     st.lists(st.integers(0, 2**31 - 1), max_size=9),
 )
 @example([57942952.0], [])
 @example([0.1, 1e6, 1e7, 123456.7, 1e-15, 1e-16, 1e-17, 0.30000001192092896], [0])
-def test_format_rows(values, labels):
+def test_numbers_are_written_with_the_fewest_digits_that_read_back(values, labels):
     values = np.array(values + [-value for value in values] + [0.0, -0.0], np.float32)
     n, m = len(values), len(labels)
     label_ptr, feature_ptr = np.array([0, m, m, m]), np.array([0, n // 2, n // 2, n])

@@ -1,4 +1,4 @@
-"""The registry of public sets, and the synthetic ones."""
+"""Data sets: the public ones are found under any of their names; synthetic ones look like what they imitate."""
 
 import dataclasses
 
@@ -27,7 +27,7 @@ def small(monkeypatch):
         ("train.txt.xz", "amazon_test.txt"),
     ],
 )
-def test_load(tmp_path, small, names):
+def test_a_set_is_found_under_its_names_and_compressed(tmp_path, small, names):
     name, train, test = small
     for path, pair in zip(names, (train, test), strict=True):
         (tmp_path / path).parent.mkdir(exist_ok=True)
@@ -37,7 +37,7 @@ def test_load(tmp_path, small, names):
         assert (X != X2).nnz == 0 and (Y != Y2).nnz == 0
 
 
-def test_load_says_what_to_do(tmp_path, small):
+def test_a_set_that_is_not_there_says_what_to_do(tmp_path, small):
     with pytest.raises(FileNotFoundError, match="(?s)train set of Amazon-670K.*manikvarma.*3. call"):
         load("amazon-670k", root=tmp_path)
     with pytest.raises(ValueError, match="found 'amazon', expected one of Amazon-670K, .*WikiLSHTC-325K"):
@@ -49,7 +49,7 @@ def test_load_says_what_to_do(tmp_path, small):
         load(name, root=tmp_path)
 
 
-def test_load_folder(tmp_path, small):
+def test_a_folder_of_ones_own_holds_a_train_and_a_test_file(tmp_path, small):
     _, train, test = small
     with pytest.raises(FileNotFoundError, match="found none of train.txt, train.txt.gz or train.txt.xz"):
         load_folder(tmp_path)
@@ -63,7 +63,7 @@ def test_load_folder(tmp_path, small):
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_registry_is_complete(name):
+def test_every_set_names_its_size_and_source(name):
     entry = DATASETS[name]
     assert entry.header("train") == (entry.n_train, entry.n_features, entry.n_labels)
     assert entry.url.startswith("http") and "Bhatia" in entry.repository and entry.source and entry.stem
@@ -80,7 +80,7 @@ def bits(pairs):
         ("delicious-200k", 0.02, 297, 75.54, (3932, 2002, 15652, 4109)),
     ],
 )
-def test_statistics(preset, scale, nnz, labels, shape):
+def test_synthetic_sets_have_the_sizes_of_what_they_imitate(preset, scale, nnz, labels, shape):
     (X, Y), (X_test, Y_test) = make_xmc(preset, scale=scale)
     assert (X.shape[0], X_test.shape[0], *X.shape[1:], *Y.shape[1:]) == shape
     n = X.shape[0] + X_test.shape[0]
@@ -117,7 +117,7 @@ def test_train_and_test_share_their_structure():
     assert 0.4 < hit < 0.85 and popular < 0.02
 
 
-def test_seeds():
+def test_the_seed_decides_every_bit():
     one = bits(make_xmc("amazon-670k", n_train=300, n_test=100, scale=0.01, seed=3))
     assert one == bits(make_xmc("Amazon-670K", n_train=300, n_test=100, scale=0.01, seed=3))
     other = bits(make_xmc("amazon-670k", n_train=300, n_test=100, scale=0.01, seed=4))
@@ -139,6 +139,6 @@ def test_seeds():
         ({"seed": "x"}, "seed: found 'x'"),
     ],
 )
-def test_arguments_are_checked(wrong, match):
+def test_arguments_out_of_range_are_refused(wrong, match):
     with pytest.raises(ValueError, match=match):
         make_xmc(**{"preset": "amazon-670k", "scale": 0.01, **wrong})

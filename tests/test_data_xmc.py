@@ -1,4 +1,4 @@
-"""load_xmc and save_xmc: round trips, malformed files, the sets at hand."""
+"""Files of the XMC repository: what is saved comes back bit for bit, and what is malformed names its line."""
 
 import gzip
 import locale
@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slide.data import load_xmc, read_header, save_xmc, xmc
+from tests.conftest import times
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -43,13 +44,12 @@ def same(a, b):
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(0, 2**32), st.integers(0, 12), st.integers(1, 30), st.integers(1, 30),
     st.sampled_from([0.0, 0.05, 0.5]), st.sampled_from(["a.txt", "a.txt.gz", "a.txt.xz"]),
 )  # fmt: skip
 @example(0, 1, 1, 1, 0.0, "a.txt")
-def test_round_trip(tmp_path, seed, n, n_features, n_labels, density, name):
+def test_what_is_saved_comes_back_bit_for_bit(tmp_path, seed, n, n_features, n_labels, density, name):
     X, Y = random_pair(seed, n, n_features, n_labels, density)
     save_xmc(tmp_path / name, X, Y)
     X2, Y2 = load_xmc(tmp_path / name)
@@ -60,7 +60,7 @@ def test_round_trip(tmp_path, seed, n, n_features, n_labels, density, name):
 
 
 @pytest.mark.parametrize("block", [7, 64, 1000])
-def test_small_blocks(tmp_path, monkeypatch, block):
+def test_lines_across_blocks_are_read_whole(tmp_path, monkeypatch, block):
     X, Y = random_pair(1, 50, 40, 30)
     monkeypatch.setattr(xmc, "BLOCK", block if block > 60 else 4 << 20)
     save_xmc(tmp_path / "a.txt", X, Y)
@@ -74,7 +74,7 @@ def test_small_blocks(tmp_path, monkeypatch, block):
         assert same(X, X2) and same(Y, Y2)
 
 
-def test_every_form(tmp_path):
+def test_every_form_of_a_line_is_read(tmp_path):
     text = "7 5 4\r\n3,1 4:1 0:-0.5\r\n 1:1e-3 2:+.5  \n2\n2 \n\n \n0\t3:0"
     X, Y = load_xmc(write(tmp_path, text))
     assert X.toarray().tolist() == [
@@ -84,13 +84,13 @@ def test_every_form(tmp_path):
     assert X.nnz == 5 and X.has_sorted_indices and Y.has_sorted_indices
 
 
-def test_blank_lines_after_the_last_sample(tmp_path):
+def test_blank_lines_after_the_last_sample_are_nothing(tmp_path):
     assert load_xmc(write(tmp_path, "1 2 2\n0 0:1\n\n  \n"))[0].shape == (1, 2)
     assert load_xmc(write(tmp_path, "0 2 2\n"))[1].shape == (0, 2)
     assert load_xmc(write(tmp_path, "0 0 0"))[1].shape == (0, 0)
 
 
-def test_no_locale_enters(tmp_path):
+def test_numbers_are_read_alike_in_every_locale(tmp_path):
     path = write(tmp_path, "1 1 1\n0 0:1.00000005960464477539062500000000000001\n")
     before = locale.setlocale(locale.LC_NUMERIC)
     try:
@@ -147,7 +147,7 @@ MALFORMED = [
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
 @pytest.mark.parametrize("text, line, found, expected", MALFORMED)
-def test_malformed(tmp_path, text, line, found, expected, suffix):
+def test_a_malformed_file_names_its_line_and_what_was_found(tmp_path, text, line, found, expected, suffix):
     text = text if isinstance(text, bytes) else text.encode()
     packed = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}[suffix](text)
     path = write(tmp_path, packed, "bad.txt" + suffix)
@@ -161,7 +161,7 @@ def test_malformed(tmp_path, text, line, found, expected, suffix):
 
 
 @pytest.mark.parametrize("suffix, pack", [(".gz", gzip.compress), (".xz", lzma.compress)])
-def test_broken_archives(tmp_path, suffix, pack):
+def test_a_broken_archive_names_its_line(tmp_path, suffix, pack):
     packed = pack("".join(["2000 3 4\n"] + [f"{i % 4} 1:{i}\n" for i in range(2000)]).encode())
     half, spoilt = packed[: len(packed) // 2], packed[:200] + b"?" * 40 + packed[240:]
     for text in (half, packed[:-3], b"1 2 3\n 0:1\n", spoilt, b"\x1f"):
@@ -179,7 +179,7 @@ def test_a_missing_file_stays_missing(tmp_path):
             load_xmc(tmp_path / name)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@times(5)
 @given(
     st.one_of(
         st.binary(max_size=200),
@@ -189,7 +189,7 @@ def test_a_missing_file_stays_missing(tmp_path):
     st.sampled_from([".txt", ".gz", ".xz"]),
     st.sampled_from([5, 4 << 20]),
 )
-def test_fuzz(tmp_path, text, suffix, block):
+def test_any_bytes_are_a_file_or_a_named_fault(tmp_path, text, suffix, block):
     path = write(tmp_path, text, "fuzz" + suffix)
     before, xmc.BLOCK = xmc.BLOCK, block
     try:
@@ -248,8 +248,9 @@ SETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
-def test_sets_at_hand(name):
+def test_the_public_sets_are_read_where_they_are_at_hand(name):
     if not (SHARED / name).is_dir():
         pytest.skip(f"{SHARED / name} is not there")
     n_train, n_test, n_features, n_labels, nnz, labels = SETS[name]

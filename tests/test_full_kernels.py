@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slide import reference
@@ -94,7 +94,6 @@ def check_full(x, W, bias, label_ptr, labels, smooth, optimizer, block, chunks=4
         np.testing.assert_allclose(biases[1], 0.1 * bias_grad, rtol=1e-3, atol=1e-6)
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(1, 40), st.integers(1, 70),
     st.sampled_from([0.0, 0.3]), st.sampled_from([SGD(lr=1.0), Adam()]), st.sampled_from([1, 16, 33]),
@@ -137,7 +136,6 @@ def topk_of(x, W, bias, k, chunk, block, parts, threads):
     return values[0], ids[0]
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 9), st.integers(1, 200), st.integers(1, 220),
     st.sampled_from([1, 2, 8]), st.sampled_from([1, 16, 64, 100]), st.sampled_from([1, 2, 5]),
@@ -166,7 +164,6 @@ def test_topk_at_the_edges_of_a_block(simd, rng, n_neurons):
     assert values.shape == ids.shape == (0, k)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 50), st.integers(1, 60))
 def test_topk_of_active_sets(seed, n, n_neurons, k):
     rng = np.random.default_rng(seed)

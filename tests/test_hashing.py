@@ -1,17 +1,21 @@
-"""Hash families: compiled and NumPy forms agree code for code, and the contract holds."""
+"""Hash families: compiled codes are those of plain NumPy, bit for bit, and depend on the row and the settings alone.
+
+Codes of tiny rows by hand are in test_by_hand_active_sets.py, the contract for outsiders' families in
+test_testing_families.py.
+"""
 
 import pickle
 
 import numpy as np
 import pytest
 import scipy.sparse
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slide import reference
 from slide.hashing import DWTA, FAMILIES, WTA, HashFamily, MinHash, SimHash
 
-COMPILED = ("dwta", "minhash", "simhash", "wta")  # the others have check_hash_family and test_hashing_own.py
+COMPILED = ("dwta", "minhash", "simhash", "wta")  # the others are made of these, or held to the contract alone
 ALL = pytest.mark.parametrize("name", COMPILED)
 KINDS = ("normal", "ties", "relu", "empty", "special")
 
@@ -36,12 +40,11 @@ def make_csr(rows):
 
 
 @ALL
-@settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(0, 40), dim=st.integers(1, 150), K=st.integers(1, 7), L=st.integers(1, 9),
     density=st.sampled_from([0.03, 0.3, 1.0]), kind=st.sampled_from(KINDS), seed=st.integers(0, 2**64 - 1),
 )  # fmt: skip
-def test_compiled_equals_numpy(name, n, dim, K, L, density, kind, seed):
+def test_compiled_codes_are_those_of_numpy(name, n, dim, K, L, density, kind, seed):
     family = FAMILIES[name](dim, K, L, seed=seed)
     rows = make_rows(n, dim, density, kind, seed)
     expected = reference.codes(family, rows)
@@ -64,7 +67,7 @@ def test_compiled_equals_numpy(name, n, dim, K, L, density, kind, seed):
     ids=repr,
 )  # fmt: skip
 @pytest.mark.parametrize("density", [0.02, 0.5, 1.0])
-def test_options(family, density):
+def test_options_of_every_size_give_the_codes_of_numpy(family, density):
     rows = make_rows(50, family.dim, density, "ties")
     expected = reference.codes(family, rows)
     np.testing.assert_array_equal(family.codes(rows), expected)
@@ -75,7 +78,7 @@ def test_options(family, density):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["cross-polytope", "ranged"])
-def test_compiled_equals_numpy_after_fit(name, kind, simd):
+def test_families_that_are_fitted_give_the_codes_of_numpy(name, kind, simd):
     for n, dim, K, L in [(1, 1, 1, 1), (15, 7, 3, 2), (33, 30, 5, 12), (50, 128, 4, 9)]:
         family = FAMILIES[name](dim, K, L, seed=n)
         rows = make_rows(n, dim, 0.8, kind, dim)
@@ -150,7 +153,7 @@ class Copying(HashFamily):
         codes[...] = self.family.codes(rows)
 
 
-def test_bad_places_for_codes_and_bad_ids():
+def test_places_for_codes_and_ids_that_do_not_fit_are_refused():
     family, rows = SimHash(8, 2, 3), np.zeros((4, 8), np.float32)
     frozen = np.zeros((4, 3), np.uint32)
     frozen.setflags(write=False)
@@ -163,7 +166,7 @@ def test_bad_places_for_codes_and_bad_ids():
 
 
 @ALL
-def test_layouts_and_dtypes(name):
+def test_layout_and_dtype_of_the_rows_do_not_matter(name):
     family = FAMILIES[name](30, 3, 6)
     rows = make_rows(20, 30, 0.7, "normal")
     expected = family.codes(rows)
@@ -186,7 +189,7 @@ def test_layouts_and_dtypes(name):
 
 
 @ALL
-def test_csr_duplicates_and_disorder(name):
+def test_repeated_and_unsorted_entries_are_summed(name):
     family = FAMILIES[name](6, 2, 8)
     ids, values = np.array([4, 1, 4, 0, 5, 5]), np.array([1, 2, 3, -1, 1, -1], np.float32)
     messy = scipy.sparse.csr_matrix((values, ids, np.array([0, 4, 6])), shape=(2, 6))
@@ -195,7 +198,7 @@ def test_csr_duplicates_and_disorder(name):
 
 
 @ALL
-def test_equal_rows_alone_or_together(name):
+def test_a_row_has_one_code_alone_or_among_others(name):
     family = FAMILIES[name](40, 4, 5)
     rows = make_rows(19, 40, 1.0, "relu")
     together = family.codes(np.concatenate([rows, rows]))
@@ -222,7 +225,7 @@ def test_hashes_do_not_overlap_in_a_code(name):
 
 
 @ALL
-def test_seed_decides(name):
+def test_the_seed_decides_the_codes(name):
     rows = make_rows(50, 128, 1.0, "normal")
     codes = [FAMILIES[name](128, 3, 10, seed=seed).codes(rows) for seed in (0, 1, 0, 2**64 - 1)]
     np.testing.assert_array_equal(codes[0], codes[2])
@@ -230,7 +233,7 @@ def test_seed_decides(name):
 
 
 @ALL
-def test_config_and_pickle_rebuild(name):
+def test_settings_and_pickles_make_the_family_again(name):
     family = FAMILIES[name](33, 3, 4, seed=9)
     rows = make_rows(30, 33, 0.5, "normal")
     for again in (FAMILIES[name](**family.config()), pickle.loads(pickle.dumps(family))):
@@ -239,7 +242,7 @@ def test_config_and_pickle_rebuild(name):
     assert len(pickle.dumps(family)) < 400
 
 
-def test_options_are_kept():
+def test_options_are_among_the_settings():
     assert DWTA(64, 2, 3, bin_size=16).config()["bin_size"] == 16
     assert MinHash(64, 2, 3).config() == dict(dim=64, K=2, L=3, seed=0, top_k=16, bits=3)
 
@@ -254,7 +257,7 @@ def test_options_are_kept():
         (dict(K=32), "K: found 32"),
     ],
 )  # fmt: skip
-def test_bad_arguments(name, keywords, message):
+def test_settings_out_of_range_are_refused(name, keywords, message):
     with pytest.raises(ValueError, match=message):
         FAMILIES[name](**(dict(dim=8, K=2, L=2) | keywords))
 
@@ -267,13 +270,13 @@ def test_code_bits_are_limited():
 
 @ALL
 @pytest.mark.parametrize("shape", [(3, 7), (3, 9), (8,), (2, 2, 8)])
-def test_bad_shapes(name, shape):
+def test_rows_of_another_shape_are_refused(name, shape):
     with pytest.raises(ValueError, match="rows: found shape"):
         FAMILIES[name](8, 2, 2).codes(np.ones(shape))
 
 
 @ALL
-def test_bad_csr(name):
+def test_corrupt_sparse_rows_are_refused(name):
     family = FAMILIES[name](8, 2, 2)
     with pytest.raises(ValueError, match="rows: found shape"):
         family.codes(scipy.sparse.csr_matrix((3, 9), dtype=np.float32))

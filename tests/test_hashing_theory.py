@@ -1,4 +1,4 @@
-"""Measured collisions against each family's own formula, over many independent hashes."""
+"""Two rows collide as often as their family's own formula says, over many independent hashes."""
 
 import itertools
 
@@ -34,7 +34,7 @@ def close(measured, p, n=N_HASHES, slack=0.0):
 @pytest.mark.parametrize("name", COMPILED)
 @pytest.mark.parametrize("blend", [-0.5, 0.0, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize("relu", [False, True])
-def test_dense_pairs(name, blend, relu):
+def test_dense_rows_collide_by_the_formula(name, blend, relu):
     rows = pair(128, blend, relu=relu)
     family = FAMILIES[name](128, 1, N_HASHES, seed=7)
     p = family.collision_probability(family.similarity(*rows))
@@ -47,7 +47,7 @@ def test_dense_pairs(name, blend, relu):
 )
 @pytest.mark.parametrize("density", [0.03, 0.1, 0.5])
 @pytest.mark.parametrize("blend", [0.5, 0.95])
-def test_sparse_pairs(family, density, blend):
+def test_sparse_rows_collide_by_the_formula(family, density, blend):
     x = pair(2000, blend, seed=1)
     rows = np.where(np.random.default_rng(2).random(2000) < density, x, 0)
     rows[1, :200] *= np.random.default_rng(3).random(200) < 0.5
@@ -58,7 +58,7 @@ def test_sparse_pairs(family, density, blend):
 
 @pytest.mark.parametrize("K, L", [(2, 5), (4, 3)])
 @pytest.mark.parametrize("name", COMPILED)
-def test_buckets_and_retrieval(name, K, L):
+def test_buckets_and_tables_follow_from_single_hashes(name, K, L):
     rows = pair(128, 0.9)
     n_families = 1500
     family = FAMILIES[name](128, K, L * n_families, seed=3)
@@ -84,7 +84,7 @@ def test_wta_similarity_counts_ordered_bins(family):
 
 
 @pytest.mark.parametrize("name", COMPILED)
-def test_similarity_at_its_ends(name):
+def test_equal_rows_always_collide_and_curves_rise(name):
     family = FAMILIES[name](64, 1, 1)
     x, zero = pair(64, 0.0)[0], np.zeros(64)
     assert family.similarity(x, x) == pytest.approx(1)

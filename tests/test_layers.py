@@ -1,4 +1,7 @@
-"""Whole networks against a float64 one: losses, and gradients by finite differences."""
+"""One step of a network of any layers is the gradient of its loss, by finite differences of a float64 network.
+
+A learning rate of 64 makes steps large beside the rounding of the weights, so that gradients are seen to six digits.
+"""
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from slide.layers.lane_block import LaneBlock
 from slide.rows import SparseRows
 
 N, N_FEATURES, N_LABELS = 21, 11, 8  # the last group of 16 or 20 is smaller than the others
+LR = 64.0
 SMALL = {"K": 2, "L": 3, "bucket_size": 8, "init_std": 0.6, "rehash": RehashSchedule(N0=1)}
 
 
@@ -15,7 +19,8 @@ def data(rng, n=N):
     """(X, Y) with an empty row of each, in float32."""
     X = (rng.standard_normal((n, N_FEATURES)) * (rng.random((n, N_FEATURES)) < 0.5)).astype(np.float32)
     Y = (rng.random((n, N_LABELS)) < 0.25).astype(np.float32)
-    X[n // 2], Y[n // 3] = 0, 0
+    if n > 1:
+        X[n // 2], Y[n // 3] = 0, 0
     return X, Y
 
 
@@ -60,7 +65,7 @@ def forward(parameters, X, Y, masks, kept, smooth):
     return -((target * log_p).sum(axis=1) * (labels[:, 0] > 0)).mean(), -(even * log_p).sum(axis=1).mean()
 
 
-def numerical_gradients(parameters, objective, eps=1e-6):
+def numerical_gradients(parameters, objective, eps=1e-5):
     for array in (a for pair in parameters for a in pair):
         grad = np.empty_like(array)
         for at in np.ndindex(array.shape):
@@ -77,7 +82,7 @@ def check_gradients(layers, seed=0, group_size=16, smooth=0.0, dropout=0.0, n=N,
     rng = np.random.default_rng(seed)
     X, Y = data(rng, n)
     network = Network(
-        N_FEATURES, layers, optimizer=SGD(lr=1.0), group_size=group_size, batch_size=n, normalize=False,
+        N_FEATURES, layers, optimizer=SGD(lr=LR), group_size=group_size, batch_size=n, normalize=False,
         label_smoothing=smooth, dropout=dropout, seed=seed, **{"threads": 2, **settings},
     )  # fmt: skip
     for layer in network.layers:
@@ -86,12 +91,12 @@ def check_gradients(layers, seed=0, group_size=16, smooth=0.0, dropout=0.0, n=N,
     loss = network.partial_fit(X, Y)
     after = [(layer.weights.astype(np.float64), layer.bias.astype(np.float64)) for layer in network.layers]
     masks, kept = active_masks(network, n), dropout_mask(network, n)
-    np.testing.assert_allclose(loss, forward(before, X, Y, masks, kept, smooth)[1], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(loss, forward(before, X, Y, masks, kept, smooth)[1], rtol=1e-6)
     want = numerical_gradients(before, lambda: forward(before, X, Y, masks, kept, smooth)[0])
     pairs = [(a, b) for old, new in zip(before, after, strict=True) for a, b in zip(old, new, strict=True)]
     for number, ((old, new), grad) in enumerate(zip(pairs, want, strict=True)):
-        np.testing.assert_allclose(old - new, grad, rtol=2e-3, atol=3e-6, err_msg=f"array {number}")
-    assert all(np.abs(old - new).max() > 0 for old, new in pairs)
+        np.testing.assert_allclose((old - new) / LR, grad, rtol=1e-5, atol=3e-7, err_msg=f"array {number}")
+        assert np.abs(grad).max() > 1e-3  # this says something
     return masks
 
 
@@ -146,11 +151,7 @@ def test_gradient_of_every_family(sampler, hash_):
 
 @pytest.mark.parametrize("name", ["full", "sampled", "first sampled", "one sampled layer", "one dense layer"])
 def test_gradient_of_a_single_row(name):
-    rng = np.random.default_rng(0)
-    X, Y = rng.standard_normal((1, N_FEATURES)), np.eye(1, N_LABELS)
-    network = Network(N_FEATURES, NETWORKS[name], optimizer=SGD(lr=1.0), threads=2, seed=1)
-    losses = [network.partial_fit(X, Y) for _ in range(5)]
-    assert losses[-1] < losses[0]
+    check_gradients(NETWORKS[name], seed=2, n=1)
 
 
 @pytest.mark.parametrize("name", ["one sampled layer", "one dense layer"])

@@ -1,4 +1,4 @@
-"""Who may import whom: the laws that keep the tree readable."""
+"""Who may import whom: imports point down, and only tests know the oracle."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Aligned zeroed arrays and scratch that grows."""
+"""Large arrays are zeroed, aligned and given back; scratch is kept from call to call and grows."""
 
 import os
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from slide import Dense, Network, Sampled, memory
+from tests.conftest import assert_equal_arrays
 
 
 @pytest.mark.parametrize("huge_pages", [False, True])
@@ -80,9 +81,8 @@ def test_huge_pages_do_not_change_the_result():
         layers = [Dense(256), Sampled(700, active=50, K=3, L=5)]
         network = Network(3000, layers, huge_pages=huge_pages, threads=2)
         network.fit(X, Y, steps=3)
-        states.append([array for layer in network.layers for array in layer.state().values()])
-    for a, b in zip(*states, strict=True):
-        np.testing.assert_array_equal(a, b)
+        states.append({(i, k): v for i, layer in enumerate(network.layers) for k, v in layer.state().items()})
+    assert_equal_arrays(*states)
 
 
 def test_filled_scratch_is_filled_when_it_grows_and_never_again():

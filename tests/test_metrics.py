@@ -1,8 +1,11 @@
-"""The metrics are those that loops over rows give."""
+"""Ranking metrics are those that loops over rows give; a label said twice counts once, -1 is no label.
+
+Examples by hand are in test_by_hand_training.py.
+"""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -34,15 +37,11 @@ def by_loops(Y, top_ids, k, p):
     return np.mean(precision), np.mean(ndcg), gained / attainable if attainable else 0.0
 
 
-@settings(deadline=None)
 @given(
-    n=st.integers(1, 12),
-    width=st.integers(1, 9),
-    k=st.integers(1, 6),
-    share=st.sampled_from([0.0, 0.2, 0.8]),
+    n=st.integers(1, 12), width=st.integers(1, 9), k=st.integers(1, 6), share=st.sampled_from([0.0, 0.2, 0.8]),
     seed=st.integers(0, 2**32),
-)
-def test_metrics_are_those_of_loops(n, width, k, share, seed):
+)  # fmt: skip
+def test_metrics_are_those_of_loops_however_labels_are_stored(n, width, k, share, seed):
     rng = np.random.default_rng(seed)
     Y = (rng.random((n, width)) < share).astype(np.float32)
     top_ids = rng.integers(-1, width, (n, 6))
@@ -55,9 +54,9 @@ def test_metrics_are_those_of_loops(n, width, k, share, seed):
             ndcg_at_k(labels, top_ids, k),
             psp_at_k(labels, top_ids, p, k),
         )
-        assert found == pytest.approx(expected)
+        assert found == pytest.approx(expected, rel=1e-12)
     scores = evaluate_topk(Y, top_ids, (k,), p)
-    assert scores == pytest.approx(dict(zip((f"P@{k}", f"nDCG@{k}", f"PSP@{k}"), expected, strict=True)))
+    assert scores == dict(zip((f"P@{k}", f"nDCG@{k}", f"PSP@{k}"), found, strict=True))
     assert evaluate_topk(Y, top_ids).keys() == {"P@1", "P@3", "P@5", "nDCG@1", "nDCG@3", "nDCG@5"}
 
 
@@ -69,15 +68,7 @@ def test_a_perfect_ranking_scores_one_on_full_rows():
     )
 
 
-def test_propensities():
-    Y = np.array([[1, 0, 1], [1, 0, 0], [1, 0, 0], [0, 0, 1]])
-    C = (np.log(4) - 1) * (2.6 + 1) ** 0.6
-    expected = [1 / (1 + C * (n + 2.6) ** -0.6) for n in (3, 0, 2)]
-    np.testing.assert_allclose(propensities(Y, 0.6, 2.6), expected)
-    assert propensities(Y)[0] > propensities(Y)[1]
-
-
-def test_popularity():
+def test_the_popularity_baseline_says_the_most_frequent_labels_to_all():
     Y_train = np.array([[0, 1, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0]])
     Y_test = np.array([[0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]])
     # Label 1 first, then 0 and 2, equally frequent.
@@ -87,7 +78,7 @@ def test_popularity():
         popularity_baseline(Y_train, Y_test[:, :3])
 
 
-def test_bad_input_is_refused():
+def test_what_does_not_fit_together_is_refused():
     Y, top = np.eye(3), np.zeros((3, 2), dtype=int)
     for arguments, message in [
         ((Y, top[:2], 1), r"top_ids: found int64 of shape \(2, 2\), expected integers \(3, at least k\)"),

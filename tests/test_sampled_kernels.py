@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slide import reference
@@ -54,7 +54,6 @@ shapes = st.tuples(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
 @given(shapes)
 def test_group_kernels_agree_with_numpy(shape):
     W, bias, active, block, label_ptr, slots = problem(*shape)
@@ -102,7 +101,6 @@ def test_every_instruction_set_agrees_with_numpy(simd):
             np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
 
 
-@settings(max_examples=60, deadline=None)
 @given(shapes, st.sampled_from([Adam(lr=0.01, weight_decay=0.1), Adam(moments="decayed"), SGD(lr=0.1)]))
 def test_updates_agree_with_numpy(shape, optimizer):
     sparse = shape[5]
@@ -158,7 +156,6 @@ def test_pairs_by_row_agree_with_numpy(rng, monkeypatch, alone, n_rows):
             assert listed(weights.lookup(x, bias, out, threads)) == want
 
 
-@settings(max_examples=40, deadline=None)
 @given(shapes)
 def test_lane_blocks_agree_with_numpy(shape):
     seed, n, d, _, group_size, _ = shape

@@ -1,4 +1,7 @@
-"""Saved networks: training goes on bit for bit, files are whole or not there, bad files are refused."""
+"""Files of networks are whole or not there, hold nothing that executes, and are refused where anything is wrong.
+
+That training goes on from them bit for bit is in test_training.py.
+"""
 
 import io
 import json
@@ -9,26 +12,7 @@ import numpy as np
 import pytest
 
 from slide import Dense, Network, RehashSchedule, Sampled, storage
-from tests.test_network import CONFIGURATIONS, N_FEATURES, N_LABELS, arrays, assert_same, make, separable
-
-
-@pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_training_goes_on_as_if_it_had_not_stopped(name, tmp_path):
-    """150 rows in batches of 32: the last batch is partial, and step 103 is within an epoch."""
-    path, (X, Y) = tmp_path / "model.npz", separable()
-
-    def keep(network, _):
-        if network.step == 103:
-            network.save(path)
-
-    whole = make(name, 2).fit(X, Y, steps=150, callback=keep)
-    resumed = Network.load(path, threads=1)
-    assert resumed.step == 103 and resumed.threads == 1
-    assert storage.settings(resumed) == storage.settings(whole) | {"threads": 1}
-    assert_same(resumed.fit(X, Y, steps=47), whole)
-    for sampled in (False, True):
-        for a, b in zip(resumed.predict(X, 5, sampled), whole.predict(X, 5, sampled), strict=True):
-            np.testing.assert_array_equal(a, b)
+from tests.networks import N_FEATURES, N_LABELS, arrays, assert_same, make, separable
 
 
 def test_what_has_grown_stays_so(tmp_path):
@@ -106,7 +90,7 @@ def test_a_folder_is_no_file(saved, tmp_path):
         Network.load(tmp_path / "folder")
 
 
-def test_missing_files(tmp_path):
+def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.npz"):
         Network.load(tmp_path / "absent.npz")
 
@@ -145,7 +129,7 @@ def npy_bytes():
     "content",
     [b"", b"x", b"not a model at all" * 100, b"PK\x03\x04", b"\x80\x04}q\x00.", npy_bytes(), json.dumps({}).encode()],
 )
-def test_foreign_files(tmp_path, content):
+def test_files_of_other_kinds_are_refused(tmp_path, content):
     path = tmp_path / "model.npz"
     path.write_bytes(content)
     with pytest.raises(ValueError, match="model.npz"):
@@ -153,7 +137,7 @@ def test_foreign_files(tmp_path, content):
 
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.9, 0.999])
-def test_truncated_files(saved, share):
+def test_truncated_files_are_refused(saved, share):
     content = saved[1].read_bytes()
     saved[1].write_bytes(content[: int(len(content) * share)])
     with pytest.raises(ValueError, match="model.npz"):
@@ -203,14 +187,14 @@ def test_flipped_bits_are_noticed(saved):
         lambda content: content | {"layers.1.index.tables.items": content["layers.1.index.tables.items"] + 1000},
     ],
 )
-def test_wrong_contents(saved, change):
+def test_contents_that_no_network_has_are_refused(saved, change):
     rewritten(saved[1], change)
     with pytest.raises(ValueError, match="model.npz"):
         Network.load(saved[1])
 
 
 @pytest.mark.parametrize("threads", [0, -1, "2"])
-def test_bad_threads(saved, threads):
+def test_threads_out_of_range_are_refused(saved, threads):
     with pytest.raises(ValueError, match="^threads: "):
         Network.load(saved[1], threads=threads)
 

@@ -34,7 +34,7 @@ def test_sound_families_pass(family):
         (SimHash, dict(K=9, L=50, dim=128)), (Pairs, dict(dim=20, K=8, L=3)),
     ],
 )  # fmt: skip
-def test_options_and_shapes_pass(family, settings):
+def test_sound_families_pass_with_other_options_and_shapes(family, settings):
     check_hash_family(family, **settings)
 
 
@@ -243,7 +243,7 @@ def test_broken_families_are_told_why(family, options, message):
 
 
 @pytest.mark.parametrize("thing", [SimHash(8, 1, 1), dict, "simhash", None])
-def test_what_is_no_family(thing):
+def test_what_is_no_family_is_refused(thing):
     with pytest.raises(AssertionError, match="expected a subclass of slide.hashing.HashFamily"):
         check_hash_family(thing)
 

@@ -27,7 +27,7 @@ def test_sound_samplers_pass(sampler):
 
 
 @pytest.mark.parametrize("settings", [dict(m=1), dict(active=None, m=3), dict(active=10**6)])
-def test_settings_pass(settings):
+def test_sound_samplers_pass_with_other_settings(settings):
     check_sampler(Threshold, **settings)
 
 
@@ -163,6 +163,6 @@ def test_random_order_by_group_is_sound():
 
 
 @pytest.mark.parametrize("thing", [Vanilla(3), dict, "vanilla", None])
-def test_what_is_no_sampler(thing):
+def test_what_is_no_sampler_is_refused(thing):
     with pytest.raises(AssertionError, match="expected a subclass of slide.sampling.Sampler"):
         check_sampler(thing)
