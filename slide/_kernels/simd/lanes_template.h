@@ -154,8 +154,8 @@ TARGET static void NAME(lane_input_gradient)(const float *W, int64_t stride, con
                                              float *dx, int64_t ld)
 {
     float packed[STAY * BLOCKS * SLIDE_LANES], sums[DEPTH * BLOCKS * SLIDE_LANES];
-    const float *row[SLIDE_TILE], *next[SLIDE_TILE];
-    int64_t tile = ld > SLIDE_LANES ? SLIDE_TILE : STAY, blocks = ld / SLIDE_LANES;
+    const float *row[SLIDE_TILE_ROWS], *next[SLIDE_TILE_ROWS];
+    int64_t tile = ld > SLIDE_LANES ? SLIDE_TILE_ROWS : STAY, blocks = ld / SLIDE_LANES;
     int64_t turns = (blocks + BLOCKS - 1) / BLOCKS * (tile / STAY), share = (tile + turns - 1) / turns;
     for (int64_t first = 0; first < d; first += DEPTH) {
         int64_t depth = d - first < DEPTH ? d - first : DEPTH;

@@ -5,8 +5,10 @@ cdef extern from "vec_ops.h" nogil:
     int N_LANES "SLIDE_LANES"
     int MOST_AHEAD "SLIDE_AHEAD"
     enum:
-        TILE "SLIDE_TILE"
-        BESIDE "SLIDE_BESIDE"
+        TILE_ROWS "SLIDE_TILE_ROWS"
+        GRADIENT_ROWS "SLIDE_GRADIENT_ROWS"
+        TILE "SLIDE_TILE_ROWS"
+        BESIDE "SLIDE_GRADIENT_ROWS"
 
     ctypedef struct AdamStep "slide_adam":
         float lr

@@ -9,9 +9,9 @@
 #include <stdint.h>
 
 #define SLIDE_LANES 16
-#define SLIDE_BESIDE 48 /* rows whose gradients are summed together */
-#define SLIDE_AHEAD (4 * SLIDE_BESIDE) /* of each: weights, two moments, coefficients */
-#define SLIDE_TILE 256 /* rows that stay in the second-level cache while all lanes of a group pass */
+#define SLIDE_GRADIENT_ROWS 48 /* rows whose gradients are summed together */
+#define SLIDE_AHEAD (4 * SLIDE_GRADIENT_ROWS) /* of each: weights, two moments, coefficients */
+#define SLIDE_TILE_ROWS 256 /* rows that stay in the second-level cache while all lanes of a group pass */
 
 typedef struct {
     float lr, beta1, beta2, eps;  /* lr carries the bias corrections */
