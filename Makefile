@@ -16,6 +16,7 @@ test: $(VENV)/.installed
 	@echo "== lint"
 	$(VENV)/bin/ruff check .
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint slide/_kernels
+	$(VENV)/bin/clang-format --dry-run --Werror slide/_kernels/simd/*.h
 	@echo "== tests"
 	$(PY) -m pytest
 

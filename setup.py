@@ -40,12 +40,14 @@ def extensions():
     openmp = openmp_flags()
     flags = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi", "-Wno-unused-function", *openmp]
     headers = sorted(str(path) for path in HEADERS.glob("*.h"))
+    # Only the table's own module is made of all headers; Cython knows which ones the others name.
+    seen_by_all = [str(HEADERS / name) for name in ("vec_ops.h", "prefetch.h")]
     for source in sorted(KERNELS.rglob("*.pyx")):
         yield Extension(
             ".".join(source.with_suffix("").parts),
             [str(source)],
             include_dirs=[str(HEADERS)],
-            depends=headers,
+            depends=headers if source.parent == HEADERS else seen_by_all,
             extra_compile_args=flags,
             extra_link_args=openmp,
         )

@@ -249,10 +249,10 @@ def simhash_rows(rows, indices, signs, K):
     return pack(sums > 0, K, 1)
 
 
-def winners(rows, bins, nobody):
-    """The position of each bin's largest coordinate, the first of equals; `nobody` if none is above -inf."""
+def winners(rows, bins, empty):
+    """The position of each bin's largest coordinate, the first of equals; `empty` if none is above -inf."""
     best = np.full((len(rows), len(bins)), -np.inf, np.float32)
-    positions = np.full(best.shape, nobody, np.int32)
+    positions = np.full(best.shape, empty, np.int32)
     for j in range(bins.shape[1]):
         x = rows[:, bins[:, j]]
         better = x > best

@@ -52,7 +52,7 @@ def test_sparse_rows_collide_by_the_formula(family, density, blend):
     rows = np.where(np.random.default_rng(2).random(2000) < density, x, 0)
     rows[1, :200] *= np.random.default_rng(3).random(200) < 0.5
     p = family.collision_probability(family.similarity(*rows))
-    # Borrowed codes repeat the lender's, so hashes are not quite independent.
+    # Borrowed codes repeat the donor bin's, so hashes are not quite independent.
     assert close(frequency(family, rows), p, slack=0.005)
 
 

@@ -18,18 +18,13 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 
 from slide._kernels.chunks cimport Chunk, Layer, ids_of
 from slide._kernels.forward cimport forward_layer, input_gradient_layer
-from slide._kernels.optimizer cimport PREFETCH, Rows, add_ahead, apply_row, step_entry
+from slide._kernels.optimizer cimport Rows, add_ahead, apply_row, step_entry
+from slide._kernels.prefetch cimport prefetch_read_l2, prefetch_write_l2
 from slide._kernels.rng cimport key
 from slide._kernels.softmax cimport Softmax, softmax_layer, softmax_of
 from slide._kernels.transpose cimport N_PARTS
 from slide._kernels.update cimport gradient_rows
 from slide._kernels.simd.vec cimport BESIDE, N_LANES, TILE, AdamStep, Ahead, ops
-
-cdef extern from *:
-    """
-    #define SLIDE_PREFETCH_READ(p) (__builtin_prefetch((p), 0, 2), slide_has_effect())
-    """
-    void PREFETCH_READ "SLIDE_PREFETCH_READ"(const void *) noexcept nogil
 
 cdef enum:
     LINE = 32  # entries of a cache line
@@ -80,7 +75,7 @@ cdef int64_t widen_tile(const uint16_t *W, const float *bias, const int32_t *ids
     for k in range(m):
         if k + TILE < n + more:
             for j in range((d + LINE - 1) // LINE):
-                PREFETCH_READ(W + ids[k + TILE] * d + j * LINE)
+                prefetch_read_l2(W + ids[k + TILE] * d + j * LINE)
         ops.widen(W + ids[k] * d, d, tile + k * d)
         if bias != NULL:
             tile[TILE * d + k] = bias[ids[k]]
@@ -211,9 +206,9 @@ cdef inline void plan_row(Ahead *ahead, const Rows *rows, const Bits *bits, int6
     elif adam:
         add_ahead(ahead, rows.m + at, 4 * d)
         add_ahead(ahead, rows.v + at, 4 * d)
-    PREFETCH(rows.bias + r)
-    PREFETCH(rows.bias_m + r)
-    PREFETCH(rows.bias_v + r)
+    prefetch_write_l2(rows.bias + r)
+    prefetch_write_l2(rows.bias_m + r)
+    prefetch_write_l2(rows.bias_v + r)
 
 
 cdef void update_part(const Rows *rows, const Bits *bits, const int32_t *ids, const int32_t *start,

@@ -2,15 +2,8 @@
 from libc.math cimport powf, sqrtf
 from libc.stdint cimport int32_t, int64_t
 
+from slide._kernels.prefetch cimport prefetch_write_l2
 from slide._kernels.simd.vec cimport MOST_AHEAD, AdamStep, Ahead, ops
-
-cdef extern from *:
-    """
-    /* A function that only prefetches is without effect to GCC, which drops calls of it: this is one. */
-    #define SLIDE_PREFETCH(p) (__builtin_prefetch((p), 1, 2), slide_has_effect())
-    static inline void slide_has_effect(void) { __asm__ volatile(""); }
-    """
-    void PREFETCH "SLIDE_PREFETCH"(const void *) noexcept nogil
 
 
 cdef struct Rows:
@@ -53,10 +46,10 @@ cdef inline void prefetch_row(const Rows *rows, int64_t r, bint adam) noexcept n
     """All of a row at once, where no other work is at hand."""
     cdef int64_t j
     for j in range(r * rows.width, (r + 1) * rows.width, 16):
-        PREFETCH(rows.w + j)
+        prefetch_write_l2(rows.w + j)
         if adam:
-            PREFETCH(rows.m + j)
-            PREFETCH(rows.v + j)
+            prefetch_write_l2(rows.m + j)
+            prefetch_write_l2(rows.v + j)
 
 
 cdef inline void apply_row(const Rows *rows, int64_t r, float *g, float bias_g, bint adam, int32_t step,
@@ -97,9 +90,9 @@ cdef inline void plan_row(Ahead *ahead, const Rows *rows, int64_t r, bint adam) 
         add_ahead(ahead, rows.m + r * rows.width, n_bytes)
         add_ahead(ahead, rows.v + r * rows.width, n_bytes)
     if rows.bias != NULL:
-        PREFETCH(rows.bias + r)
-        PREFETCH(rows.bias_m + r)
-        PREFETCH(rows.bias_v + r)
+        prefetch_write_l2(rows.bias + r)
+        prefetch_write_l2(rows.bias_m + r)
+        prefetch_write_l2(rows.bias_v + r)
 
 
 cdef inline void fill_rows(Rows *rows, float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, float[:, ::1] bias,

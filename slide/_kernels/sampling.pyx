@@ -8,17 +8,8 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from slide._kernels.marks cimport is_marked, mark, unmark
+from slide._kernels.prefetch cimport prefetch_read
 from slide._kernels.rng cimport below, draw, key
-
-cdef extern from *:
-    """
-    #if defined(__GNUC__)
-    #define SLIDE_PREFETCH(address) __builtin_prefetch((const void *)(address), 0, 3)
-    #else
-    #define SLIDE_PREFETCH(address) ((void)0)
-    #endif
-    """
-    void SLIDE_PREFETCH(const void *address) noexcept nogil
 
 cdef enum:    # what a group's random numbers are for: one stream each
     ORDER = 0
@@ -74,7 +65,7 @@ cdef int64_t vanilla_row(const uint32_t[:, ::1] located, const uint32_t[:, :, ::
         following = order[min(k + 1, n_tables - 1)]
         for i in range(first, last):
             bucket = &buckets[following, located[following, i], 0]
-            SLIDE_PREFETCH(&items[following, bucket[0]])
+            prefetch_read(&items[following, bucket[0]])
             bucket = &buckets[t, located[t, i], 0]
             slots = &items[t, bucket[0]]
             n = bucket[1]
@@ -149,7 +140,7 @@ cdef int64_t frequent_row(const uint32_t[:, ::1] located, const uint32_t[:, :, :
         following = min(t + 1, n_tables - 1)
         for i in range(first, last):
             bucket = &buckets[following, located[following, i], 0]
-            SLIDE_PREFETCH(&items[following, bucket[0]])
+            prefetch_read(&items[following, bucket[0]])
             bucket = &buckets[t, located[t, i], 0]
             slots = &items[t, bucket[0]]
             n = bucket[1]

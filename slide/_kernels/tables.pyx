@@ -8,17 +8,8 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from slide._kernels.prefetch cimport prefetch_write
 from slide._kernels.rng cimport below, draw, key
-
-cdef extern from *:
-    """
-    #if defined(__GNUC__)
-    #define SLIDE_PREFETCH(address) __builtin_prefetch((const void *)(address), 1, 3)
-    #else
-    #define SLIDE_PREFETCH(address) ((void)0)
-    #endif
-    """
-    void SLIDE_PREFETCH(const void *address) noexcept nogil
 
 cdef enum:
     BLOCK = 64    # items a block of the transpose: its codes stay in the L1 cache
@@ -98,9 +89,9 @@ cdef void fill_fifo(const uint32_t* located, const int32_t* present, int64_t m, 
     cdef uint32_t* bucket
     for k in range(m):
         if k + 2 * AHEAD < m:
-            SLIDE_PREFETCH(&buckets[2 * located[present[k + 2 * AHEAD]]])
+            prefetch_write(&buckets[2 * located[present[k + 2 * AHEAD]]])
             bucket = &buckets[2 * located[present[k + AHEAD]]]
-            SLIDE_PREFETCH(&items[<int64_t>bucket[0] + <int32_t>bucket[1]])
+            prefetch_write(&items[<int64_t>bucket[0] + <int32_t>bucket[1]])
         bucket = &buckets[2 * located[present[k]]]
         size = <int32_t>bucket[1]
         bucket[1] = <uint32_t>(size + 1)
@@ -187,7 +178,7 @@ cdef int64_t movers_row(const int32_t* ids, int64_t m, const uint32_t* moved, co
     cdef int64_t j, n = 0
     for j in range(m):
         if j + 2 * AHEAD < m:
-            SLIDE_PREFETCH(&located[ids[j + 2 * AHEAD]])
+            prefetch_write(&located[ids[j + 2 * AHEAD]])
         movers[n] = <int32_t>j
         n += located[ids[j]] != moved[j]
     return n
@@ -201,10 +192,10 @@ cdef void update_row(const int32_t* ids, const int32_t* movers, int64_t n, const
     cdef uint32_t to
     for k in range(n):
         if k + 2 * AHEAD < n:
-            SLIDE_PREFETCH(&buckets[2 * located[ids[movers[k + 2 * AHEAD]]]])
-            SLIDE_PREFETCH(&buckets[2 * moved[movers[k + 2 * AHEAD]]])
-            SLIDE_PREFETCH(&items[buckets[2 * located[ids[movers[k + AHEAD]]]]])
-            SLIDE_PREFETCH(&items[buckets[2 * moved[movers[k + AHEAD]]]])
+            prefetch_write(&buckets[2 * located[ids[movers[k + 2 * AHEAD]]]])
+            prefetch_write(&buckets[2 * moved[movers[k + 2 * AHEAD]]])
+            prefetch_write(&items[buckets[2 * located[ids[movers[k + AHEAD]]]]])
+            prefetch_write(&items[buckets[2 * moved[movers[k + AHEAD]]]])
         item = ids[movers[k]]
         to = moved[movers[k]]
         remove_item(&buckets[2 * located[item]], items, item)

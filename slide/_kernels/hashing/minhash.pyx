@@ -3,7 +3,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from slide._kernels.hashing.shared cimport Codes, Rows, codes_of, densify_row, row_at, rows_of
+from slide._kernels.hashing.shared cimport Codes, HashInput, codes_of, densify_row, hash_input, row_at
 
 
 cdef inline uint64_t rank(float value, uint32_t coordinate) noexcept nogil:
@@ -76,7 +76,7 @@ cdef void minhash_row(
                 continue
             bin_ = slot >> slot_bits
             position = <int32_t>(slot & ((<int64_t>1 << slot_bits) - 1))
-            # As unsigned, "nobody yet" (-1) is above every position.
+            # As unsigned, the -1 of an empty bin is above every position.
             if <uint32_t>position < <uint32_t>positions[bin_]:
                 positions[bin_] = position
     for i in range(K * L):
@@ -91,7 +91,7 @@ def minhash_rows(
     uint64_t[:, ::1] heaps, int32_t[:, ::1] positions, int threads
 ):
     """Codes of the rows `ids`, None for all. heaps: (threads, top_k); positions: (threads, K L)."""
-    cdef Rows source = rows_of(rows, ids)
+    cdef HashInput source = hash_input(rows, ids)
     cdef Codes out = codes_of(codes)
     cdef Py_ssize_t row, n_members
     cdef int me

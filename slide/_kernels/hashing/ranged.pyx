@@ -2,7 +2,7 @@
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, uint32_t
 
-from slide._kernels.hashing.shared cimport Codes, Rows, codes_of, row_at, rows_of
+from slide._kernels.hashing.shared cimport Codes, HashInput, codes_of, hash_input, row_at
 from slide._kernels.simd.vec cimport ops
 
 cdef uint32_t ABSENT = 0xFFFFFFFF  # see tables.pyx
@@ -13,7 +13,7 @@ def bound_rows(
     float[::1] out, int threads
 ):
     """out[i] = row . mean + errors * sqrt(row**2 . variance), of the rows `ids` of rows (n, dim), None for all."""
-    cdef Rows source = rows_of(rows, ids)
+    cdef HashInput source = hash_input(rows, ids)
     cdef Py_ssize_t i
     for i in prange(source.n, nogil=True, schedule="static", num_threads=threads):
         out[i] = ops.row_bound(row_at(&source, i), &mean[0], &variance[0], source.dim, errors)

@@ -2,12 +2,10 @@
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
-from slide._kernels.hashing.shared cimport (
-    LANES, SUMS, Codes, HashOps, Rows, codes_of, fill_block, rows_of, slide_find_hash_ops, store_codes
-)
-from slide._kernels.simd.vec cimport ops as live_set
+from slide._kernels.hashing.shared cimport Codes, HashInput, codes_of, gather_block, hash_input, store_codes
+from slide._kernels.simd.vec cimport INTERLEAVED as N_INTERLEAVED, N_LANES, ops
 
-INTERLEAVED = SUMS
+INTERLEAVED = N_INTERLEAVED
 
 
 def simhash_rows(
@@ -18,23 +16,22 @@ def simhash_rows(
 
     blocks: (threads, 32 dim) and lanes: (threads, 16 L), rows aligned to 64 bytes.
     """
-    cdef const HashOps *ops = slide_find_hash_ops(live_set.name)
-    cdef Rows source = rows_of(rows, ids)
+    cdef HashInput source = hash_input(rows, ids)
     cdef Codes out = codes_of(codes)
     cdef Py_ssize_t L = codes.shape[1], block
-    for block in prange((source.n + LANES - 1) // LANES, nogil=True, schedule="guided", num_threads=threads):
-        simhash_block(ops, &source, block * LANES, &terms[0, 0, 0], terms.shape[1], K, L, &out,
+    for block in prange((source.n + N_LANES - 1) // N_LANES, nogil=True, schedule="guided", num_threads=threads):
+        simhash_block(&source, block * N_LANES, &terms[0, 0, 0], terms.shape[1], K, L, &out,
                       &blocks[threadid(), 0], &lanes[threadid(), 0])
 
 
 cdef void simhash_block(
-    const HashOps *ops, const Rows *rows, Py_ssize_t first, const int32_t *terms, Py_ssize_t n_terms,
-    Py_ssize_t K, Py_ssize_t L, const Codes *codes, float *block, uint32_t *lanes
+    const HashInput *rows, Py_ssize_t first, const int32_t *terms, Py_ssize_t n_terms, Py_ssize_t K, Py_ssize_t L,
+    const Codes *codes, float *block, uint32_t *lanes
 ) noexcept nogil:
-    cdef Py_ssize_t live = fill_block(ops, rows, first, 2, block)
-    ops.negate(rows.dim, block)
-    ops.simhash(block, terms, n_terms, K, L, lanes)
-    store_codes(lanes, live, L, codes, first)
+    cdef Py_ssize_t n_rows = gather_block(rows, first, 2, block)
+    ops.block_negate(block, rows.dim)
+    ops.block_simhash(block, terms, n_terms, K, L, lanes)
+    store_codes(lanes, n_rows, L, codes, first)
 
 
 cdef void simhash_csr_row(

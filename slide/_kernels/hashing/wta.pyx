@@ -4,10 +4,9 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from slide._kernels.hashing.shared cimport (
-    LANES, Codes, HashOps, Rows, codes_of, densify_lanes, densify_row, fill_block, rows_of, slide_find_hash_ops,
-    store_codes
+    Codes, HashInput, codes_of, densify_lanes, densify_row, gather_block, hash_input, store_codes
 )
-from slide._kernels.simd.vec cimport ops as live_set
+from slide._kernels.simd.vec cimport N_LANES, ops
 
 
 cdef struct Bins:
@@ -33,22 +32,21 @@ def wta_rows(
 
     blocks: (threads, 16 dim), lanes: (threads, 16 L), 64-byte aligned.
     """
-    cdef const HashOps *ops = slide_find_hash_ops(live_set.name)
-    cdef Rows source = rows_of(rows, ids)
+    cdef HashInput source = hash_input(rows, ids)
     cdef Codes out = codes_of(codes)
     cdef Bins cut = bins_of(bins, K, codes.shape[1], bits)
     cdef Py_ssize_t block
-    for block in prange((source.n + LANES - 1) // LANES, nogil=True, schedule="guided", num_threads=threads):
-        wta_block(ops, &source, block * LANES, &cut, &out, &blocks[threadid(), 0], &lanes[threadid(), 0])
+    for block in prange((source.n + N_LANES - 1) // N_LANES, nogil=True, schedule="guided", num_threads=threads):
+        wta_block(&source, block * N_LANES, &cut, &out, &blocks[threadid(), 0], &lanes[threadid(), 0])
 
 
 cdef void wta_block(
-    const HashOps *ops, const Rows *rows, Py_ssize_t first, const Bins *bins, const Codes *codes, float *block,
+    const HashInput *rows, Py_ssize_t first, const Bins *bins, const Codes *codes, float *block,
     uint32_t *lanes
 ) noexcept nogil:
-    cdef Py_ssize_t live = fill_block(ops, rows, first, 1, block)
-    ops.wta(block, bins.values, bins.width, bins.K, bins.L, bins.bits, 0, NULL, lanes)
-    store_codes(lanes, live, bins.L, codes, first)
+    cdef Py_ssize_t n_rows = gather_block(rows, first, 1, block)
+    ops.block_wta(block, bins.values, bins.width, bins.K, bins.L, bins.bits, 0, NULL, lanes)
+    store_codes(lanes, n_rows, bins.L, codes, first)
 
 
 def wta_csr_rows(
@@ -57,29 +55,28 @@ def wta_csr_rows(
     uint32_t[:, ::1] lanes, int threads
 ):
     """Scratch as for `wta_rows`."""
-    cdef const HashOps *ops = slide_find_hash_ops(live_set.name)
     cdef Codes out = codes_of(codes)
     cdef Bins cut = bins_of(bins, K, codes.shape[1], bits)
-    cdef Py_ssize_t n = indptr.shape[0] - 1, block, live
+    cdef Py_ssize_t n = indptr.shape[0] - 1, block, n_rows
     cdef int me
-    for block in prange((n + LANES - 1) // LANES, nogil=True, schedule="static", num_threads=threads):
+    for block in prange((n + N_LANES - 1) // N_LANES, nogil=True, schedule="static", num_threads=threads):
         me = threadid()
-        live = min(<Py_ssize_t>LANES, n - block * LANES)
-        fill_csr_block(&indptr[block * LANES], &ids[0], &values[0], live, dim, &blocks[me, 0])
-        ops.wta(&blocks[me, 0], cut.values, cut.width, K, cut.L, bits, 0, NULL, &lanes[me, 0])
-        store_codes(&lanes[me, 0], live, cut.L, &out, block * LANES)
+        n_rows = min(<Py_ssize_t>N_LANES, n - block * N_LANES)
+        fill_csr_block(&indptr[block * N_LANES], &ids[0], &values[0], n_rows, dim, &blocks[me, 0])
+        ops.block_wta(&blocks[me, 0], cut.values, cut.width, K, cut.L, bits, 0, NULL, &lanes[me, 0])
+        store_codes(&lanes[me, 0], n_rows, cut.L, &out, block * N_LANES)
 
 
 cdef void fill_csr_block(
-    const int64_t *indptr, const int32_t *ids, const float *values, Py_ssize_t live, Py_ssize_t dim,
+    const int64_t *indptr, const int32_t *ids, const float *values, Py_ssize_t n_rows, Py_ssize_t dim,
     float *block
 ) noexcept nogil:
     cdef Py_ssize_t lane, i
-    for i in range(dim * LANES):
+    for i in range(dim * N_LANES):
         block[i] = 0
-    for lane in range(live):
+    for lane in range(n_rows):
         for i in range(indptr[lane], indptr[lane + 1]):
-            block[ids[i] * <Py_ssize_t>LANES + lane] = values[i]
+            block[ids[i] * <Py_ssize_t>N_LANES + lane] = values[i]
 
 
 def dwta_rows(
@@ -88,31 +85,30 @@ def dwta_rows(
     int32_t[:, ::1] positions, int threads
 ):
     """Arguments as for `wta_rows`; positions: (threads, 16 K L), 64-byte aligned."""
-    cdef const HashOps *ops = slide_find_hash_ops(live_set.name)
-    cdef Rows source = rows_of(rows, ids)
+    cdef HashInput source = hash_input(rows, ids)
     cdef Codes out = codes_of(codes)
     cdef Bins cut = bins_of(bins, K, bins.shape[0] // K, bits)
     cdef Py_ssize_t block, tables = codes.shape[1]
     cdef int me
-    for block in prange((source.n + LANES - 1) // LANES, nogil=True, schedule="guided", num_threads=threads):
+    for block in prange((source.n + N_LANES - 1) // N_LANES, nogil=True, schedule="guided", num_threads=threads):
         me = threadid()
-        dwta_block(ops, &source, block * LANES, &cut, tables, a, b, &out, &blocks[me, 0], &lanes[me, 0],
+        dwta_block(&source, block * N_LANES, &cut, tables, a, b, &out, &blocks[me, 0], &lanes[me, 0],
                    &positions[me, 0])
 
 
 cdef void dwta_block(
-    const HashOps *ops, const Rows *rows, Py_ssize_t first, const Bins *bins, Py_ssize_t tables, uint64_t a,
+    const HashInput *rows, Py_ssize_t first, const Bins *bins, Py_ssize_t tables, uint64_t a,
     uint64_t b, const Codes *codes, float *block, uint32_t *lanes, int32_t *positions
 ) noexcept nogil:
-    cdef Py_ssize_t live = fill_block(ops, rows, first, 1, block)
+    cdef Py_ssize_t n_rows = gather_block(rows, first, 1, block)
     # Only where a coordinate is absent can a bin be empty, and borrow from one of any table: rows of weights seldom
     # need their positions.
-    cdef bint sparse = ops.hide_zeros(rows.dim, block)
+    cdef bint sparse = ops.block_hide_zeros(block, rows.dim)
     cdef Py_ssize_t L = bins.L if sparse else tables
-    ops.wta(block, bins.values, bins.width, bins.K, L, bins.bits, -1, positions if sparse else NULL, lanes)
+    ops.block_wta(block, bins.values, bins.width, bins.K, L, bins.bits, -1, positions if sparse else NULL, lanes)
     if sparse:
-        densify_lanes(positions, live, bins.K, bins.L, bins.bits, a, b, lanes)
-    store_codes(lanes, live, tables, codes, first)
+        densify_lanes(positions, n_rows, bins.K, bins.L, bins.bits, a, b, lanes)
+    store_codes(lanes, n_rows, tables, codes, first)
 
 
 cdef void dwta_csr_row(

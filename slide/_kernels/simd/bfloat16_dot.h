@@ -17,8 +17,8 @@ TARGET static inline NAME(dot_pairs) NAME(nearest)(const float *x)
     return (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
 }
 
-TARGET static void NAME(lane_logits_dot)(const uint16_t *W, int64_t d, const float *bias, const int32_t *ids,
-                                         int64_t n, const float *x, float *out, int64_t ld)
+TARGET static void NAME(lane_logits_dot)(const uint16_t *W, int64_t d, const float *bias, const int32_t *ids, int64_t n,
+                                         const float *x, float *out, int64_t ld)
 {
     NAME(dot_pairs) pairs[DOT_COLUMNS / 2];
     for (int64_t low = 0; low < d; low += DOT_COLUMNS, x += DOT_COLUMNS * ld) {
@@ -30,16 +30,16 @@ TARGET static void NAME(lane_logits_dot)(const uint16_t *W, int64_t d, const flo
             const uint16_t *row[DOT_ROWS], *ahead[DOT_ROWS];
             NAME(dot_floats) sum[DOT_ROWS];
             for (int k = 0; k < DOT_ROWS; k++) {
-                int64_t here = a + k < n ? a + k : n - 1, next = a + AHEAD + k < n ? a + AHEAD + k : n - 1;
+                int64_t here = a + k < n ? a + k : n - 1, next = a + ROWS_AHEAD + k < n ? a + ROWS_AHEAD + k : n - 1;
                 row[k] = W + ids[here] * d + low;
                 ahead[k] = W + ids[next] * d + low;
-                __builtin_prefetch(bias + ids[next], 0, 2);
+                slide_prefetch_read_l2(bias + ids[next]);
                 sum[k] = (NAME(dot_floats)){0} + bias[ids[here]];
                 if (low) sum[k] = *(const NAME(dot_floats_unaligned) *)(out + here * ld);
             }
             for (int64_t i = 0; i < whole; i++) {
                 if (i % 16 == 0)
-                    for (int k = 0; k < DOT_ROWS; k++) __builtin_prefetch(ahead[k] + 2 * i, 0, 2);
+                    for (int k = 0; k < DOT_ROWS; k++) slide_prefetch_read_l2(ahead[k] + 2 * i);
                 for (int k = 0; k < DOT_ROWS; k++)
                     sum[k] = DOT(sum[k], (NAME(dot_pairs)){0} + *(const slide_pair *)(row[k] + 2 * i), pairs[i]);
             }

@@ -1,4 +1,6 @@
-/* The operations of vec_ops.h on bfloat16 weights, for one instruction set; included by vec_template.h. */
+/* bfloat16 weights and moments; included by vec_template.h. */
+#define WIDENED_COLUMNS 128 /* that Adam takes at a time */
+
 TARGET static void NAME(widen)(const uint16_t *restrict a, int64_t n, float *restrict out)
 {
     slide_bits *bits = (slide_bits *)out;
@@ -22,13 +24,12 @@ TARGET static void NAME(narrow_at_random)(const float *restrict a, int64_t n, ui
 }
 
 /* Adam is that of float32 on copies of whole registers: bit for bit its results, narrowed. */
-#define WIDENED 128
 TARGET static void NAME(adam_bfloat16)(uint16_t *restrict w, float *restrict m, float *restrict v,
                                        const float *restrict g, int64_t n, const slide_adam *p, uint64_t stream)
 {
-    float wide[WIDENED];
-    for (int64_t j = 0; j < n; j += WIDENED) {
-        int64_t count = n - j < WIDENED ? n - j : WIDENED;
+    float wide[WIDENED_COLUMNS];
+    for (int64_t j = 0; j < n; j += WIDENED_COLUMNS) {
+        int64_t count = n - j < WIDENED_COLUMNS ? n - j : WIDENED_COLUMNS;
         NAME(widen)(w + j, count, wide);
         NAME(adam)(wide, m + j, v + j, g + j, count, p);
         NAME(narrow_at_random)(wide, count, slide_stream_from(stream, j), 0, w + j);
@@ -36,12 +37,11 @@ TARGET static void NAME(adam_bfloat16)(uint16_t *restrict w, float *restrict m, 
 }
 
 TARGET static void NAME(adam_bfloat16_moments)(uint16_t *restrict w, uint16_t *restrict m, uint16_t *restrict v,
-                                               const float *restrict g, int64_t n, const slide_adam *p,
-                                               uint64_t stream)
+                                               const float *restrict g, int64_t n, const slide_adam *p, uint64_t stream)
 {
-    float wide_m[WIDENED], wide_v[WIDENED];
-    for (int64_t j = 0; j < n; j += WIDENED) {
-        int64_t count = n - j < WIDENED ? n - j : WIDENED;
+    float wide_m[WIDENED_COLUMNS], wide_v[WIDENED_COLUMNS];
+    for (int64_t j = 0; j < n; j += WIDENED_COLUMNS) {
+        int64_t count = n - j < WIDENED_COLUMNS ? n - j : WIDENED_COLUMNS;
         NAME(widen)(m + j, count, wide_m);
         NAME(widen)(v + j, count, wide_v);
         NAME(adam_bfloat16)(w + j, wide_m, wide_v, g + j, count, p, slide_stream_from(stream, j));
@@ -49,4 +49,4 @@ TARGET static void NAME(adam_bfloat16_moments)(uint16_t *restrict w, uint16_t *r
         NAME(narrow_at_random)(wide_v, count, slide_stream_from(stream, j), 1, v + j);
     }
 }
-#undef WIDENED
+#undef WIDENED_COLUMNS

@@ -1,10 +1,12 @@
 /* Rows side by side, for hash functions that work on sixteen at once; published, see slide/hashing/lanes.pxd.
  *
- * A block holds coordinate j of row `lane` at block[LANES * j + lane]: LANES floats,
- * which are VECTORS vectors of eight.
- * Eight is one AVX register; GCC's and clang's vector types carry it on any machine. SLIDE_CLONES before a function
- * builds it for AVX2 too, and the loader chooses (GCC, glibc, x86-64); without fused multiply-add, so that both builds
- * give the same bits. Blocks are aligned to 64 bytes by the caller, as RowHasher's scratch is. */
+ * A block holds coordinate j of row `lane` at block[LANES * j + lane]: LANES floats, which are VECTORS vectors of
+ * eight. Eight is one AVX register; GCC's and clang's vector types carry it on any machine. Blocks are aligned to 64
+ * bytes by the caller, as RowHasher's scratch is.
+ *
+ * A hash compiled outside of this package puts SLIDE_CLONES before a function to have it built for AVX2 too, and the
+ * loader chooses (GCC, glibc, x86-64); without fused multiply-add, so that both builds give the same bits. The
+ * package's own loops are in the table of vec_ops.h instead. */
 #ifndef SLIDE_HASHING_LANES_H
 #define SLIDE_HASHING_LANES_H
 

@@ -1,62 +1,65 @@
-/* The operations of hashing_ops.h for one instruction set. The includer defines
- *   NAME(f)  the name of function f in this set,    TARGET  its target attribute,
- *   WIDTH    floats in a register,                  ABREAST  projections summed at a time, a divisor of SUMS,
- *   TAKE_LARGER(x, best, position, j)  where x > best: best becomes x, and position j.
- * Vectors are GCC vector extensions of one register each, so the same source serves every set.
- */
-#define V NAME(hash_floats)
-#define VI NAME(hash_ints)
-#define VU NAME(hash_words)
-#define PARTS (LANES / WIDTH) /* registers that hold the lanes of a block */
-#define splat(c) ((V){0} + (c))
+/* Hashes of a block of LANES rows; included by vec_template.h. The lanes of a coordinate are PARTS registers. */
+#define WORDS NAME(block_words)
+#define FLOATS NAME(block_floats)
+#define INTS NAME(block_ints)
+#ifndef TAKE_LARGER
+#define TAKE_LARGER(x, best, position, j)             \
+    do {                                              \
+        VI mask = (x) > best;                         \
+        best = choose(mask, x, best);                 \
+        position = (mask & (j)) | (~mask & position); \
+    } while (0)
+#endif
 
-typedef float V __attribute__((vector_size(4 * WIDTH), may_alias));
-typedef int32_t VI __attribute__((vector_size(4 * WIDTH), may_alias));
-typedef uint32_t VU __attribute__((vector_size(4 * WIDTH), may_alias));
+/* Registers in blocks: aligned, unlike the rows of matrices. */
+typedef float FLOATS __attribute__((vector_size(4 * WIDTH), may_alias));
+typedef int32_t INTS __attribute__((vector_size(4 * WIDTH), may_alias));
+typedef uint32_t WORDS __attribute__((vector_size(4 * WIDTH), may_alias));
 
-TARGET static void NAME(fill)(const float *const *rows, ptrdiff_t dim, ptrdiff_t step, float *block)
+TARGET static void NAME(block_fill)(const float *const *rows, int64_t dim, int64_t step, float *block)
 {
     slide_transpose(rows, dim, step, block);
 }
 
-TARGET static void NAME(negate)(ptrdiff_t dim, float *block)
+TARGET static void NAME(block_negate)(float *block, int64_t dim)
 {
-    V *vectors = (V *)block;
-    for (ptrdiff_t j = 0; j < dim; j++, vectors += 2 * PARTS)
-        for (int q = 0; q < PARTS; q++) vectors[PARTS + q] = -vectors[q];
+    FLOATS *x = (FLOATS *)block;
+    for (int64_t j = 0; j < dim; j++, x += 2 * PARTS)
+        for (int q = 0; q < PARTS; q++) x[PARTS + q] = -x[q];
 }
 
-TARGET static int NAME(hide_zeros)(ptrdiff_t dim, float *block)
+TARGET static int NAME(block_hide_zeros)(float *block, int64_t dim)
 {
     const V zero = {0}, lowest = zero - INFINITY;
-    V *vectors = (V *)block;
+    FLOATS *x = (FLOATS *)block;
     VI absent = {0};
-    for (ptrdiff_t i = 0; i < dim * PARTS; i++) {
-        VI mask = vectors[i] == zero;
-        vectors[i] = (V)((mask & (VI)lowest) | (~mask & (VI)vectors[i]));
-        absent |= ~(vectors[i] > lowest);
+    for (int64_t i = 0; i < dim * PARTS; i++) {
+        VI is_zero = x[i] == zero;
+        x[i] = choose(is_zero, lowest, x[i]);
+        absent |= ~(x[i] > lowest);
     }
     for (int lane = 0; lane < WIDTH; lane++)
         if (absent[lane]) return 1;
     return 0;
 }
 
-TARGET static void NAME(simhash)(const float *block, const int32_t *terms, ptrdiff_t n_terms, ptrdiff_t K,
-                                 ptrdiff_t L, uint32_t *codes)
+TARGET static void NAME(block_simhash)(const float *block, const int32_t *terms, int64_t n_terms, int64_t K, int64_t L,
+                                       uint32_t *codes)
 {
-    const V *vectors = (const V *)block;
+    const FLOATS *x = (const FLOATS *)block;
     const V zero = {0};
-    VU *out = (VU *)codes, code[PARTS] = {{0}};
-    ptrdiff_t bit = 0;
-    for (ptrdiff_t done = 0; done < K * L; done += ABREAST) {
-        const int32_t *term = terms + done / SUMS * n_terms * SUMS + done % SUMS;
-        V sum[ABREAST][PARTS];
-        for (int s = 0; s < ABREAST; s++)
+    VU code[PARTS] = {{0}};
+    WORDS *out = (WORDS *)codes;
+    int64_t bit = 0;
+    for (int64_t done = 0; done < K * L; done += HASH_SUMS) {
+        const int32_t *term = terms + done / SLIDE_INTERLEAVED * n_terms * SLIDE_INTERLEAVED + done % SLIDE_INTERLEAVED;
+        V sum[HASH_SUMS][PARTS];
+        for (int s = 0; s < HASH_SUMS; s++)
             for (int q = 0; q < PARTS; q++) sum[s][q] = zero;
-        for (ptrdiff_t i = 0; i < n_terms; i++, term += SUMS)
-            for (int s = 0; s < ABREAST; s++)
-                for (int q = 0; q < PARTS; q++) sum[s][q] += vectors[(ptrdiff_t)term[s] * PARTS + q];
-        for (int s = 0; s < ABREAST; s++) {
+        for (int64_t i = 0; i < n_terms; i++, term += SLIDE_INTERLEAVED)
+            for (int s = 0; s < HASH_SUMS; s++)
+                for (int q = 0; q < PARTS; q++) sum[s][q] += x[(int64_t)term[s] * PARTS + q];
+        for (int s = 0; s < HASH_SUMS; s++) {
             if (done + s >= K * L) return;
             for (int q = 0; q < PARTS; q++) code[q] = code[q] + code[q] - (VU)(sum[s][q] > zero);
             if (++bit < K) continue;
@@ -69,33 +72,34 @@ TARGET static void NAME(simhash)(const float *block, const int32_t *terms, ptrdi
     }
 }
 
-TARGET static inline __attribute__((always_inline)) void NAME(winner)(const V *vectors, const int32_t *bin,
-                                                                      ptrdiff_t width, int32_t nobody, VI *position)
+TARGET static ALWAYS_INLINE void NAME(winner)(const FLOATS *x, const int32_t *bin, int64_t width, int32_t empty,
+                                              VI *position)
 {
     V best[PARTS];
     for (int q = 0; q < PARTS; q++) {
         best[q] = splat(-INFINITY);
-        position[q] = (VI){0} + nobody;
+        position[q] = (VI){0} + empty;
     }
-    for (ptrdiff_t j = 0; j < width; j++) {
-        const V *x = vectors + (ptrdiff_t)bin[j] * PARTS;
-        for (int q = 0; q < PARTS; q++) TAKE_LARGER(x[q], best[q], position[q], (int32_t)j);
+    for (int64_t j = 0; j < width; j++) {
+        const FLOATS *lanes = x + (int64_t)bin[j] * PARTS;
+        for (int q = 0; q < PARTS; q++) TAKE_LARGER(lanes[q], best[q], position[q], (int32_t)j);
     }
 }
 
-TARGET static void NAME(wta)(const float *block, const int32_t *bins, ptrdiff_t width, ptrdiff_t K, ptrdiff_t L,
-                             int bits, int32_t nobody, int32_t *positions, uint32_t *codes)
+TARGET static void NAME(block_wta)(const float *block, const int32_t *bins, int64_t width, int64_t K, int64_t L,
+                                   int bits, int32_t empty, int32_t *positions, uint32_t *codes)
 {
-    const V *vectors = (const V *)block;
-    VI position[PARTS], *found = (VI *)positions;
-    VU *out = (VU *)codes;
-    for (ptrdiff_t table = 0; table < L; table++) {
+    const FLOATS *x = (const FLOATS *)block;
+    VI position[PARTS];
+    INTS *found = (INTS *)positions;
+    WORDS *out = (WORDS *)codes;
+    for (int64_t table = 0; table < L; table++) {
         VU code[PARTS] = {{0}};
-        for (ptrdiff_t k = 0; k < K; k++, bins += width) {
+        for (int64_t k = 0; k < K; k++, bins += width) {
             if (width == 8)
-                NAME(winner)(vectors, bins, 8, nobody, position);
+                NAME(winner)(x, bins, 8, empty, position);
             else
-                NAME(winner)(vectors, bins, width, nobody, position);
+                NAME(winner)(x, bins, width, empty, position);
             for (int q = 0; q < PARTS; q++) {
                 code[q] = (code[q] << bits) | (VU)position[q];
                 if (found) *found++ = position[q];
@@ -105,17 +109,46 @@ TARGET static void NAME(wta)(const float *block, const int32_t *bins, ptrdiff_t 
     }
 }
 
-static const slide_hash_ops NAME(hash_ops) = {
-    NAME(fill), NAME(negate), NAME(hide_zeros), NAME(simhash), NAME(wta),
-};
+/* (sum, difference) in place of each two of n_pairs neighbouring stretches of `half` coordinates. */
+TARGET static ALWAYS_INLINE void NAME(butterflies)(FLOATS *x, int64_t n_pairs, int64_t half)
+{
+    for (int64_t pair = 0; pair < n_pairs; pair++, x += 2 * half * PARTS)
+        for (int64_t i = 0; i < half * PARTS; i++) {
+            V a = x[i], b = x[i + half * PARTS];
+            x[i] = a + b;
+            x[i + half * PARTS] = a - b;
+        }
+}
 
-#undef NAME
-#undef TARGET
-#undef WIDTH
-#undef ABREAST
-#undef TAKE_LARGER
-#undef V
-#undef VI
-#undef VU
-#undef PARTS
-#undef splat
+TARGET static void NAME(block_rotate)(float *block, int64_t size, const float *signs)
+{
+    FLOATS *x = (FLOATS *)block;
+    for (int round = 0; round < 3; round++, signs += size) {
+        for (int64_t j = 0; j < size; j++)
+            for (int q = 0; q < PARTS; q++) x[j * PARTS + q] *= signs[j];
+        for (int64_t half = 1; half < size; half *= 2) NAME(butterflies)(x, size / (2 * half), half);
+    }
+}
+
+TARGET static void NAME(block_nearest_vertex)(const float *block, int64_t n_pieces, int64_t width, uint32_t *vertices)
+{
+    const FLOATS *x = (const FLOATS *)block;
+    const V zero = {0};
+    WORDS *out = (WORDS *)vertices;
+    for (int64_t p = 0; p < n_pieces; p++, x += width * PARTS)
+        for (int q = 0; q < PARTS; q++) {
+            V best = zero;
+            VI vertex = {0};
+            for (int64_t j = 0; j < width; j++) {
+                V value = x[j * PARTS + q], magnitude = (V)((VI)value & 0x7fffffff);
+                VI better = magnitude > best, here = (int32_t)(2 * j) + ((value < zero) & 1);
+                best = choose(better, magnitude, best);
+                vertex = (better & here) | (~better & vertex);
+            }
+            *out++ = (VU)vertex;
+        }
+}
+
+#undef FLOATS
+#undef INTS
+#undef WORDS

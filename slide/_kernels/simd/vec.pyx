@@ -7,7 +7,7 @@ import os
 
 from slide._kernels.simd.vec cimport N_LANES, VecOps
 
-cdef extern from "vec_impl.h" nogil:
+cdef extern from "vec_sets.h" nogil:
     const VecOps *slide_find_ops(const char *name)
 
 LANES = N_LANES
