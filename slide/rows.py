@@ -4,6 +4,7 @@ User input is validated here, once; everything behind takes these arrays as they
 """
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
@@ -156,17 +157,97 @@ def as_sparse_rows(X, name: str = "X", n_columns: int | None = None) -> SparseRo
 
 
 def as_label_rows(Y, n_rows: int | None = None, n_labels: int | None = None, name: str = "Y") -> SparseRows:
-    """The labels of each row from an indicator matrix: every entry that is not zero is a label. Values are 1.
+    """The labels of each row, as rows of an indicator matrix whose values are 1. Y is one of
 
-    Raises ValueError as `as_sparse_rows`, and where Y has other than `n_rows` rows or `n_labels` columns
-    (None: any number).
+    - an indicator matrix (n_rows, n_labels): SciPy sparse of any format, or a 2-D array; booleans, or 0 and 1;
+    - one label per row: a 1-D array, list or tuple of n_rows integers, or of floats that are whole;
+    - label lists: a list, tuple or 1-D array of objects that holds n_rows lists, tuples, sets or 1-D arrays of
+      integers. They may be empty and of any length, and a repeated label counts once.
+
+    A nested list is label lists, whatever is in it: [[1, 0], [0, 1]] gives both rows the labels 0 and 1. For an
+    indicator it must be an array, np.array([[1, 0], [0, 1]]).
+
+    n_rows, n_labels: what Y must have (None: any number). Labels that are not an indicator need n_labels.
+
+    Raises ValueError, naming `name`, where Y is none of these, has other than n_rows rows or n_labels columns, or a
+    label that is not in 0..n_labels-1; of an indicator as `as_sparse_rows`, and where a value is neither 0 nor 1.
     """
-    rows = as_sparse_rows(Y, name, n_labels)
+    if not isinstance(Y, list | tuple | SparseRows) and not sparse.issparse(Y):
+        Y = _label_array(Y, name)
+    if isinstance(Y, list | tuple):
+        rows = _from_lists(Y, n_labels, name)
+    elif isinstance(Y, np.ndarray) and Y.ndim == 1:
+        rows = _from_ids(Y, np.arange(len(Y) + 1), n_labels, name)
+    else:
+        rows = _from_indicator(Y, n_labels, name)
     if n_rows is not None and len(rows) != n_rows:
         raise ValueError(f"{name}: found {len(rows)} rows, expected {n_rows}")
-    if (rows.values == 1).all():
+    return rows
+
+
+def _label_array(Y, name):
+    """Y as an array of numbers, of one or two dimensions, or as a list of the objects of a 1-D array."""
+    array = _dense(Y, name)
+    if array.dtype.kind == "O" and array.ndim == 1:
+        return list(array)
+    if array.dtype.kind not in "biuf" or array.ndim not in (1, 2):
+        raise ValueError(
+            f"{name}: found {type(Y).__name__} (dtype {array.dtype}, shape {array.shape}), expected an indicator "
+            "matrix, an integer per row or lists of integers"
+        )
+    return array
+
+
+def _from_indicator(Y, n_labels, name):
+    if isinstance(Y, np.ndarray) and Y.shape[1] == 1 != n_labels is not None:
+        raise ValueError(f"{name}: found 1 column, expected {n_labels}, or one label per row as a 1-D array")
+    rows = as_sparse_rows(Y, name, n_labels)
+    wrong = np.flatnonzero(rows.values != 1)
+    if not len(wrong):
         return rows
+    if isinstance(Y, SparseRows) or Y.dtype.kind != "b":  # booleans that are there twice were summed
+        row = np.searchsorted(rows.indptr, wrong[0], side="right") - 1
+        raise ValueError(
+            f"{name}: found {rows.values[wrong[0]]:g} in row {row}, column {rows.ids[wrong[0]]}, expected an indicator "
+            f"matrix of 0 and 1 or of booleans; where every value above 0 is a label, give {name} > 0"
+        )
     return SparseRows(rows.indptr, rows.ids, np.ones_like(rows.values), rows.shape)
+
+
+def _from_lists(Y, n_labels, name):
+    nested = [isinstance(x, list | tuple | set | frozenset | range) or getattr(x, "ndim", None) == 1 for x in Y]
+    if all(nested):
+        ids = [label for labels in Y for label in labels]
+        return _from_ids(ids, offsets([len(labels) for labels in Y]), n_labels, name)
+    if any(nested):
+        row = nested.index(False)
+        raise ValueError(f"{name}: found {Y[row]!r} in row {row}, expected a list of labels as in other rows")
+    numbers = all(isinstance(x, Real) and not isinstance(x, bool) for x in Y)
+    return _from_ids(np.asarray(Y) if numbers else Y, np.arange(len(Y) + 1), n_labels, name)
+
+
+def _from_ids(ids, indptr, n_labels, name):
+    """From the labels of all rows, one after the other: an array, or a list of whatever the caller had."""
+    if n_labels is None:
+        raise ValueError(f"{name}: found labels without the number of all labels, expected an indicator matrix")
+    good = _are_labels(ids, n_labels)
+    if not good.all():
+        at = int(np.argmin(good))
+        found = ids[at].item() if isinstance(ids[at], np.generic) else ids[at]
+        found = repr(found) if isinstance(found, str | bytes | Real | None) else type(found).__name__
+        row = np.searchsorted(indptr, at, side="right") - 1
+        raise ValueError(f"{name}: found label {found} in row {row}, expected integers from 0 to {n_labels - 1}")
+    columns = np.asarray(ids, dtype=np.int32)
+    ones = np.ones(len(columns), np.float32)
+    rows = as_sparse_rows(sparse.csr_array((ones, columns, indptr), shape=(len(indptr) - 1, n_labels)), name)
+    return SparseRows(rows.indptr, rows.ids, np.ones_like(rows.values), rows.shape)
+
+
+def _are_labels(ids, n_labels):
+    """bool (n,): which of them are integers from 0 to n_labels - 1; in an array of floats also whole ones."""
+    if isinstance(ids, np.ndarray) and ids.dtype.kind in "iuf":
+        return (ids >= 0) & (ids < n_labels) & (ids == np.floor(ids))
+    return np.fromiter((isinstance(x, Integral) and not isinstance(x, bool) and 0 <= x < n_labels for x in ids), bool)
 
 
 def _check_width(width, name, n_columns):

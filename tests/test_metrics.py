@@ -87,7 +87,7 @@ def test_what_does_not_fit_together_is_refused():
         ((Y, top, 0), "k: found 0"),
         ((Y, top + 3, 1), "top_ids: found ids 3 to 3, expected -1 to 2"),
         ((Y, top - 2, 1), "top_ids: found ids -2"),
-        ((np.ones(3), top, 1), "Y_true: found 1 dimensions"),
+        ((np.ones(3), top, 1), "Y_true: found labels without the number of all labels, expected an indicator matrix"),
     ]:
         with pytest.raises(ValueError, match=message):
             precision_at_k(*arguments)

@@ -111,17 +111,131 @@ def test_corrupt_offsets_are_refused(indptr):
         as_sparse_rows(X)
 
 
-def test_every_entry_that_is_not_zero_is_a_label():
-    Y = sparse.csr_array((np.array([5.0, 0.0, -1.0]), np.array([1, 0, 2]), np.array([0, 2, 3])), shape=(2, 3))
-    rows = as_label_rows(Y, 2, 3)
-    assert (
-        rows.ids.tolist() == [1, 2] and rows.values.tolist() == [1, 1] and rows.indptr.tolist() == [0, 1, 2]
-    )
-    assert Y.data.tolist() == [5, 0, -1]
-    with pytest.raises(ValueError, match="Y: found 2 rows, expected 5"):
-        as_label_rows(Y, 5)
-    with pytest.raises(ValueError, match="Y: found 3 columns, expected 4"):
-        as_label_rows(Y, 2, 4)
+def label_lists(rows):
+    check_invariants(rows)
+    assert (rows.values == 1).all()
+    return [rows.ids[low:high].tolist() for low, high in zip(rows.indptr, rows.indptr[1:], strict=False)]
+
+
+def objects(values):
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+@pytest.mark.parametrize(
+    ("Y", "expected"),
+    [
+        # an integer per row
+        (np.array([3, 0, 1]), [[3], [0], [1]]),
+        ([3, 0, 1], [[3], [0], [1]]),
+        ((np.int64(3), np.uint8(0)), [[3], [0]]),
+        (np.array([3.0, 0.0]), [[3], [0]]),
+        ([3.0, 0], [[3], [0]]),
+        (objects([3, 0]), [[3], [0]]),
+        (np.array([], int), []),
+        # lists of integers, whatever is in them
+        ([[3, 1], [], [2]], [[1, 3], [], [2]]),
+        ([[1, 0], [0, 1]], [[0, 1], [0, 1]]),
+        ([[1, 0, 0, 0], [0, 0, 0, 1]], [[0, 1], [0, 1]]),
+        ([[2, 2, 2]], [[2]]),
+        (([3], (1, 2), {0}, range(2), np.array([3, 2])), [[3], [1, 2], [0], [0, 1], [2, 3]]),
+        ([np.array([3, 1]), np.array([], int)], [[1, 3], []]),
+        (objects([[3, 1], [2]]), [[1, 3], [2]]),
+        ([[], []], [[], []]),
+        ([], []),
+        # an indicator
+        (np.array([[1, 0, 0, 1], [0, 0, 0, 0]]), [[0, 3], []]),
+        (np.array([[True, False, False, True]]), [[0, 3]]),
+        (np.array([[0.0, 1.0, 0.0, 0.0]]), [[1]]),
+        (np.zeros((0, 4)), []),
+        (sparse.csr_array((np.array([1, 0]), np.array([1, 0]), np.array([0, 2])), shape=(1, 4)), [[1]]),
+        (sparse.coo_array((np.ones(2, bool), ([0, 0], [1, 1])), shape=(1, 4)), [[1]]),
+    ],
+)
+def test_labels(Y, expected):
+    rows = as_label_rows(Y, len(expected), 4)
+    assert label_lists(rows) == expected and rows.shape == (len(expected), 4)
+
+
+@pytest.mark.parametrize("storage", FORMATS)
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.int64, np.float32, np.float64])
+def test_labels_of_any_storage(storage, dtype):
+    Y = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 0, 0]], dtype)
+    assert label_lists(as_label_rows(sparse.csr_array(Y).asformat(storage), 3, 4)) == [[0, 2], [], [1]]
+
+
+INTEGERS, KINDS = "expected integers from 0 to 3$", "expected an indicator matrix, an integer per row or lists of int"
+NOT_0_1 = "expected an indicator matrix of 0 and 1 or of booleans; where every value above 0 is a label, give Y > 0$"
+
+
+@pytest.mark.parametrize(
+    ("Y", "message"),
+    [
+        (np.array([[1, -1, -1, 1]]), f"found -1 in row 0, column 1, {NOT_0_1}"),
+        (np.array([[1, 0, 0, 0], [0, 0, 0.5, 0]]), f"found 0.5 in row 1, column 2, {NOT_0_1}"),
+        (np.array([[0, 3, 0, 0]]), f"found 3 in row 0, column 1, {NOT_0_1}"),
+        (sparse.csr_array(np.array([[0, 0, 0, 0], [0, 3, 0, -1]])), f"found 3 in row 1, column 1, {NOT_0_1}"),
+        (sparse.csr_array((np.ones(2), np.array([1, 1]), np.array([0, 2])), shape=(1, 4)), f"found 2 in .*{NOT_0_1}"),
+        (np.array([[np.nan, 0, 0, 0]]), "found nan"),
+        (np.array([0, 1, 4]), f"found label 4 in row 2, {INTEGERS}"),
+        (np.array([0, -1]), f"found label -1 in row 1, {INTEGERS}"),
+        ([[0], [], [1, 7]], f"found label 7 in row 2, {INTEGERS}"),
+        ([2**70], f"found label {2**70} in row 0, {INTEGERS}"),
+        (np.array([2**63], np.uint64), f"found label {2**63} in row 0, {INTEGERS}"),
+        ([1.5], f"found label 1.5 in row 0, {INTEGERS}"),
+        (np.array([0, np.nan]), f"found label nan in row 1, {INTEGERS}"),
+        (np.array([np.inf]), f"found label inf in row 0, {INTEGERS}"),
+        ([[0], [1.0]], f"found label 1.0 in row 1, {INTEGERS}"),
+        ([np.array([0.0, 1.0, 0.0, 0.0])], f"found label 0.0 in row 0, {INTEGERS}"),
+        ([0, None], f"found label None in row 1, {INTEGERS}"),
+        ([[0], None], "found None in row 1, expected a list of labels as in other rows$"),
+        ([0, [1]], "found 0 in row 0, expected a list of labels as in other rows$"),
+        (["1", "2"], f"found label '1' in row 0, {INTEGERS}"),
+        ([["1"]], f"found label '1' in row 0, {INTEGERS}"),
+        (objects(["1", "2"]), f"found label '1' in row 0, {INTEGERS}"),
+        ([True, False], f"found label True in row 0, {INTEGERS}"),
+        (np.array([True, False]), f"found label True in row 0, {INTEGERS}"),
+        ([[True, False]], f"found label True in row 0, {INTEGERS}"),
+        ([[[1]]], f"found label list in row 0, {INTEGERS}"),
+        ([sparse.csr_array(np.eye(4))], f"found label csr_array in row 0, {INTEGERS}"),
+        (None, f"found NoneType .*{KINDS}"),
+        ("text", f"found str .*{KINDS}"),
+        (3, f"found int .*{KINDS}"),
+        (np.int64(3), f"found int64 .*{KINDS}"),
+        ({0: 1}, f"found dict .*{KINDS}"),
+        (iter([1]), f"found list_iterator .*{KINDS}"),
+        (np.array(["1"]), f"found ndarray .*{KINDS}"),
+        (np.array([["1"] * 4]), f"found ndarray .*{KINDS}"),
+        (np.array([[None] * 4]), f"found ndarray .*{KINDS}"),
+        (np.array([1j]), f"found ndarray .*{KINDS}"),
+        (np.ones((1, 4, 1)), f"found ndarray .*{KINDS}"),
+        (np.ones((3, 1)), "found 1 column, expected 4, or one label per row as a 1-D array"),
+        (np.ones((3, 5)), "found 5 columns, expected 4"),
+    ],
+)
+def test_what_is_no_label_is_refused(Y, message):
+    with pytest.raises(ValueError, match=f"^Y: {message}"):
+        as_label_rows(Y, n_labels=4)
+
+
+def test_as_many_labels_as_rows():
+    for Y in ([0, 1], [[0], [1]], np.eye(2, 3)):
+        assert len(as_label_rows(Y, 2, 3)) == 2
+        with pytest.raises(ValueError, match="^Y: found 2 rows, expected 5$"):
+            as_label_rows(Y, 5, 3)
+    for Y in ([0, 1], [[0], [1]]):
+        with pytest.raises(ValueError, match="^mine: found labels without the number of all labels"):
+            as_label_rows(Y, 2, name="mine")
+
+
+def test_the_caller_keeps_his_labels():
+    Y = [[3, 1], [2, 2]]
+    ids, indicator = np.array([3, 1]), np.array([[1, 0, 0, 1]], bool)
+    read_only(ids, indicator)
+    for given_ in (Y, ids, indicator):
+        as_label_rows(given_, None, 4)
+    assert Y == [[3, 1], [2, 2]]
 
 
 @given(st.lists(st.integers(0, 5), max_size=9), st.slices(6))
