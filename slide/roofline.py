@@ -1,4 +1,4 @@
-"""What a machine can do at best: bytes a second of its memory, as a sampled layer uses it, and matrix products."""
+"""What a machine can do at best: bytes per second of its memory, as a sampled layer uses it, and matrix products."""
 
 import time
 
@@ -13,7 +13,7 @@ CHUNK = 1000  # rows that one thread sums before it takes the next
 
 
 def measure_bandwidth(threads=None, n_rows=500_000, width=128, touched=40_000, repeats=7, seed=0) -> dict:
-    """Gigabytes a second, the best of `repeats`:
+    """Gigabytes per second, the best of `repeats`:
 
     read     rows of `width` floats one after the other, all n_rows of them
     gather   `touched` rows at random

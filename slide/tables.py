@@ -16,7 +16,7 @@ IDENTITY = np.array([1, 0], dtype=np.uint64)  # the fold that changes nothing
 
 
 def default_range_bits(n_items: int, code_bits: int) -> int:
-    """About four items a bucket, never fewer than 2**10 buckets, never more than there are codes."""
+    """About four items per bucket, never fewer than 2**10 buckets, never more than there are codes."""
     return min(code_bits, max(10, math.ceil(math.log2(n_items)) - 2))
 
 
@@ -31,8 +31,8 @@ class HashTables:
     policy : what a full bucket does with one more id. "fifo" forgets the oldest; "reservoir" is algorithm R
         (Vitter 1985): arrival number c replaces a uniformly drawn id with probability bucket_size / c, so
         that the bucket is a uniform sample of its arrivals.
-    range_bits : a table has 2**range_bits buckets, 1 to min(code_bits, 28); None chooses about four items a
-        bucket. Where it is below code_bits, codes are folded by a multiply-shift hash drawn for each table,
+    range_bits : a table has 2**range_bits buckets, 1 to min(code_bits, 28); None chooses about four items
+        per bucket. Where it is below code_bits, codes are folded by a multiply-shift hash drawn for each table,
         which merges the buckets of two different codes with probability 2**-range_bits.
     seed : 0 to 2**64 - 1; decides the folds and the reservoir's draws.
     threads : a positive int, or None for every CPU. The tables are the same for any number.
@@ -112,7 +112,7 @@ class HashTables:
         """Empties the tables and inserts items 0..n_items-1, in this order, by their `codes` uint32 (n_items,
         L).
 
-        Soonest with codes in `code_buffer()`, or otherwise in the order of memory of a transposed (L, n_items).
+        Fastest with codes in `code_buffer()`, or otherwise in the order of memory of a transposed (L, n_items).
 
         Raises ValueError where codes has another shape or is not an array of integers.
         """
@@ -182,7 +182,7 @@ class HashTables:
     def occupancy(self) -> dict:
         """How full the tables are.
 
-        mean : ids a bucket, over all buckets; max : ids in the fullest; empty : the share of buckets without
+        mean : ids per bucket, over all buckets; max : ids in the fullest; empty : the share of buckets without
             an id;
         held : the share of (item, table) pairs that are in their bucket, the others having been forgotten.
         """

@@ -264,7 +264,7 @@ def test_settings_out_of_range_are_refused(name, keywords, message):
 
 def test_code_bits_are_limited():
     assert DWTA(8, 10, 1).code_bits == 30 and SimHash(8, 31, 1).code_bits == 31
-    with pytest.raises(ValueError, match="K: found 11 hashes of 3 bits, 33 bits a code, expected at most 31"):
+    with pytest.raises(ValueError, match="K: found 11 hashes of 3 bits, 33 bits per code, expected at most 31"):
         DWTA(8, 11, 1)
 
 

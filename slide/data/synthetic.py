@@ -17,9 +17,9 @@ class Preset:
     n_labels: int
     n_train: int
     n_test: int
-    nnz: float  # mean non-zeros a row
-    labels: float  # mean labels a row
-    label_spread: float  # sigma of the log-normal number of labels a row; 0: binomial on 1..7
+    nnz: float  # mean non-zeros per row
+    labels: float  # mean labels per row
+    label_spread: float  # sigma of the log-normal number of labels per row; 0: binomial on 1..7
     exponent: float  # frequency of the label of rank r: (r + offset) ** -exponent
     offset: float
     cluster: int  # labels a cluster
@@ -44,18 +44,18 @@ def make_xmc(preset, n_train=None, n_test=None, scale=1.0, seed=0):
     """A synthetic extreme-classification set: ((X, Y), (X_test, Y_test)), one distribution for both.
 
     preset: "amazon-670k" or "delicious-200k": the published numbers of features, labels and rows, mean
-    non-zeros and labels a row. n_train, n_test: rows; None: the preset's, times scale. scale: in (0, 1].
+    non-zeros and labels per row. n_train, n_test: rows; None: the preset's, times scale. scale: in (0, 1].
     The numbers of features, labels and (where not given) training and test rows are each multiplied by scale
-    and rounded; the non-zeros and labels a row, the prototypes, the size of a cluster and the law of the
+    and rounded; the non-zeros and labels per row, the prototypes, the size of a cluster and the law of the
     label frequencies stay. seed: an int from 0; the same seed gives the same bits.
 
     X: csr_matrix (n, D), float32: tf-idf, (1 + log count) * (1 + log((1 + n_train) / (1 + df))) with df the
     training rows that have the feature; rows of unit norm, indices sorted. Y: csr_matrix (n, L), float32
-    ones, a label at least a row.
+    ones, at least one label per row.
 
     Label frequencies follow a power law. Labels come in clusters, each a mixture of all ranks. A row draws a
     label by frequency and the others mostly from its cluster, and then words: from the prototypes of its
-    labels (a few features a label), from the prototype of the cluster, and from a Zipf law over all features.
+    labels (a few features per label), from the prototype of the cluster, and from a Zipf law over all features.
     Rows are in no order, and the numbers of features and labels tell nothing.
 
     Raises ValueError where the preset is unknown, seed or a number of rows is not a number as above, or scale
@@ -182,7 +182,7 @@ class _World:
 
 
 def _distinct(row, ids, most, width):
-    """The first `most[row]` distinct ids of each row, sorted: how many a row, the ids, how often drawn.
+    """The first `most[row]` distinct ids of each row, sorted: how many per row, the ids, how often drawn.
 
     row: sorted. Keys (row, id, place in the row's draws) are packed into one integer: a plain sort is fast.
     """

@@ -1,6 +1,6 @@
 """The text format of the Extreme Classification Repository: load_xmc and save_xmc.
 
-A header `N D L` (samples, features, labels), then a line a sample, `l1,l2,... f:v f:v ...`, indices from 0.
+A header `N D L` (samples, features, labels), then a line per sample, `l1,l2,... f:v f:v ...`, indices from 0.
 The line of a sample without labels begins with a space; features may be absent too. Lines end in LF or CRLF.
 """
 
@@ -211,7 +211,7 @@ class _Reader:
         return X, Y
 
     def parse(self, text, most):
-        """(labels a row, labels, features a row, features, values) of at most `most` rows; the bytes used."""
+        """(labels per row, labels, features per row, features, values) of at most `most` rows; the bytes used."""
         buffers = self.scratch(len(text), min(len(text), most))
         label_ptr, labels, feature_ptr, features, values, doubts = buffers
         report = np.zeros(5, np.int64)

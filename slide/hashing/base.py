@@ -19,7 +19,7 @@ class HashFamily:
     """L codes of K hashes each for a row of `dim` float32 coordinates; similar rows share more codes.
 
     dim, K, L : int
-        Width of a row; hashes in a code; codes (tables) a row. All at least 1.
+        Width of a row; hashes in a code; codes (tables) per row. All at least 1.
     seed : int
         0..2**64-1. Everything random follows from it: two families of equal `config()` give equal codes.
 
@@ -77,7 +77,7 @@ class HashFamily:
         self.threads = None
         if self.code_bits > MAX_CODE_BITS:
             raise ValueError(
-                f"K: found {K} hashes of {self.bits_per_hash} bits, {self.code_bits} bits a code, "
+                f"K: found {K} hashes of {self.bits_per_hash} bits, {self.code_bits} bits per code, "
                 f"expected at most {MAX_CODE_BITS}"
             )
 
@@ -243,7 +243,7 @@ class HashFamily:
         return min(check_threads(self.threads), -(-n // LANES))
 
     def _random(self, stream, index, n):
-        """(len(index), n) random uint64, a row a function of (family, seed, stream, index)."""
+        """(len(index), n) random uint64, each row a function of (family, seed, stream, index)."""
         tag = int.from_bytes(self.name.encode()[:6], "little") << 8 | stream
         return counter_rng.draw(counter_rng.key(self.seed, tag, np.asarray(index))[:, None], np.arange(n))
 

@@ -22,7 +22,7 @@ class CrossPolytope(HashFamily):
         A power of two, 2 to 2**15; a hash takes log2(2 width) bits. The paper's is the width of the row; fewer
         coordinates of the rotation make shorter hashes ("lower-dimensional" ones in its section 5).
 
-    Differs from the paper: as with WTA's permutations, a rotation is cut in pieces of `width` coordinates, a hash
+    Differs from the paper: as with WTA's permutations, a rotation is cut in pieces of `width` coordinates, one hash
     each, so that K L hashes take K L width / dim rotations.
 
     Sums are in float32, in an order of their own for each coordinate; a row of zeros codes as 0, and NaN as 0 in all

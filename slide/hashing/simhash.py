@@ -8,7 +8,7 @@ from slide.hashing.run import aligned
 
 
 class SimHash(HashFamily):
-    """One bit a hash: is the sum of a random third of the coordinates, with random signs, above 0?
+    """One bit per hash: is the sum of a random third of the coordinates, with random signs, above 0?
 
     Charikar (2002) with the sparse ternary projections of MLSys 2020, appendix on hash functions: each takes
     max(1, round(dim / 3)) coordinates. Sums are in float32 in the order of the coordinates, and a sum of 0

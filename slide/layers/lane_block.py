@@ -11,7 +11,7 @@ NO_IDS = np.zeros(0, dtype=np.int32)
 
 
 def lanes_of(group_size: int) -> int:
-    """Floats a row of a block: 1 for single samples, else the group size rounded up to whole vectors."""
+    """Floats per row of a block: 1 for single samples, else the group size rounded up to whole vectors."""
     return 1 if group_size == 1 else -(-group_size // LANES) * LANES
 
 

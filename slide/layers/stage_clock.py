@@ -17,7 +17,7 @@ class StageClock:
 
 
 class _Span:
-    """One visit to a stage. A class costs a third of what a generator would, ten times a batch."""
+    """One visit to a stage. A class costs a third of what a generator would, ten times per batch."""
 
     __slots__ = ("_seconds", "_stage", "_start")
 

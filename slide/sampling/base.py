@@ -16,7 +16,7 @@ ROOM = 1 << 22  # ids that a batch may have room for uncounted
 class Sampler:
     """Chooses the active neurons of a batch, one set for each group of consecutive samples.
 
-    active : the number of neurons a group (beta in the paper), an int of at least 1; None is no limit.
+    active : the number of neurons per group (beta in the paper), an int of at least 1; None is no limit.
 
     A sampler's attributes are its constructor's settings and nothing else: `type(s)(**vars(s))` is the same
     sampler. `active`, where it has one, is also what a layer fills small sets up to.
@@ -32,7 +32,7 @@ class Sampler:
     """Whether `sample` reads hash tables and codes."""
 
     draws_uniformly = False
-    """Whether what it retrieves is a uniform draw, rather than what the tables hold for the input."""
+    """Whether what it retrieves is a uniform draw, of `active` neurons, rather than what tables hold for the input."""
 
     dense = False
     """Whether every neuron is always active, so that a layer may do without an active set."""
@@ -45,7 +45,7 @@ class Sampler:
 
         tables : slide.tables.HashTables over the n_neurons neurons, built; None where not `needs_tables`.
         codes : uint32 (n_rows, L), the codes of the samples; None where not `needs_tables`.
-        group_size : samples a group, at least 1; the last group may be smaller. 1 is the paper's.
+        group_size : samples per group, at least 1; the last group may be smaller. 1 is the paper's.
         seed, step : ints of 0 to 2**64 - 1 that decide every random choice, together with the group's number.
             Step 0 is prediction: all groups make the same draws, so that a row's set depends on no other row.
         threads : a positive int, or None for every CPU; the result is the same for any number.
@@ -221,7 +221,7 @@ def scratch(name, rows, columns, dtype):
 
 
 def seen_scratch(threads, n_neurons):
-    """One bit a neuron for each thread, all zero."""
+    """One bit per neuron for each thread, all zero."""
     return scratch("seen", threads, (n_neurons + 63) // 64, np.uint64)
 
 

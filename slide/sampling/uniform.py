@@ -10,7 +10,7 @@ from slide.threads import check_threads
 
 
 class Uniform(Sampler):
-    """`active` distinct neurons a group (all of them where there are fewer), drawn uniformly; no tables."""
+    """`active` distinct neurons per group (all of them where there are fewer), drawn uniformly; no tables."""
 
     needs_tables = False
     draws_uniformly = True
