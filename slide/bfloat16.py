@@ -8,15 +8,6 @@ TYPES = {"float32": np.float32, "bfloat16": np.uint16}
 BLOCK = 1 << 14  # rows that are widened at a time: a few megabytes
 
 
-def check_types(weight_type: str, moment_type: str) -> None:
-    """ValueError where these are no types, or moments would be coarser than weights."""
-    for name, value in (("weight_type", weight_type), ("moment_type", moment_type)):
-        if value not in TYPES:
-            raise ValueError(f"{name}: found {value!r}, expected one of {', '.join(TYPES)}")
-    if weight_type == "float32" != moment_type:
-        raise ValueError(f"moment_type: found {moment_type!r}, expected 'float32', as weight_type is")
-
-
 def widen(rows: np.ndarray, threads: int = 1) -> np.ndarray:
     """float32 (n, d) of bits (n, d); an array of float32 is returned itself."""
     if rows.dtype == np.float32:

@@ -1,6 +1,13 @@
-"""Checks of settings: each names the setting, the value found and what was expected."""
+"""Checks of settings, and the kinds of values they have: each error names the setting, the value found and what was
+expected."""
 
+from dataclasses import dataclass
 from numbers import Integral
+from typing import ClassVar
+
+import numpy as np
+
+from slide.plugins import find_class
 
 
 def check_integer(name: str, value, low: int = 1, high: int | None = None) -> int:
@@ -19,3 +26,105 @@ def check_number(name: str, value, interval: str) -> float:
     if not inside or (value == low and interval[0] == "(") or (value == high and interval[-1] == ")"):
         raise ValueError(f"{name}: found {value!r}, expected a number in {interval}")
     return float(value)
+
+
+@dataclass(frozen=True)
+class Integer:
+    """The values of a setting that is an integer from low to high (None: without end), or None where `optional`."""
+
+    low: int = 1
+    high: int | None = None
+    optional: bool = False
+    metavar: ClassVar[str] = "N"
+    parse: ClassVar = int
+
+    def check(self, name, value):
+        return None if value is None and self.optional else check_integer(name, value, self.low, self.high)
+
+    def __str__(self):
+        return f"{self.low} or more" if self.high is None else f"{self.low} to {self.high}"
+
+
+@dataclass(frozen=True)
+class Number:
+    """The values of a setting that is a number in an interval, such as "[0, 1)", or None where `optional`."""
+
+    interval: str
+    optional: bool = False
+    metavar: ClassVar[str] = "X"
+    parse: ClassVar = float
+
+    def check(self, name, value):
+        return None if value is None and self.optional else check_number(name, value, self.interval)
+
+    def __str__(self):
+        low, high = map(float, self.interval[1:-1].split(","))
+        return f"in {self.interval[0]}{low:g}, {high:g}{self.interval[-1]}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The values of a setting that is one of some words."""
+
+    words: tuple[str, ...]
+    metavar: ClassVar[str] = "NAME"
+    parse: ClassVar = str
+
+    def check(self, name, value):
+        if not isinstance(value, str) or value not in self.words:
+            raise ValueError(f"{name}: found {value!r}, expected one of {', '.join(self.words)}")
+        return value
+
+    def __str__(self):
+        return ", ".join(self.words)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """The values of a setting that is on or off: True and False."""
+
+    def check(self, name, value):
+        if not isinstance(value, bool | np.bool_):
+            raise ValueError(f"{name}: found {value!r}, expected True or False")
+        return bool(value)
+
+    def __str__(self):
+        return ""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """The values of a setting that is itself an object: of one of some classes."""
+
+    classes: tuple[type, ...]
+
+    def check(self, name, value):
+        if not isinstance(value, self.classes):
+            raise ValueError(f"{name}: found {value!r}, expected {self}")
+        return value
+
+    def __str__(self):
+        return " or ".join(c.__name__ for c in self.classes)
+
+
+@dataclass(frozen=True, eq=False)
+class Plugin:
+    """The values of a setting that is one of the `known` classes by name, or anyone's own: an instance of `base`, a
+    subclass, or its "package.module:Class", in whose place the class is kept."""
+
+    known: dict[str, type]
+    base: type
+    metavar: ClassVar[str] = "NAME"
+    parse: ClassVar = str
+
+    def check(self, name, value):
+        if isinstance(value, self.base):
+            return value
+        found = self.class_of(name, value)
+        return value if isinstance(value, str) and value in self.known else found
+
+    def class_of(self, name, value) -> type:
+        return type(value) if isinstance(value, self.base) else find_class(name, value, self.known, self.base)
+
+    def __str__(self):
+        return f"{', '.join(self.known)}, or package.module:Class"

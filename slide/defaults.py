@@ -2,12 +2,14 @@
 
 import math
 
+from slide.fields import options, with_effect
 from slide.hashing import FAMILIES, HashFamily
 from slide.index import RehashSchedule
 from slide.layers import Dense, Sampled
 from slide.network import Network
 from slide.optim import OPTIMIZERS, Schedule
 from slide.plugins import find_class
+from slide.settings import NetworkSettings
 
 FEW = 2_000  # labels up to which there is nothing to save: all of them are active
 RETRIEVED = 1 / 3  # of an active set
@@ -18,44 +20,69 @@ CROWDED = 16  # neurons for each label of a sample, below which labels crowd an 
 WARMUP = 1_000  # batches, or a third of all where they are fewer, until logits are wholly corrected
 
 
-def recommended(n_rows: int, n_labels: int, given=None, labels_a_row: float = 1.0) -> dict:
+# What is recommended for any size, and in words what depends on it: by the names of the command line.
+ALWAYS = {
+    "hidden": [128], "hash": "ranged", "L": 50, "optimizer": "adam", "lr": 5e-3, "schedule": "linear",
+    "batch_size": 256, "dropout": 0.3,
+}  # fmt: skip
+BY_SIZE = {
+    "sampler": f"vanilla, or full up to {FEW:,} labels", "K": "by hash and the number of labels",
+    "N0": "50, or more by the number of labels", "active": "a third of min_active",
+    "min_active": "0.5 to 1 % of the labels, at least 400",
+    "label_fill": f"{LABEL_FILL}", "logq_correction": "where targets are not smooth",
+    "logq_warmup": f"{WARMUP}, at most a third of all", "max_labels": "all, or 1 where they would crowd the set",
+    "group_size": "by active and the labels per row", "epochs": "by the number of rows",
+    "label_smoothing": f"0.7 below {SMALL:,} rows, else 0",
+}  # fmt: skip
+
+
+def recommended(n_rows: int, n_labels: int, given=None, labels_per_row: float = 1.0) -> dict:
     """Recommended settings for n_rows training samples and n_labels labels, by the names of the command line.
 
     `given` holds the settings that are fixed already, on which others depend: K depends on the hash family, and
-    `active` and min_active, to which an active set is filled up, on each other. labels_a_row is the mean number of
+    `active` and min_active, to which an active set is filled up, on each other. labels_per_row is the mean number of
     labels of a sample.
 
-    What is not here, of Network and Sampled, is as it is there.
+    What is not here, of Network and Sampled, is as it is there, or has no effect beside the others.
     """
     given = given or {}
-    hash = given.get("hash", "ranged")
-    family = find_class("hash", hash, FAMILIES, HashFamily)
+    advice = {**ALWAYS, **given}
+    family = find_class("hash", advice["hash"], FAMILIES, HashFamily)
     size = given.get("min_active") or default_active(n_labels)
     if "active" in given and "min_active" not in given:
         size = min(n_labels, round(given["active"] / RETRIEVED))
     sampler = given.get("sampler", "vanilla" if n_labels > FEW else "full")
-    crowded = sampler != "full" and size < CROWDED * labels_a_row
+    crowded = sampler != "full" and size < CROWDED * labels_per_row
     smoothing = given.get("label_smoothing", 0.7 if n_rows < SMALL and not crowded else 0.0)
-    batch_size = given.get("batch_size", 256)
     epochs = given.get("epochs", min(max(4, round(250_000 / max(n_rows, 1))), 50))
-    batches = epochs * -(-n_rows // batch_size)
-    return {
-        "hidden": [128],
+    batches = epochs * -(-n_rows // advice["batch_size"])
+    found = {
+        "hidden": advice["hidden"],
         "sampler": sampler,
-        "hash": hash,
+        "hash": advice["hash"],
         "K": default_K(n_labels, family.bits_per_hash) + family.drops,
-        "L": 50,
+        "L": advice["L"],
         "N0": default_N0(n_labels),
         **active_set(size),
         **correction(sampler, smoothing, crowded, batches),
-        "optimizer": "adam",
-        "lr": 5e-3,
-        "batch_size": batch_size,
-        "group_size": crowded_group(size) if crowded else default_group(size, labels_a_row),
+        **{name: advice[name] for name in ("optimizer", "lr", "schedule", "batch_size")},
+        "group_size": crowded_group(size) if crowded else default_group(size, labels_per_row),
         "epochs": epochs,
-        "dropout": 0.3,
+        "dropout": advice["dropout"],
         "label_smoothing": smoothing,
     }
+    return _effective(found, given)
+
+
+def _effective(found, given):
+    """Those of the settings found that have an effect beside the ones that are given."""
+    both = {**found, **given}
+    layer, network = ({name: both[name] for name in options(cls) if name in both} for cls in (Sampled, NetworkSettings))
+    layer = with_effect(Sampled, {**layer, "rehash": RehashSchedule()})
+    network = with_effect(NetworkSettings, network, (*map(Dense, both["hidden"]), Sampled(1, **layer)))
+    kept = {*layer, *network, *(options(RehashSchedule) if "rehash" in layer else ())}
+    known = {name for cls in (Sampled, RehashSchedule, NetworkSettings) for name in options(cls)}
+    return {name: value for name, value in found.items() if name in kept or name not in known}
 
 
 def active_set(size: int) -> dict:
@@ -91,13 +118,13 @@ def default_active(n_labels: int) -> int:
     return min(n_labels, max(400, min(2000, n_labels // 100), n_labels // 200))
 
 
-def default_group(n_active: int, labels_a_row: float) -> int:
+def default_group(n_active: int, labels_per_row: float) -> int:
     """Samples that share an active set of so many neurons: 16 to 256, a power of two.
 
-    The more, the sooner a batch is done and the more negatives a sample sees; but each brings its labels, and wants
+    The more, the faster a batch is done and the more negatives a sample sees; but each brings its labels, and wants
     neurons of its own: six more.
     """
-    most = n_active / (labels_a_row + OWN)
+    most = n_active / (labels_per_row + OWN)
     return 2 ** min(8, max(4, math.floor(math.log2(max(most, 1)))))
 
 
@@ -107,7 +134,7 @@ def crowded_group(n_active: int) -> int:
 
 
 def default_K(n_labels: int, bits_per_hash: int) -> int:
-    """Hash functions a table, so that a bucket would hold about eight neurons if codes were uniform.
+    """Hash functions per table, so that a bucket would hold about eight neurons if codes were uniform.
 
     With fewer, buckets are large and retrieve at random (SimHash at the paper's K = 9 fills every bucket of 670,091
     neurons); with more they are empty (DWTA at the paper's K = 8 has 2**24 codes).
@@ -124,20 +151,33 @@ def default_N0(n_labels: int) -> int:
 
 
 def make_network(n_features: int, n_labels: int, steps: int, settings: dict) -> Network:
-    """The network D -> hidden -> L of `settings` (see `recommended`), with a linear schedule over `steps`."""
-    settings = dict(settings)
-    names = ("N0", "growth", "renew_every")
-    rehash = RehashSchedule(**{name: settings.pop(name) for name in names if name in settings})
-    names = (
-        "sampler", "hash", "K", "L", "active", "min_active", "label_fill", "logq_correction", "logq_warmup",
-        "max_labels", "m", "bucket_size", "policy", "reinsert", "weight_type", "moment_type",
-    )  # fmt: skip
-    output = {name: settings.pop(name) for name in names if name in settings}
-    layers = [Dense(width) for width in settings.pop("hidden")]
-    optimizer = OPTIMIZERS[settings.pop("optimizer")](lr=settings.pop("lr"))
-    schedule = Schedule(settings.pop("schedule", "linear"), steps=steps)
-    settings.pop("epochs", None)
-    return Network(
-        n_features, [*layers, Sampled(n_labels, rehash=rehash, **output)], optimizer=optimizer, schedule=schedule,
-        **settings,
-    )  # fmt: skip
+    """The network D -> hidden -> L of `settings` (see `recommended`), with a schedule over `steps` batches.
+
+    Raises ValueError where one of them has no effect.
+    """
+    rest = {name: value for name, value in settings.items() if name != "epochs"}
+
+    def taken(cls):
+        return {f.name: rest.pop(option) for option, f in options(cls).items() if option in rest}
+
+    layers = [Dense(width) for width in rest.pop("hidden")]
+    layers.append(Sampled(n_labels, rehash=RehashSchedule(**taken(RehashSchedule)), **taken(Sampled)))
+    optimizer = OPTIMIZERS[rest.pop("optimizer")]
+    optimizer = optimizer(**taken(optimizer))
+    schedule = taken(Schedule)
+    schedule = Schedule(**schedule, steps=None if schedule["kind"] == "constant" else steps)
+    network = taken(NetworkSettings)
+    for name, value in rest.items():
+        raise ValueError(f"{name}: found {value!r}, where it has no effect with optimizer={optimizer.name!r}")
+    return Network(n_features, layers, optimizer=optimizer, schedule=schedule, **network)
+
+
+def settings_of(network: Network) -> dict:
+    """The settings of a network by the names of the command line."""
+    last, optimizer = network.specs[-1], network.optimizer
+    rehash = getattr(last, "rehash", None)
+    owners = {Sampled: last, RehashSchedule: rehash, NetworkSettings: network, type(optimizer): optimizer,
+              Schedule: network.schedule}  # fmt: skip
+    fields = [(name, f.name, owner) for cls, owner in owners.items() for name, f in options(cls).items()]
+    own = {name: getattr(owner, attribute) for name, attribute, owner in fields if hasattr(owner, attribute)}
+    return {"hidden": [spec.n_neurons for spec in network.specs[:-1]], "optimizer": optimizer.name, **own}

@@ -6,30 +6,31 @@ from dataclasses import dataclass
 import numpy as np
 
 from slide.bfloat16 import blocks, widen
-from slide.checks import check_integer, check_number
+from slide.checks import Integer, Number
+from slide.fields import Settings, documented, setting
 from slide.hashing import HashFamily
 from slide.memory import Scratch
 from slide.tables import HashTables
 
+TABLES = "hash tables"  # the group of the settings of tables
 
-@dataclass(frozen=True)
-class RehashSchedule:
-    """When all neurons are hashed again (MLSys 2020, section 3.2 and 4.2).
+@documented()
+@dataclass(frozen=True, repr=False)
+class RehashSchedule(Settings):
+    """When all neurons are hashed again (MLSys 2020, sections 3.2 and 4.2).
 
-    N0            batches before the first rehash
-    growth        lambda: the t-th interval is N0 * exp(growth * t) batches; 0 keeps it at N0, as the released code
-    renew_every   new hash functions at every so many rehashes; 0 keeps the first ones. Differs from the paper, whose
-                  released code renews at every 20th.
+    {settings}
     """
 
-    N0: int = 50
-    growth: float = 0.2
-    renew_every: int = 0
-
-    def __post_init__(self):
-        check_integer("N0", self.N0)
-        check_number("growth", self.growth, "[0, inf)")
-        check_integer("renew_every", self.renew_every, 0)
+    N0: int = setting(50, Integer(), "batches before the first rehash", group=TABLES)
+    growth: float = setting(
+        0.2, Number("[0, inf)"), "lambda: the t-th interval is N0 * exp(growth * t) batches; 0 keeps it at N0",
+        group=TABLES, more="The released code keeps it.",
+    )  # fmt: skip
+    renew_every: int = setting(
+        0, Integer(0), "new hash functions at every so many rehashes; 0 keeps the first ones", group=TABLES,
+        more="Differs from the paper, whose released code renews at every 20th.",
+    )  # fmt: skip
 
     def interval(self, t: int) -> int:
         """Batches between the t-th rehash (0: the start of training) and the next."""
@@ -109,6 +110,10 @@ class LSHIndex:
         self.family.threads = self.threads
         if self.family.watches and self.inputs is None:
             self.inputs = InputStatistics(self.family.dim)
+
+    def use_threads(self, threads: int) -> None:
+        """Runs on so many threads from now on; what it gives does not depend on them."""
+        self.threads = self.tables.threads = self.family.threads = threads
 
     def build(self, weights: np.ndarray) -> None:
         """Hashes all neurons: weights (n_neurons, n_inputs), float32 or the bits of bfloat16."""

@@ -1,122 +1,143 @@
 """Network: the public face of training and prediction."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from slide import metrics, storage
+from slide.attributes import Attributes, ReadOnly
 from slide.checks import check_integer, check_number
-from slide.layers import build_layers
-from slide.layers.base import Run
+from slide.fields import documented, given, takes
+from slide.index import RehashSchedule
+from slide.layers import Dense, Sampled, build_layers
+from slide.layers.base import Context
 from slide.layers.lane_block import LaneBlock
 from slide.layers.sampled import SampledLayer
-from slide.layers.settings import Dense, Sampled
-from slide.layers.weights import UPDATES
-from slide.optim import SGD, Adam, Schedule
+from slide.optim import OPTIMIZERS, Schedule
 from slide.rows import as_label_rows, as_sparse_rows
-from slide.threads import check_threads, one_blas_thread
+from slide.settings import NetworkSettings, check_layers, check_together
+from slide.threads import one_blas_thread
 
 WEIGHTS, ORDER, DROPOUT = 1, 2, 3  # what random numbers are for: each has a stream of its own
 # Samples a call of the layers in prediction, and bytes of their input where that is made dense: what is held at once,
 # and once more in panels.
 PREDICT_ROWS, PREDICT_BYTES = 1024, 32 << 20
+DRAWN = ("seed", "huge_pages")  # settings that a network is made with once and for all
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores ("P@1", "nDCG@3", "PSP@5", ...) of a test set and the mean active neurons a sample they took."""
+    """Scores ("P@1", "nDCG@3", "PSP@5", ...) of a test set and the mean active neurons per sample that they took."""
 
     scores: dict
     active: float
 
 
-class Network:
+class Setting:
+    """A setting of NetworkSettings as an attribute of Network: assigned, it holds from the next batch."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __get__(self, network, cls=None):
+        return self if network is None else getattr(network._settings, self.name)
+
+    def __set__(self, network, value):
+        if self.name in DRAWN:
+            raise AttributeError(f"Network.{self.name} cannot be set: the weights are made with it; make a new Network")
+        network._change(**{self.name: value})
+
+
+@documented(NetworkSettings)
+class Network(Attributes):
     """A feed-forward network with a softmax over many labels, trained by SLIDE (Chen et al., MLSys 2020).
 
     n_features   columns of the input
     layers       Dense or Sampled settings, the softmax last; ReLU in between. A first Dense layer reads only the
                  features that a sample has.
-    optimizer    Adam (default) or SGD
-    schedule     factor on the learning rate: a Schedule
-    batch_size   samples between two updates
-    group_size   consecutive samples of a batch that share an active set; 1 is the paper's
-    update       "rows": one owner a row, bit for bit the same on any number of threads; "hogwild": the paper's
-                 unsynchronised accumulation of gradients
-    dropout      share of the last hidden layer's activations set to zero in training, the others scaled up
-    label_smoothing   share of the target that is spread evenly over the active neurons
-    normalize    whether rows of X are scaled to unit Euclidean norm first
-    seed         of everything random
-    threads      None: all CPUs
-    huge_pages   whether weights and moments ask for huge pages
+
+    Settings are keywords, and attributes of the same names. To assign one is to change it from the next batch on;
+    `seed`, `huge_pages` and the class of the optimizer stay.
+
+    {settings}
 
     One network must not be used by two Python threads at once, not even to predict: layers keep their work arrays
     between calls.
 
-    Raises ValueError naming the setting, the value found and what was expected.
+    Raises ValueError naming the setting, the value found and what was expected, also where a setting has no effect.
 
     >>> network = Network(n_features, [Dense(128), Sampled(n_labels, active=1000)])
     >>> network.fit(X, Y, epochs=3).evaluate(X_test, Y_test).scores["P@1"]
     """
 
-    def __init__(
-        self,
-        n_features: int,
-        layers,
-        *,
-        optimizer=None,
-        schedule=None,
-        batch_size: int = 256,
-        group_size: int = 16,
-        update: str = "rows",
-        dropout: float = 0.0,
-        label_smoothing: float = 0.0,
-        normalize: bool = True,
-        seed: int = 0,
-        threads: int | None = None,
-        huge_pages: bool = True,
-    ):
-        optimizer, schedule = optimizer or Adam(), schedule or Schedule()
-        for name, value, kinds in (("optimizer", optimizer, (Adam, SGD)), ("schedule", schedule, (Schedule,))):
-            if not isinstance(value, kinds):
-                raise ValueError(f"{name}: found {value!r}, expected {' or '.join(k.__name__ for k in kinds)}")
-        if update not in UPDATES:
-            raise ValueError(f"update: found {update!r}, expected one of {UPDATES}")
-        layers = list(layers) if isinstance(layers, list | tuple) else layers
-        if not isinstance(layers, list) or not layers or not all(isinstance(x, Dense | Sampled) for x in layers):
-            raise ValueError(f"layers: found {layers!r}, expected a non-empty list of Dense and Sampled")
-        self.n_features, self.specs = check_integer("n_features", n_features), layers
-        self.optimizer, self.schedule, self.update = optimizer, schedule, update
-        self.batch_size = check_integer("batch_size", batch_size)
-        self.group_size = check_integer("group_size", group_size)
-        self.dropout = check_number("dropout", dropout, "[0, 1)")
-        self.label_smoothing = check_number("label_smoothing", label_smoothing, "[0, 1)")
-        self.normalize, self.huge_pages = bool(normalize), bool(huge_pages)
-        self.seed, self.threads = check_integer("seed", seed, 0), check_threads(threads)
-        self.run = Run(
-            self.optimizer, self.group_size, update, self.seed, self.threads, self.huge_pages, self.label_smoothing
-        )
-        self.layers = build_layers(self.n_features, self.specs, self.run, self._rng(WEIGHTS))
-        self.step = 0
-        self.samples = 0
+    n_features = ReadOnly("make a new Network")
+    specs = ReadOnly("make a new Network; some settings of the last layer change by `grow` and `label_smoothing`")
+    context = ReadOnly("its settings are attributes of Network")
+    layers = ReadOnly("make a new Network, or write into the arrays weights and bias of a layer")
+    step = ReadOnly("it counts the batches that were trained; make a new Network to begin anew")
+    samples = ReadOnly("it counts the samples that were trained; make a new Network to begin anew")
+
+    @takes(NetworkSettings)
+    def __init__(self, n_features: int, layers, **settings):
+        _check_names(settings)
+        self._n_features, self._specs = check_integer("n_features", n_features), check_layers(layers)
+        self._settings = NetworkSettings(**settings)
+        check_together(self._settings, self._specs)
+        self._context = Context.of(self._settings)
+        self._layers = tuple(build_layers(self.n_features, self.specs, self.context, self._rng(WEIGHTS)))
+        self._step = self._samples = 0
+
+    def __repr__(self) -> str:
+        widths = " -> ".join(f"{n:,}" for n in (self.n_features, *(spec.n_neurons for spec in self.specs)))
+        parameters = sum(layer.n_neurons * (layer.n_inputs + 1) for layer in self.layers)
+        settings = ", ".join([f"{self.optimizer}", *(f"{k}={v!r}" for k, v in given(self._settings).items()
+                                                     if k != "optimizer")])  # fmt: skip
+        lines = [f"Network {widths}: {parameters:,} parameters, {self.step:,} batches trained", *map(repr, self.layers)]
+        return "\n  ".join([*lines, settings])
+
+    def _change(self, specs=None, **changes):
+        """Goes on with other settings, checked beside all the others first."""
+        settings, specs, optimizer = replace(self._settings, **changes), specs or self.specs, type(self.optimizer)
+        if type(settings.optimizer) is not optimizer:
+            raise ValueError(f"optimizer: found {settings.optimizer!r}, expected {optimizer.__name__}, as it was made")
+        check_together(settings, specs)
+        self._settings, self._specs, self._context = settings, specs, Context.of(settings, self.context.clock)
+        for layer, spec in zip(self.layers, specs, strict=True):
+            layer.use(self.context)
+            if spec is not layer.spec:
+                layer.resize(spec)
 
     @property
+    def label_smoothing(self) -> float:
+        """That of the output layer; may be assigned, and holds from the next batch."""
+        return self.specs[-1].label_smoothing
+
+    @label_smoothing.setter
+    def label_smoothing(self, value):
+        self._change(specs=(*self.specs[:-1], replace(self.specs[-1], label_smoothing=value)))
+
+    @ReadOnly("it is the number of neurons of the last layer: make a new Network")
     def n_labels(self) -> int:
         return self.specs[-1].n_neurons
 
-    @property
+    @ReadOnly("it is measured")
     def active(self) -> float:
-        """Mean active neurons a sample in the last layer, of the last batch."""
+        """Mean active neurons per sample in the last layer, of the last batch."""
         return float(self.layers[-1].active)
 
     def partial_fit(self, X, Y) -> float:
-        """One step on one batch: X (n, n_features) and Y (n, n_labels), CSR or dense. Returns the mean loss."""
+        """One step on one batch, X and Y as in `fit`. Returns the mean loss."""
         rows = self._as_rows(X)
         labels = self._as_labels(Y, rows)
         with one_blas_thread():
             return self._learn(rows, labels)
 
-    def fit(self, X, Y, epochs: int = 1, steps: int | None = None, callback=None) -> "Network":
-        """Trains for `epochs` passes over X and Y, or for exactly `steps` batches.
+    def fit(self, X, Y, epochs: int | None = None, steps: int | None = None, callback=None) -> "Network":
+        """Trains for `epochs` passes over X and Y (1 if not said), or for exactly `steps` batches.
+
+        X   (n, n_features), SciPy sparse of any format or dense
+        Y   the labels of each row: an indicator matrix (n, n_labels) of 0 and 1 or booleans, SciPy sparse or an array;
+            n integers; or n lists of integers. See `slide.rows.as_label_rows`.
 
         The samples come in an order that is a function of the seed and the step alone, so training that is saved
         and resumed sees the same batches as training that was not interrupted. callback(network, loss) is called
@@ -124,9 +145,12 @@ class Network:
         """
         rows = self._as_rows(X)
         labels = self._as_labels(Y, rows)
-        check_integer("epochs" if steps is None else "steps", epochs if steps is None else steps, 0)
         per_epoch = -(-len(rows) // self.batch_size)
-        end = self.step + (steps if steps is not None else epochs * per_epoch)
+        if steps is None:
+            steps = check_integer("epochs", 1 if epochs is None else epochs, 0) * per_epoch
+        elif epochs is not None:
+            raise ValueError(f"epochs: found {epochs!r} beside steps={steps!r}, expected one of them")
+        end = self.step + check_integer("steps", steps, 0)
         order, epoch = None, -1
         with one_blas_thread():
             while self.step < end:
@@ -144,17 +168,17 @@ class Network:
         """From the next batch on, the last layer's active sets are `factor` (above 0) times as large, and shared by as
         many times more samples, up to a batch; groups of one stay so.
 
-        Small sets are soon trained, large ones to higher accuracy: grow in a callback of `fit`, a third of the way.
+        Small sets train fastest, large ones to higher accuracy: grow in a callback of `fit`, a third of the way.
 
         Raises ValueError where all neurons of the last layer are always active.
         """
         check_number("factor", factor, "(0, inf)")
         if not isinstance(self.layers[-1], SampledLayer):
             raise ValueError(f"grow: found {self.specs[-1]!r}, expected a last layer with active sets")
-        self.specs = [*self.specs[:-1], self.specs[-1].grown(factor)]
-        self.layers[-1].size(self.specs[-1])
-        if self.group_size > 1:
-            self.group_size = self.run.group_size = min(self.batch_size, max(1, round(factor * self.group_size)))
+        group_size = self.group_size
+        if group_size > 1:
+            group_size = min(self.batch_size, max(1, round(factor * group_size)))
+        self._change(specs=(*self.specs[:-1], self.specs[-1].grown(factor)), group_size=group_size)
 
     def rehash(self) -> None:
         """Rebuilds all hash tables from the weights as they are now.
@@ -164,7 +188,7 @@ class Network:
         """
         for layer in self.layers:
             if getattr(layer, "index", None) is not None:
-                layer.index.build(layer.rows.w)
+                layer.index.build(layer.parameters.w)
 
     def _rng(self, purpose, number=0) -> np.random.Generator:
         """The stream of one purpose in one epoch or step: no two of them share their numbers."""
@@ -194,8 +218,8 @@ class Network:
             dy = layer.backward(dy)
         for layer in hidden:
             layer.update(step, rate)
-        self.step = step
-        self.samples += len(labels)
+        self._step = step
+        self._samples += len(labels)
         return loss
 
     def _drop(self, x, step):
@@ -242,7 +266,7 @@ class Network:
         return ids, values, active / max(len(rows), 1)
 
     def evaluate(self, X, Y, ks=(1, 3, 5), sampled: bool = False, propensities=None) -> Evaluation:
-        """P@k and nDCG@k on X and Y, and PSP@k where propensities (n_labels,) are given: see slide.metrics."""
+        """P@k and nDCG@k on X and Y (see `fit`), and PSP@k with propensities (n_labels,): see slide.metrics."""
         if not isinstance(ks, list | tuple) or not ks:
             raise ValueError(f"ks: found {ks!r}, expected integers of at least 1")
         ks = [check_integer("ks", k) for k in ks]
@@ -269,3 +293,17 @@ class Network:
         Raises ValueError where the file is no network, or names a class that is not found.
         """
         return storage.load(cls, path, threads, hash, sampler)
+
+
+for _setting in fields(NetworkSettings):
+    setattr(Network, _setting.name, Setting(_setting.name))
+
+
+def _check_names(settings):
+    """TypeError where a keyword is no setting of a network, saying whose it is."""
+    for name in settings:
+        if name not in Network.__init__.__signature__.parameters:
+            owners = [cls.__name__ for cls in (Dense, Sampled, RehashSchedule, Schedule, *OPTIMIZERS.values())
+                      if name in {f.name for f in fields(cls)}]  # fmt: skip
+            belongs = f"it belongs to {' and '.join(owners)}" if owners else "it is no setting"
+            raise TypeError(f"{name}: found among the settings of Network; {belongs}")

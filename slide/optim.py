@@ -4,43 +4,41 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from slide.checks import check_integer, check_number
+from slide.checks import Choice, Integer, Number, check_integer
+from slide.fields import Need, Settings, documented, setting
 
 FLOAT32_TINY = 1.1754943508222875e-38  # the kernels' smallest normal number: less may be zero to them
+OPTIMIZER = "optimizer"  # the group of these settings
 
 
-@dataclass(frozen=True)
-class Adam:
+@documented()
+@dataclass(frozen=True, repr=False)
+class Adam(Settings):
     """Adam (Kingma & Ba 2015) on the rows that a batch touches.
 
-    lr             learning rate, above 0
-    beta1, beta2   decay of the moments, in [0, 1)
-    eps            added to the root of the second moment; at least the smallest normal float32, about 1.2e-38
-    weight_decay   decoupled (AdamW, Loshchilov & Hutter 2019): a touched row shrinks by lr * weight_decay a step;
-                   biases do not
-    moments        what happens to the moments of a row while it is not touched: "frozen" leaves them as they are
-                   (as PyTorch's SparseAdam), "decayed" lets them decay as if its gradients had been zero, applied
-                   when the row is touched again. Either way the weights of an untouched row do not move.
+    {settings}
+
+    Weight decay is decoupled (AdamW, Loshchilov & Hutter 2019): a touched row shrinks by lr * weight_decay per step;
+    biases do not.
 
     Differs from the paper: the released code sweeps every weight and moment of the network after every batch.
     """
 
     name: ClassVar[str] = "adam"
-    lr: float = 1e-3
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    moments: str = "frozen"
-
-    def __post_init__(self):
-        check_number("lr", self.lr, "(0, inf)")
-        check_number("beta1", self.beta1, "[0, 1)")
-        check_number("beta2", self.beta2, "[0, 1)")
-        check_number("eps", self.eps, f"[{FLOAT32_TINY}, inf)")
-        check_number("weight_decay", self.weight_decay, "[0, inf)")
-        if self.moments not in ("frozen", "decayed"):
-            raise ValueError(f"moments: found {self.moments!r}, expected 'frozen' or 'decayed'")
+    lr: float = setting(1e-3, Number("(0, inf)"), "learning rate at the start", group=OPTIMIZER)
+    beta1: float = setting(0.9, Number("[0, 1)"), "decay of Adam's first moment", group=OPTIMIZER)
+    beta2: float = setting(0.999, Number("[0, 1)"), "decay of Adam's second moment", group=OPTIMIZER)
+    eps: float = setting(
+        1e-8, Number(f"[{FLOAT32_TINY}, inf)"), "added to the root of Adam's second moment", group=OPTIMIZER,
+        more="At least the smallest normal float32.",
+    )  # fmt: skip
+    weight_decay: float = setting(0.0, Number("[0, inf)"), "decay of weights", group=OPTIMIZER)
+    moments: str = setting(
+        "frozen", Choice(("frozen", "decayed")), "what happens to the moments of a row while it is not touched",
+        option=None,
+        more="'frozen' leaves them as they are (as PyTorch's SparseAdam), 'decayed' lets them decay as if gradients "
+        "had been zero, applied when the row is touched again. Either way its weights do not move.",
+    )  # fmt: skip
 
     def hyper(self, step: int, rate: float) -> tuple:
         """(lr, beta1, beta2, eps, decay) of a 1-based step, both bias corrections folded into lr and eps."""
@@ -49,17 +47,17 @@ class Adam:
         return (lr * root / (1 - self.beta1**step), self.beta1, self.beta2, self.eps * root, lr * self.weight_decay)
 
 
-@dataclass(frozen=True)
-class SGD:
-    """Stochastic gradient descent: w -= lr * (gradient + weight_decay * w) on the rows that a batch touches."""
+@documented()
+@dataclass(frozen=True, repr=False)
+class SGD(Settings):
+    """Stochastic gradient descent: w -= lr * (gradient + weight_decay * w) on the rows that a batch touches.
+
+    {settings}
+    """
 
     name: ClassVar[str] = "sgd"
-    lr: float = 0.1
-    weight_decay: float = 0.0
-
-    def __post_init__(self):
-        check_number("lr", self.lr, "(0, inf)")
-        check_number("weight_decay", self.weight_decay, "[0, inf)")
+    lr: float = setting(0.1, Number("(0, inf)"), "learning rate at the start", group=OPTIMIZER)
+    weight_decay: float = setting(0.0, Number("[0, inf)"), "decay of weights", group=OPTIMIZER)
 
     def hyper(self, step: int, rate: float) -> tuple:
         lr = self.lr * rate
@@ -69,28 +67,32 @@ class SGD:
 OPTIMIZERS = {optimizer.name: optimizer for optimizer in (Adam, SGD)}
 
 
-@dataclass(frozen=True)
-class Schedule:
+FALLS = Need("with a kind other than 'constant'", lambda schedule: schedule.kind != "constant")
+
+
+@documented()
+@dataclass(frozen=True, repr=False)
+class Schedule(Settings):
     """The factor on the learning rate at each step.
 
-    kind     "constant", "linear" (reaches `final` after `steps`) or "cosine" (the same along half a cosine)
-    warmup   steps over which the rate first rises linearly from zero
-    steps    the length of the schedule; later steps stay at `final`. Needed by "linear" and "cosine".
-    final    the factor at the end, in [0, 1]
+    {settings}
     """
 
-    kind: str = "constant"
-    warmup: int = 0
-    steps: int | None = None
-    final: float = 0.0
+    kind: str = setting(
+        "constant", Choice(("constant", "linear", "cosine")), "how the learning rate falls", option="schedule",
+        group=OPTIMIZER, more="'linear' reaches `final` after `steps`, 'cosine' the same along half a cosine.",
+    )  # fmt: skip
+    warmup: int = setting(0, Integer(0), "steps over which the rate first rises linearly from zero", group=OPTIMIZER)
+    steps: int | None = setting(
+        None, Integer(optional=True), "length; later steps stay at `final`", none="it has none", needs=(FALLS,),
+        option=None,
+    )  # fmt: skip
+    final: float = setting(0.0, Number("[0, 1]"), "factor on the rate at the end", needs=(FALLS,), group=OPTIMIZER)
 
     def __post_init__(self):
-        if self.kind not in ("constant", "linear", "cosine"):
-            raise ValueError(f"kind: found {self.kind!r}, expected 'constant', 'linear' or 'cosine'")
-        if self.kind != "constant" or self.steps is not None:
+        super().__post_init__()
+        if FALLS.met(self):
             check_integer("steps", self.steps)
-        check_integer("warmup", self.warmup, 0)
-        check_number("final", self.final, "[0, 1]")
 
     def rate(self, step: int) -> float:
         """The factor at a 1-based step."""

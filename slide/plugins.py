@@ -18,9 +18,9 @@ def find_class(setting: str, value, known: dict, base: type) -> type:
     found = import_class(setting, value) if isinstance(value, str) and ":" in value else value
     if isinstance(found, type) and issubclass(found, base):
         return found
-    names = ", ".join(map(repr, known))
+    names = f"one of {', '.join(map(repr, known))}, or " if known else ""
     raise ValueError(
-        f"{setting}: found {value!r}, expected one of {names}, or a subclass of slide's {base.__name__} "
+        f"{setting}: found {value!r}, expected {names}a subclass of slide's {base.__name__} "
         "as a class or as 'package.module:Class'"
     )
 

@@ -16,22 +16,22 @@ from slide.layers.settings import Dense, Sampled
 from slide.optim import OPTIMIZERS, Schedule
 from slide.plugins import NotImported, describe, restore
 from slide.sampling import SAMPLERS, Sampler
+from slide.settings import NetworkSettings
 from slide.threads import check_threads
 
-FORMAT = 1
+FORMAT = 2
 SPECS = {"dense": Dense, "sampled": Sampled}
 CLASSES = {"hash": (FAMILIES, HashFamily), "sampler": (SAMPLERS, Sampler)}
-SETTINGS = (
-    "n_features", "batch_size", "group_size", "update", "dropout", "label_smoothing", "normalize", "seed", "threads",
-    "huge_pages",
-)  # fmt: skip
+OBJECTS = ("optimizer", "schedule")  # settings that are objects with settings of their own
+PLAIN = tuple(f.name for f in fields(NetworkSettings) if f.name not in OBJECTS)
 
 
 def settings(network) -> dict:
     """The settings of a network as plain JSON values."""
     names = {cls: name for name, cls in SPECS.items()}
     return {
-        **{name: getattr(network, name) for name in SETTINGS},
+        "n_features": network.n_features,
+        **{name: getattr(network, name) for name in PLAIN},
         "layers": [{"kind": names[type(spec)], **_spec_settings(spec)} for spec in network.specs],
         "optimizer": {"name": network.optimizer.name, **asdict(network.optimizer)},
         "schedule": asdict(network.schedule),
@@ -80,10 +80,8 @@ def from_settings(cls, config: dict):
         layers.append(kind(**spec))
     given = dict(config["optimizer"])
     optimizer = OPTIMIZERS[given.pop("name")](**given)
-    rest = {name: config[name] for name in SETTINGS if name != "n_features"}
-    return cls(
-        config["n_features"], layers, optimizer=optimizer, schedule=Schedule(**config["schedule"]), **rest
-    )
+    plain = {name: config[name] for name in PLAIN}
+    return cls(config["n_features"], layers, optimizer=optimizer, schedule=Schedule(**config["schedule"]), **plain)
 
 
 def save(network, path) -> None:
@@ -119,8 +117,8 @@ def load(cls, path, threads=None, hash=None, sampler=None):
             config = restore_classes(header["settings"], {"hash": hash, "sampler": sampler})
             config["threads"] = threads
             network = from_settings(cls, config)
-            network.step = check_integer("step", header["step"], 0)
-            network.samples = check_integer("samples", header["samples"], 0)
+            network._step = check_integer("step", header["step"], 0)
+            network._samples = check_integer("samples", header["samples"], 0)
             for i, layer in enumerate(network.layers):
                 prefix = f"layers.{i}."
                 layer.load_state({n.removeprefix(prefix): archive[n] for n in archive.files if n.startswith(prefix)})

@@ -4,6 +4,7 @@ import numpy as np
 from scipy import sparse
 
 from slide import SGD, Adam, Dense, Network, RehashSchedule, Sampled, Schedule
+from slide.fields import with_effect
 from slide.hashing import FAMILIES
 from tests.conftest import assert_equal_arrays
 
@@ -22,9 +23,9 @@ def separable(seed=0, n=N_ROWS):
 
 
 def sampled(n_neurons=N_LABELS, **settings):
-    settings = {"active": 12, "K": 3, "L": 6, "bucket_size": 8, **settings}
-    settings.setdefault("rehash", RehashSchedule(N0=10, growth=0.0))
-    return Sampled(n_neurons, **settings)
+    """What is not said is small, as far as it has an effect."""
+    small = {"active": 12, "K": 3, "L": 6, "bucket_size": 8, "rehash": RehashSchedule(N0=10, growth=0.0)}
+    return Sampled(n_neurons, **with_effect(Sampled, small | settings) | settings)
 
 
 SAMPLERS = ("vanilla", "topk", "threshold")
@@ -45,14 +46,14 @@ CONFIGURATIONS = {
     for j, hash_ in enumerate(sorted(FAMILIES))
 } | {
     "filled by labels": ([Dense(16), sampled(K=2, active=5, min_active=25, label_fill=0.6)], {"group_size": 20}),
-    "logQ": ([Dense(16), sampled(K=2, active=5, min_active=20, logq_correction=True)], {"label_smoothing": 0.3}),
+    "logQ": ([Dense(16), sampled(K=2, active=5, min_active=20, logq_correction=True, label_smoothing=0.3)], {}),
     "logQ, few labels": (
         [Dense(16), sampled(K=2, active=5, min_active=20, label_fill=0.5, logq_correction=True, logq_warmup=9,
                             max_labels=1)], {"group_size": 5}),
     "logQ, uniform": ([Dense(16), sampled(sampler="uniform", active=20, logq_correction=True)], {}),
     "uniform": ([Dense(16), sampled(sampler="uniform")], {"optimizer": Adam(moments="decayed")}),
     "full": ([Dense(16), sampled(sampler="full")], {"dropout": 0.3}),
-    "dense": ([Dense(16), Dense(8), Dense(N_LABELS)], {"label_smoothing": 0.1, "optimizer": SGD(weight_decay=0.01)}),
+    "dense": ([Dense(16), Dense(8), Dense(N_LABELS, label_smoothing=0.1)], {"optimizer": SGD(weight_decay=0.01)}),
     "hidden sampled": (
         [Dense(16), sampled(40, K=2, reinsert=True), sampled(K=2, hash="dwta")],
         {"dropout": 0.2, "schedule": Schedule("cosine", warmup=10, steps=120)},

@@ -5,7 +5,7 @@ import argparse
 import numpy as np
 import pytest
 
-from slide.checks import check_integer, check_number
+from slide.checks import Choice, Flag, Instance, Integer, Number, check_integer, check_number
 from slide.cli import arguments
 from slide.threads import available_threads, check_threads
 
@@ -36,17 +36,28 @@ def test_what_is_no_finite_number_in_range_is_refused(value):
 
 
 @pytest.mark.parametrize(
-    ("argument", "good", "bad"),
+    ("kind", "good", "bad"),
     [
-        (arguments.positive_int, ("1", 1), ("0", "-1", "1.5", "x", "")),
-        (arguments.count, ("0", 0), ("-1", "1.5", "x")),
-        (arguments.positive_float, ("1e-3", 1e-3), ("0", "-1", "nan", "inf", "x")),
-        (arguments.share, ("0", 0.0), ("1", "-0.1", "nan", "x")),
-        (arguments.rate, ("0", 0.0), ("-1", "inf", "nan", "x")),
+        (Integer(), ("1", 1), ("0", "-1", "1.5", "x", "")),
+        (Integer(0), ("0", 0), ("-1", "1.5", "x")),
+        (Integer(1, 3), ("3", 3), ("0", "4")),
+        (Number("(0, inf)"), ("1e-3", 1e-3), ("0", "-1", "nan", "inf", "x")),
+        (Number("[0, 1)"), ("0", 0.0), ("1", "-0.1", "nan", "x")),
+        (Choice(("red", "blue")), ("blue", "blue"), ("green", "", "Red")),
     ],
 )
-def test_arguments_of_the_command_line_are_read_or_refused(argument, good, bad):
-    assert argument(good[0]) == good[1]
+def test_arguments_of_the_command_line_are_read_or_refused(kind, good, bad):
+    argument = arguments.of_kind(kind)
+    assert argument(good[0]) == good[1] == kind.check("x", good[1])
     for text in bad:
-        with pytest.raises(argparse.ArgumentTypeError, match="^found .*, expected an? "):
+        with pytest.raises(argparse.ArgumentTypeError, match="^found .*, expected (an?|one) "):
             argument(text)
+
+
+def test_values_are_checked_by_their_kind():
+    assert Integer(optional=True).check("x", None) is None and Number("[0, 1]", optional=True).check("x", None) is None
+    assert Flag().check("x", np.bool_(True)) is True and Instance((int, str)).check("x", "y") == "y"
+    for kind, bad in ((Integer(), None), (Number("[0, 1]"), None), (Flag(), 1), (Flag(), "yes"), (Flag(), None),
+                      (Choice(("a",)), None), (Choice(("a",)), ["a"]), (Instance((int,)), "3")):  # fmt: skip
+        with pytest.raises(ValueError, match="^x: found .*, expected "):
+            kind.check("x", bad)

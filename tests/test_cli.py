@@ -71,7 +71,7 @@ def test_weights_are_stored_as_asked(files, tmp_path, capsys):
     model, types = tmp_path / "model.npz", ("--weight-type", "bfloat16", "--moment-type", "bfloat16")
     options = ("--steps", 5, "--sampler", "vanilla", *types, "--save", model)
     assert run(capsys, "train", *files, *options)[0] == 0
-    rows = Network.load(model).layers[-1].rows
+    rows = Network.load(model).layers[-1].parameters
     assert rows.w.dtype == rows.v.dtype == np.uint16
 
 
@@ -90,8 +90,7 @@ def test_resuming_gives_what_training_at_once_gives(files, tmp_path, capsys):
     assert run(capsys, "train", *files, "--epochs", 2, "--save", once)[0] == 0
     network = Network.load(once)
     interrupted = Network(network.n_features, network.specs, optimizer=network.optimizer, schedule=network.schedule,
-                          group_size=network.group_size, dropout=network.dropout,
-                          label_smoothing=network.label_smoothing)  # fmt: skip
+                          group_size=network.group_size, dropout=network.dropout)  # fmt: skip
     (X, Y), _ = make_xmc("amazon-670k", n_train=600, n_test=100, scale=0.004)
     interrupted.fit(X, Y, steps=2).save(parts)
     assert run(capsys, "train", *files, "--resume", parts, "--save", parts)[0] == 0
@@ -99,6 +98,26 @@ def test_resuming_gives_what_training_at_once_gives(files, tmp_path, capsys):
         np.testing.assert_array_equal(a.weights, b.weights)
     code, _, err = run(capsys, "train", *files, "--resume", parts)
     assert code == 2 and "schedule" in err
+
+
+def test_a_network_that_goes_on_keeps_its_settings(files, tmp_path, capsys):
+    model = tmp_path / "model.npz"
+    ours = ("--hash", "dwta", "--lr", 0.01, "--schedule", "constant", "--batch-size", 100, "--label-fill", 1)
+    assert run(capsys, "train", *files, *ours, "--steps", 3, "--save", model)[0] == 0
+    assert run(capsys, "train", *files, *ours, "--epochs", 2, "--resume", model, "--save", model)[0] == 0
+    assert Network.load(model).step == 3 + 2 * 6
+    for name, value, expected in (("lr", 0.1, 0.01), ("hash", "simhash", "'dwta'"), ("hidden", 64, "[128]"),
+                                  ("batch-size", 50, 100), ("optimizer", "sgd", "'adam'")):  # fmt: skip
+        code, _, err = run(capsys, "train", *files, "--resume", model, "--epochs", 1, f"--{name}", value)
+        assert code == 2 and len(err.splitlines()) == 1
+        assert f"{name.replace('-', '_')}: found " in err and f"expected {expected} as {model} has it" in err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_classes_of_a_file_are_those_of_ones_own(command, capsys):
+    data = "--test" if command == "evaluate" else "--input"
+    code, _, err = run(capsys, command, "model.npz", data, "x", "--hash", "wta")
+    assert code == 2 and "--hash: found 'wta', expected a subclass of slide's HashFamily" in err
 
 
 def test_the_correction_is_a_setting(files, tmp_path, capsys):
@@ -143,6 +162,17 @@ def test_ctrl_c_saves_and_exits(files, tmp_path):
         (["--log", "no/such/folder/run.jsonl"], "no/such/folder"),
         (["--save", "no/such/folder/model.npz"], "no/such/folder"),
         (["--resume", __file__], "test_cli.py"),
+        (["--sampler", "full", "--K", "3"], "K: found 3 in Sampled"),
+        (["--sampler", "uniform", "--hash", "dwta"], "it belongs with a sampler that reads hash tables"),
+        (["--sampler", "uniform", "--N0", "7"], "rehash: found RehashSchedule(N0=7)"),
+        (["--no-logq-correction", "--logq-warmup", "7"], "it belongs with logq_correction=True"),
+        (["--m", "3"], "m: found 3 in Sampled"),
+        (["--sampler", "full", "--group-size", "4"], "group_size: found 4 in Network"),
+        (["--sampler", "full", "--grow", "2"], "grow: found 2.0 with Sampled"),
+        (["--schedule", "constant", "--final", "0.5"], "final: found 0.5 in Schedule"),
+        (["--optimizer", "sgd", "--beta1", "0.5"], "beta1: found 0.5"),
+        (["--epochs", "2", "--steps", "3"], "--steps"),
+        (["--label-fill", "1.1"], "--label-fill"),
     ],
 )
 def test_wrong_input_gets_one_line_and_code_2(files, capsys, change, said):
@@ -175,23 +205,27 @@ def test_recommended_settings_follow_the_size():
     assert many["active"] == 1117 and many["min_active"] == 3350 and many["hash"] == "ranged"
     assert recommended(490_449, 670_091, {"active": 300})["min_active"] == 900
     assert recommended(490_449, 670_091, {"min_active": 300})["active"] == 100
-    assert [recommended(20_000, n)["min_active"] for n in (300, 5_000, 60_000, 250_000)] == [300, 400, 600, 2000]
+    assert [recommended(20_000, n)["min_active"] for n in (5_000, 60_000, 250_000)] == [400, 600, 2000]
     assert [recommended(20_000, n)["N0"] for n in (5_000, 250_000, 2_000_000)] == [50, 50, 400]
     assert default_K(670_091, 3) == 5 and default_K(670_091, 1) == 16 and default_K(2, 3) == 1
 
 
 def test_logits_are_corrected_but_where_targets_are_smooth():
     names = ("logq_correction", "logq_warmup", "max_labels", "label_smoothing")
-    assert [recommended(20_000, 52_946, labels_a_row=11)[name] for name in names] == [False, 0, None, 0.7]
-    assert [recommended(490_449, 670_091, labels_a_row=5)[name] for name in names] == [True, 1000, None, 0.0]
-    crowded = recommended(12_920, 983, {"sampler": "vanilla", "min_active": 10}, labels_a_row=19)
+
+    def chosen(*size, **more):
+        return [recommended(*size, **more).get(name, "no effect") for name in names]
+
+    assert chosen(20_000, 52_946, labels_per_row=11) == [False, "no effect", None, 0.7]
+    assert chosen(490_449, 670_091, labels_per_row=5) == [True, 1000, None, 0.0]
+    crowded = recommended(12_920, 983, {"sampler": "vanilla", "min_active": 10}, labels_per_row=19)
     assert [crowded[name] for name in names] == [True, 0, 1, 0.0] and crowded["group_size"] == 4
-    sharp = recommended(20_000, 52_946, {"label_smoothing": 0.0}, labels_a_row=11)
-    assert [sharp[name] for name in names] == [True, 316, None, 0.0]  # a third of 12 epochs
+    sharp = chosen(20_000, 52_946, given={"label_smoothing": 0.0}, labels_per_row=11)
+    assert sharp == [True, 316, None, 0.0]  # a third of 12 epochs
     assert recommended(490_449, 670_091, {"epochs": 1})["logq_warmup"] == 638
-    assert [recommended(12_920, 983, labels_a_row=19)[name] for name in names] == [False, 0, None, 0.7]
+    assert chosen(12_920, 983, labels_per_row=19) == ["no effect", "no effect", "no effect", 0.7]
 
 
 def test_more_samples_share_an_active_set_the_fewer_labels_they_have():
-    sizes = [recommended(20_000, 52_946, labels_a_row=n)["group_size"] for n in (1, 11.2, 300)]
-    assert sizes == [64, 16, 256] and recommended(490_449, 670_091, labels_a_row=5.4)["group_size"] == 256
+    sizes = [recommended(20_000, 52_946, labels_per_row=n)["group_size"] for n in (1, 11.2, 300)]
+    assert sizes == [64, 16, 256] and recommended(490_449, 670_091, labels_per_row=5.4)["group_size"] == 256

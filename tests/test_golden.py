@@ -43,14 +43,14 @@ RUNS = {
         [Dense(16), Sampled(N_LABELS, hash="ranged", label_fill=0.5, logq_correction=True, logq_warmup=10, **SOFTMAX)],
         {}, True,
     ),
-    "dwta, smoothed": ([Dense(16), Sampled(N_LABELS, hash="dwta", **SOFTMAX)], {"label_smoothing": 0.3}, False),
+    "dwta, smoothed": ([Dense(16), Sampled(N_LABELS, hash="dwta", label_smoothing=0.3, **SOFTMAX)], {}, False),
     "simhash, single samples": ([Dense(16), Sampled(N_LABELS, hash="simhash", **SOFTMAX)], {"group_size": 1}, False),
     "hidden sampled": (
         [Dense(16), Sampled(40, active=20, K=2, L=8, hash="wta"), Sampled(N_LABELS, hash="minhash", **SOFTMAX)],
         {"dropout": 0.2}, False,
     ),
     "bfloat16": ([Dense(16), Sampled(N_LABELS, hash="dwta", **SOFTMAX, **HALF)], {}, False),
-    "full": ([Dense(16), Dense(N_LABELS)], {"label_smoothing": 0.1}, True),
+    "full": ([Dense(16), Dense(N_LABELS, label_smoothing=0.1)], {}, True),
     "full, sgd": ([Dense(16), Dense(90)], {"optimizer": SGD(lr=0.5, weight_decay=0.01)}, False),
 }  # fmt: skip
 

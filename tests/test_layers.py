@@ -3,12 +3,16 @@
 A learning rate of 64 makes steps large beside the rounding of the weights, so that gradients are seen to six digits.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from slide import SGD, Dense, Network, RehashSchedule, Sampled
+from slide.fields import with_effect
 from slide.layers.lane_block import LaneBlock
 from slide.rows import SparseRows
+from slide.settings import NetworkSettings
 
 N, N_FEATURES, N_LABELS = 21, 11, 8  # the last group of 16 or 20 is smaller than the others
 LR = 64.0
@@ -81,9 +85,11 @@ def numerical_gradients(parameters, objective, eps=1e-5):
 def check_gradients(layers, seed=0, group_size=16, smooth=0.0, dropout=0.0, n=N, **settings):
     rng = np.random.default_rng(seed)
     X, Y = data(rng, n)
+    layers = [*layers[:-1], replace(layers[-1], label_smoothing=smooth)]
+    shared = with_effect(NetworkSettings, {"group_size": group_size}, layers)  # where a layer has active sets
     network = Network(
-        N_FEATURES, layers, optimizer=SGD(lr=LR), group_size=group_size, batch_size=n, normalize=False,
-        label_smoothing=smooth, dropout=dropout, seed=seed, **{"threads": 2, **settings},
+        N_FEATURES, layers, optimizer=SGD(lr=LR), batch_size=n, normalize=False, dropout=dropout, seed=seed,
+        **{"threads": 2, **shared, **settings},
     )  # fmt: skip
     for layer in network.layers:
         layer.bias[...] = rng.standard_normal(layer.n_neurons) * 0.3
@@ -101,7 +107,7 @@ def check_gradients(layers, seed=0, group_size=16, smooth=0.0, dropout=0.0, n=N,
 
 
 def sampled(n_neurons, **settings):
-    return Sampled(n_neurons, **{"sampler": "vanilla", "active": 4, **SMALL, **settings})
+    return Sampled(n_neurons, **with_effect(Sampled, {"active": 4, **SMALL, **settings}) | settings)
 
 
 def dense(n_neurons):
@@ -145,7 +151,8 @@ def test_gradient_with_smoothing_and_dropout(name, group_size, update):
 @pytest.mark.parametrize("sampler", ["topk", "threshold"])
 @pytest.mark.parametrize("hash_", ["simhash", "wta", "dwta", "minhash"])
 def test_gradient_of_every_family(sampler, hash_):
-    layers = [dense(9), sampled(N_LABELS, sampler=sampler, hash=hash_, m=1, active=3)]
+    settings = {"m": 1} if sampler == "threshold" else {}
+    layers = [dense(9), sampled(N_LABELS, sampler=sampler, hash=hash_, active=3, **settings)]
     check_gradients(layers, seed=11)
 
 
@@ -172,7 +179,8 @@ def test_sampled_layers_sample():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_batches_without_entries_or_labels(name):
     """Rows of zeros have logits of biases alone; a batch without labels moves no weight by SGD."""
-    network = Network(N_FEATURES, NETWORKS[name], optimizer=SGD(lr=1.0), threads=2, group_size=3)
+    shared = with_effect(NetworkSettings, {"group_size": 3}, NETWORKS[name])
+    network = Network(N_FEATURES, NETWORKS[name], optimizer=SGD(lr=1.0), threads=2, **shared)
     before = [layer.weights.copy() for layer in network.layers]
     assert network.partial_fit(np.ones((5, N_FEATURES)), np.zeros((5, N_LABELS))) == 0.0
     for layer, weights in zip(network.layers, before, strict=True):

@@ -20,7 +20,7 @@ LEARNERS = {
     "first sampled": ([sampled(64, active=40), sampled()], {}),
     "decayed": ([Dense(32), sampled()], {"optimizer": Adam(lr=0.01, moments="decayed")}),
     "sgd": ([Dense(32), sampled()], {"optimizer": SGD(lr=2.0)}),
-    "dropout": ([Dense(64), sampled()], {"dropout": 0.2, "label_smoothing": 0.05}),
+    "dropout": ([Dense(64), sampled(label_smoothing=0.05)], {"dropout": 0.2}),
     "hogwild": ([Dense(32), sampled()], {"update": "hogwild", "threads": 8}),
     "hogwild, first sampled": ([sampled(64, active=40), sampled()], {"update": "hogwild", "threads": 8}),
     "hogwild, sgd": (
@@ -50,9 +50,8 @@ def test_a_corrected_softmax_learns_the_distribution_of_labels():
     Y = sparse.csr_array(np.eye(N_LABELS, dtype=np.float32)[rng.choice(N_LABELS, 4000, p=chance)])
     distance = {}
     for corrected in (False, True):
-        layer = sampled(
-            sampler="uniform", active=2, min_active=8, label_fill=0.5, logq_correction=corrected, logq_warmup=50
-        )
+        correction = {"logq_correction": True, "logq_warmup": 50} if corrected else {}
+        layer = sampled(sampler="uniform", active=2, min_active=8, label_fill=0.5, **correction)
         schedule = Schedule("linear", steps=1500)
         network = Network(1, [Dense(4), layer], group_size=4, optimizer=Adam(lr=1e-2), schedule=schedule, seed=1)
         network.fit(np.ones((4000, 1), np.float32), Y, steps=1500)

@@ -17,7 +17,7 @@ SHARES = (-0.1, 1.0, np.nan, "0", None)
     [
         *[(name, v) for name in ("n_features", "batch_size", "group_size") for v in INTEGERS],
         *[("threads", v) for v in (0, -1, 1.5, "3", True)],
-        *[(name, v) for name in ("dropout", "label_smoothing") for v in SHARES],
+        *[("dropout", v) for v in SHARES],
         *[("update", v) for v in ("sample", None, 1)],
         *[("layers", v) for v in ([], None, Dense(3), [3], [Dense], "dense")],
         *[("seed", v) for v in (-1, 1.5, "3", None)],
@@ -36,6 +36,7 @@ def test_settings_of_a_network_out_of_range_are_refused(name, value):
     [
         *[(kind, "n_neurons", v) for kind in (Dense, Sampled) for v in INTEGERS],
         *[(kind, "init_std", v) for kind in (Dense, Sampled) for v in (-1, np.nan, np.inf, "1")],
+        *[(kind, "label_smoothing", v) for kind in (Dense, Sampled) for v in SHARES],
         *[(Sampled, name, v) for name in ("active", "m", "K", "L", "bucket_size") for v in INTEGERS],
         *[(Sampled, "min_active", v) for v in (-1, 1.5, "3", True)],
         *[(Sampled, name, v) for name in ("sampler", "hash", "policy") for v in ("none", None, 3)],
@@ -62,6 +63,7 @@ X3, Y3 = np.ones((3, N_FEATURES)), np.ones((3, N_LABELS))
         (X3[:, 1:], Y3, "X"), (X3, Y3[:, 1:], "Y"), (X3, Y3[1:], "Y"), (X3[0], Y3, "X"), (X3, Y3[0], "Y"),
         (X3 * np.nan, Y3, "X"), (X3 * np.inf, Y3, "X"), (X3, Y3 * np.nan, "Y"), (X3 * 1e300, Y3, "X"),
         (X3 * 1j, Y3, "X"), ("text", Y3, "X"), (None, Y3, "X"), (X3, None, "Y"), (X3[:0], Y3[:0], "X"),
+        (X3, -Y3, "Y"), (X3, Y3 / 2, "Y"), (X3, [0, 1], "Y"), (X3, [0, 1, N_LABELS], "Y"), (X3, [[0], [1]], "Y"),
         (sparse.csr_array(X3 * np.nan), Y3, "X"), (sparse.csr_array(X3[:, 1:]), Y3, "X"),
     ],
 )  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 from slide import Dense, Network, RehashSchedule, Sampled
 from slide.cli import main
 from slide.data import make_xmc, save_xmc
+from slide.fields import with_effect
 from slide.hashing import FAMILIES, CrossPolytope, HashFamily, SimHash
 from slide.plugins import describe, find_class, path_of
 from slide.sampling import SAMPLERS, Sampler, Threshold, Vanilla
@@ -32,7 +33,8 @@ class Shifted(Pairs):
 
 
 def make(**settings):
-    return Network(N_FEATURES, [Dense(16), Sampled(N_LABELS, **SMALL | settings)], threads=2)
+    layer = Sampled(N_LABELS, **with_effect(Sampled, SMALL | settings) | settings)
+    return Network(N_FEATURES, [Dense(16), layer], threads=2)
 
 
 OWN = {
@@ -164,5 +166,7 @@ def test_the_command_line_takes_own_classes_where_they_are_named(tmp_path, monke
         assert main(command) == 2
         assert "pass hash=Class (on the command line, --hash own_on_line:Own)" in capsys.readouterr().err
     assert main(["evaluate", "model.npz", "--test", "test.txt", "--sampled", *own]) == 0
+    assert main(["train", *files, "--resume", "model.npz", "--hash", "own_on_line:Own", "--sampler", "topk"]) == 2
+    assert "sampler: found 'topk' with --resume, expected <class" in capsys.readouterr().err
     assert main(["train", *files, "--resume", "model.npz", *own]) == 2
     assert "of a schedule of 2, expected one that has not ended" in capsys.readouterr().err  # it was loaded

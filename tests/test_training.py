@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from slide import SGD, Dense, Network, RehashSchedule, Sampled, storage
 from slide.network import DROPOUT, ORDER, WEIGHTS
@@ -89,6 +90,22 @@ def test_prediction_does_not_disturb_training():
     one.fit(X, Y, steps=12)
     two.fit(X, Y, steps=12, callback=lambda network, _: network.evaluate(X, Y, sampled=True) is None)
     assert_same(one, two)
+
+
+def test_labels_may_come_as_an_indicator_as_integers_and_as_lists():
+    X, Y = separable()
+    one = sparse.csr_array((np.ones(N_ROWS, bool), Y.indices[Y.indptr[:-1]], np.arange(N_ROWS + 1)), shape=Y.shape)
+    forms = {
+        "several": (Y, Y.toarray(), Y.toarray() > 0, Y.tocoo(), np.split(Y.indices, Y.indptr[1:-1])),
+        "one": (one, one.toarray(), one.indices, one.indices.tolist(), one.indices.reshape(-1, 1).tolist()),
+    }
+    for same in forms.values():
+        networks = [make("vanilla, simhash", 2).fit(X, Y, steps=6) for Y in same]
+        losses = [network.partial_fit(X, Y) for network, Y in zip(networks, same, strict=True)]
+        scores = [network.evaluate(X, Y) for network, Y in zip(networks, same, strict=True)]
+        assert len(set(losses)) == 1 and all(score == scores[0] for score in scores)
+        for network in networks[1:]:
+            assert_same(network, networks[0])
 
 
 def test_callback_ends_training():

@@ -1,7 +1,7 @@
 """Score a saved network on a data file."""
 
 from slide import metrics
-from slide.cli.arguments import add_class_arguments, given_classes, positive_int
+from slide.cli.arguments import add_class_arguments, add_setting, given_classes, given_settings
 from slide.data import load_xmc
 from slide.network import Network
 
@@ -11,12 +11,12 @@ def add_arguments(parser):
     parser.add_argument("--test", required=True, metavar="FILE", help="data in XMC text, plain, .gz or .xz")
     parser.add_argument("--train", metavar="FILE", help="the training data, for the propensities of PSP@k")
     parser.add_argument("--sampled", action="store_true", help="score only the labels that the hash tables retrieve")
-    parser.add_argument("--threads", type=positive_int, metavar="N", help="all CPUs if not given")
+    add_setting(parser, "threads")
     add_class_arguments(parser)
 
 
 def run(options):
-    network = Network.load(options.model, threads=options.threads, **given_classes(options))
+    network = Network.load(options.model, **given_settings(options, ["threads"]), **given_classes(options))
     X, Y = load_xmc(options.test)
     check_shape(options.test, network, X, Y)
     propensities = metrics.propensities(load_xmc(options.train)[1]) if options.train else None

@@ -2,7 +2,7 @@
 
 import sys
 
-from slide.cli.arguments import add_class_arguments, given_classes, positive_int
+from slide.cli.arguments import add_class_arguments, add_setting, given_classes, given_settings, positive_int
 from slide.cli.evaluate import check_shape
 from slide.data import load_xmc
 from slide.network import Network
@@ -11,14 +11,14 @@ from slide.network import Network
 def add_arguments(parser):
     parser.add_argument("model", metavar="MODEL", help="a network that train saved")
     parser.add_argument("--input", required=True, metavar="FILE", help="data in XMC text; its labels are not read")
-    parser.add_argument("--top-k", type=positive_int, default=5, metavar="K", help="labels a row")
+    parser.add_argument("--top-k", type=positive_int, default=5, metavar="K", help="labels per row (default 5)")
     parser.add_argument("--sampled", action="store_true", help="only labels that the hash tables retrieve")
-    parser.add_argument("--threads", type=positive_int, metavar="N", help="all CPUs if not given")
+    add_setting(parser, "threads")
     add_class_arguments(parser)
 
 
 def run(options):
-    network = Network.load(options.model, threads=options.threads, **given_classes(options))
+    network = Network.load(options.model, **given_settings(options, ["threads"]), **given_classes(options))
     X, _ = load_xmc(options.input)
     check_shape(options.input, network, X)
     if options.sampled:

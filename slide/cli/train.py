@@ -11,28 +11,17 @@ from pathlib import Path
 from tqdm import tqdm
 
 from slide import metrics
-from slide.bfloat16 import TYPES
-from slide.cli.arguments import (
-    CLASS,
-    count,
-    given_classes,
-    hash_name,
-    positive_float,
-    positive_int,
-    rate,
-    sampler_name,
-    share,
-)
+from slide.checks import Choice, Number, Plugin
+from slide.cli.arguments import FIELDS, add_setting, given_classes, given_settings, of_kind, positive_int
 from slide.data import load_xmc
-from slide.defaults import make_network, recommended
-from slide.hashing import FAMILIES
+from slide.defaults import ALWAYS, BY_SIZE, make_network, recommended, settings_of
 from slide.info import build_info
-from slide.layers.weights import UPDATES
 from slide.network import Network
 from slide.optim import OPTIMIZERS
-from slide.sampling import SAMPLERS
 from slide.storage import settings as network_settings
 
+OTHERS = ("hidden", "optimizer", "epochs")  # settings of a training that are no fields
+CHOSEN = "what is not given is chosen by the size of the data, and printed"
 ROW = "{:>6} {:>8} {:>10} {:>9} {:>8} {:>7} {:>7} {:>7} {:>9}"
 
 
@@ -43,60 +32,27 @@ def add_arguments(parser):
     files.add_argument("--save", metavar="MODEL", help="where the network goes at the end and at Ctrl-C (.npz)")
     files.add_argument("--resume", metavar="MODEL", help="go on training this network; its settings stay")
     files.add_argument("--log", metavar="RUN.jsonl", help="JSON lines: settings, evaluations, result")
-    network = parser.add_argument_group("network (what is not given is chosen by the size of the data)")
-    network.add_argument("--hidden", type=positive_int, nargs="+", metavar="N", help="widths of hidden layers (128)")
-    network.add_argument("--sampler", type=sampler_name, metavar="NAME",
-                         help=f"how active neurons are chosen: {', '.join(SAMPLERS)} or {CLASS} (vanilla)")  # fmt: skip
-    network.add_argument("--hash", type=hash_name, metavar="NAME",
-                         help=f"hash family: {', '.join(FAMILIES)} or {CLASS} (ranged)")  # fmt: skip
-    network.add_argument("--K", type=positive_int, help="hash functions a table")
-    network.add_argument("--L", type=positive_int, help="hash tables (50)")
-    network.add_argument("--active", type=positive_int, metavar="N", help="neurons retrieved for a group")
-    network.add_argument("--min-active", type=count, metavar="N", help="a group is filled up to N (3 x active)")
-    network.add_argument("--label-fill", type=share, metavar="SHARE",
-                         help="share of the fill drawn by frequency, the rest uniformly (0.5)")  # fmt: skip
-    network.add_argument("--logq-correction", action=argparse.BooleanOptionalAction, default=None,
-                         help="correct logits by how probable a neuron was to be active (where targets are not "
-                              "smooth)")  # fmt: skip
-    network.add_argument("--logq-warmup", type=count, metavar="N",
-                         help="batches until they are wholly corrected (1000, a third of all at most)")  # fmt: skip
-    network.add_argument("--max-labels", type=positive_int, metavar="N",
-                         help="labels of a sample that join its active set, drawn anew in every batch (all, or 1 where "
-                              "they would crowd it)")  # fmt: skip
-    network.add_argument("--m", type=positive_int, help="collisions that the threshold sampler asks for (2)")
-    network.add_argument("--bucket-size", type=positive_int, metavar="N", help="neurons a bucket keeps (128)")
-    network.add_argument("--policy", choices=["fifo", "reservoir"], help="which neurons a full bucket keeps (fifo)")
-    network.add_argument("--N0", type=positive_int, help="batches before the first rehash (50 or more)")
-    network.add_argument("--growth", type=rate, help="rate at which rehash intervals grow; 0 keeps them at N0 (0.2)")
-    network.add_argument("--renew-every", type=count, metavar="M", help="new hash functions every M rehashes (never)")
-    network.add_argument("--weight-type", choices=TYPES, help="how the last layer's weights are stored (float32)")
-    network.add_argument("--moment-type", choices=TYPES, help="how Adam's moments of the last layer are (float32)")
-    network.add_argument("--group-size", type=positive_int, metavar="N",
-                         help="samples that share an active set (16 to 256)")  # fmt: skip
-    network.add_argument("--grow", type=positive_float, metavar="FACTOR",
-                         help="from a third of the batches on, active sets so many times as large, shared by as many "
-                              "times more samples (1)")  # fmt: skip
-    training = parser.add_argument_group("training")
-    training.add_argument("--batch-size", type=positive_int, metavar="N", help="(256)")
-    training.add_argument("--epochs", type=positive_int, metavar="N", help="passes over the training data")
-    training.add_argument("--steps", type=positive_int, metavar="N", help="end after N batches")
-    training.add_argument("--evaluate-every", type=positive_int, metavar="N", help="batches (an epoch)")
-    training.add_argument("--optimizer", choices=OPTIMIZERS, help="(adam)")
-    training.add_argument("--lr", type=positive_float, help="learning rate at the start")
-    training.add_argument("--schedule", choices=["constant", "linear", "cosine"], help="of the learning rate (linear)")
-    training.add_argument("--dropout", type=share, help="of the last hidden layer")
-    training.add_argument("--label-smoothing", type=share, help="target mass spread over the active neurons")
-    training.add_argument("--update", choices=UPDATES, help="who writes a row of weights (rows)")
-    training.add_argument("--threads", type=positive_int, metavar="N", help="(all CPUs)")
-    training.add_argument("--seed", type=count, help="(0)")
+    hidden = parser.add_argument_group("hidden layers", CHOSEN)
+    _add(hidden, "hidden", positive_int, "widths", ALWAYS["hidden"][0], nargs="+", metavar="N")
+    titles = dict.fromkeys(f.metadata["group"] for f in FIELDS.values())
+    whole = ("training", "optimizer")
+    groups = {x: parser.add_argument_group(x if x in whole else f"output layer: {x}") for x in titles}
+    optimizers = Choice(tuple(OPTIMIZERS))
+    _add(groups["optimizer"], "optimizer", of_kind(optimizers), f"{optimizers}", ALWAYS["optimizer"], metavar="NAME")
+    for name, f in FIELDS.items():
+        add_setting(groups[f.metadata["group"]], name)
+    training = groups["training"]
+    length = training.add_mutually_exclusive_group()
+    _add(length, "epochs", positive_int, "passes over the training data", BY_SIZE["epochs"], metavar="N")
+    length.add_argument("--steps", type=positive_int, metavar="N", help="end after N batches, in place of epochs")
+    training.add_argument("--evaluate-every", type=positive_int, metavar="N", help="batches (default an epoch)")
+    training.add_argument("--grow", type=of_kind(Number("(0, inf)")), metavar="FACTOR",
+                          help="from a third of the batches on, active sets so many times as large, shared by as many "
+                               "times more samples (default 1)")  # fmt: skip
 
 
-SETTINGS = (
-    "hidden", "sampler", "hash", "K", "L", "active", "min_active", "label_fill", "logq_correction", "logq_warmup",
-    "max_labels", "m", "bucket_size", "policy", "N0", "growth", "renew_every", "weight_type", "moment_type",
-    "group_size", "batch_size", "epochs", "optimizer", "lr", "schedule", "dropout", "label_smoothing", "update",
-    "threads", "seed",
-)  # fmt: skip
+def _add(group, name, kind, text, default, **how):
+    group.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=f"{text} (default {default})", **how)
 
 
 def run(options) -> int:
@@ -111,6 +67,9 @@ def run(options) -> int:
     if X.shape[0] == 0:
         raise ValueError(f"{options.train}: found no rows, expected at least one")
     network, steps, chosen = _network(options, X.shape, Y)
+    if options.grow and network.specs[-1].dense:
+        raise ValueError(f"grow: found {options.grow} with {network.specs[-1]!r}, where it has no effect; it belongs "
+                         "with a sampler that leaves neurons out")  # fmt: skip
     log = open(options.log, "w") if options.log else nullcontext()
     with log as file, _interruptible() as interrupted:
         training = Training(network, (X, Y), (X_test, Y_test), file, interrupted)
@@ -125,30 +84,51 @@ def run(options) -> int:
 
 def _network(options, shape, Y):
     """(network, batches to train, settings) from the options and the size of the data."""
-    n_labels = Y.shape[1]
-    given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
-    chosen = {**recommended(shape[0], n_labels, given, Y.nnz / max(shape[0], 1)), **given}
-    per_epoch = -(-shape[0] // chosen["batch_size"])
-    steps = options.steps or chosen["epochs"] * per_epoch
+    n_rows, n_labels = shape[0], Y.shape[1]
+    given = given_settings(options, (*FIELDS, *OTHERS))
     if options.resume:
-        network = Network.load(options.resume, threads=options.threads, **given_classes(options))
-        if (network.n_features, network.n_labels) != (shape[1], n_labels):
-            raise ValueError(
-                f"{options.resume}: found a network {network.n_features} -> {network.n_labels}, "
-                f"expected {shape[1]} -> {n_labels} as in {options.train}"
-            )
-        return network, _remaining(options, network, steps), network_settings(network)
+        network = _resumed(options, given, shape, n_labels)
+        epochs = given.get("epochs", recommended(n_rows, n_labels)["epochs"])
+        steps = options.steps or epochs * -(-n_rows // network.batch_size)
+        return network, _remaining(options, given, network, steps), network_settings(network)
+    chosen = {**recommended(n_rows, n_labels, given, Y.nnz / max(n_rows, 1)), **given}
+    steps = options.steps or chosen["epochs"] * -(-n_rows // chosen["batch_size"])
     return make_network(shape[1], n_labels, steps, chosen), steps, chosen
 
 
-def _remaining(options, network, steps):
+def _resumed(options, given, shape, n_labels):
+    """The network of --resume; ValueError where it is not for this data, or has not the settings that are given."""
+    threads = {"threads": given.pop("threads")} if "threads" in given else {}
+    network = Network.load(options.resume, **threads, **given_classes(options))
+    if (network.n_features, network.n_labels) != (shape[1], n_labels):
+        raise ValueError(
+            f"{options.resume}: found a network {network.n_features} -> {network.n_labels}, "
+            f"expected {shape[1]} -> {n_labels} as in {options.train}"
+        )
+    its = settings_of(network)
+    for name in given.keys() - {"epochs"}:
+        if name not in its or not _same(name, given[name], its[name]):
+            raise ValueError(
+                f"{name}: found {given[name]!r} with --resume, expected {its.get(name)!r} as {options.resume} has it: "
+                "the settings of a network that goes on stay"
+            )
+    return network
+
+
+def _same(name, one, other):
+    """Whether two values of a setting are the same; of a class it is enough that it is the same class."""
+    kind = FIELDS[name].metadata["kind"] if name in FIELDS else None
+    return kind.class_of(name, one) == kind.class_of(name, other) if isinstance(kind, Plugin) else one == other
+
+
+def _remaining(options, given, network, steps):
     """Batches that a resumed network still has to train: what was asked for, or the rest of its schedule."""
     end = network.schedule.steps
     if end is not None and network.step >= end:
         raise ValueError(
             f"{options.resume}: found step {network.step} of a schedule of {end}, expected one that has not ended"
         )
-    return steps if end is None or options.steps or options.epochs else end - network.step
+    return steps if end is None or options.steps or "epochs" in given else end - network.step
 
 
 class Training:
@@ -208,12 +188,12 @@ class Training:
                 network.grow(self.grow)
             return bool(self.interrupted)
 
-        network.run.clock.reset()
+        network.context.clock.reset()
         start = time.perf_counter()
         network.fit(*self.train, steps=steps, callback=after_batch)
         self.seconds += time.perf_counter() - start
         self.loss, self.active = sum(losses) / len(losses), sum(active) / len(active)
-        self.stage_ms = {name: 1e3 * value / len(losses) for name, value in network.run.clock.seconds.items()}
+        self.stage_ms = {name: 1e3 * value / len(losses) for name, value in network.context.clock.seconds.items()}
 
     def _evaluate(self):
         network = self.network

@@ -1,4 +1,4 @@
-"""Layers: what a network is made of, one kind a file."""
+"""Layers: what a network is made of, one kind per file."""
 
 from slide.layers.dense import DenseLayer, FullSoftmax
 from slide.layers.sampled import SampledLayer
@@ -8,25 +8,21 @@ from slide.layers.sparse_input import SparseInputLayer
 __all__ = ["Dense", "Sampled", "build_layers"]
 
 
-def build_layers(n_features, specs, run, rng):
+def build_layers(n_features, specs, context, rng):
     """The layers of a network; the last is the softmax.
 
     A sampled layer whose sampler takes every neuron is a dense one: matrix products need no active set.
     """
-    layers, width, after_dense = [], n_features, False
+    layers, width = [], n_features
     for i, spec in enumerate(specs):
-        dense = isinstance(spec, Dense) or spec.make_sampler().dense
         last = i == len(specs) - 1
-        if dense and i == 0 and not last:
+        if spec.dense and i == 0 and not last:
             kind = SparseInputLayer
-        elif dense:
+        elif spec.dense:
             kind = FullSoftmax if last else DenseLayer
         else:
             kind = SampledLayer
-        if getattr(spec, "weight_type", "float32") != "float32" and (dense or not after_dense):
-            where = "with a sampler of every neuron" if dense else "in a layer whose inputs are sparse"
-            raise ValueError(f"weight_type: found {spec.weight_type!r} {where}, expected 'float32'")
         std = default_std(width, spec.n_neurons, i == 0, last) if spec.init_std is None else spec.init_std
-        layers.append(kind(width, spec, run, rng, std))
-        width, after_dense = spec.n_neurons, dense
+        layers.append(kind(width, spec, context, rng, std))
+        width = spec.n_neurons
     return layers

@@ -1,10 +1,11 @@
-"""What all layers share: the settings of a run, and what a network may ask of a layer."""
+"""What all layers share: their context, and what a network may ask of a layer."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
 from slide._kernels import topk as _topk
+from slide.attributes import Attributes, ReadOnly
 from slide.bfloat16 import widen
 from slide.layers import panels
 from slide.layers.lane_block import LaneBlock
@@ -16,21 +17,26 @@ CHUNK = 256  # samples that a block of weights serves while it is in the cache
 TASKS = 32  # pieces of a prediction: more than the threads, so that they balance
 
 
-@dataclass
-class Run:
-    """Settings that hold for every layer of a network, and its clock."""
+@dataclass(frozen=True)
+class Context:
+    """What every layer of a network shares: some of the network's settings, and a clock."""
 
     optimizer: object
     group_size: int
     update: str
     seed: int
     threads: int
-    huge_pages: bool = True
-    label_smoothing: float = 0.0
-    clock: StageClock = field(default_factory=StageClock)
+    huge_pages: bool
+    clock: StageClock = field(default_factory=StageClock, compare=False)
+
+    @classmethod
+    def of(cls, settings, clock: StageClock | None = None) -> "Context":
+        """From the settings of a network; clock None: a new one."""
+        names = [f.name for f in fields(cls) if f.name != "clock"]
+        return cls(**{name: getattr(settings, name) for name in names}, clock=clock or StageClock())
 
 
-class Layer:
+class Layer(Attributes):
     """Rows in, rows out. Inputs and outputs are SparseRows, dense float32 (n, d) arrays or LaneBlocks.
 
     A hidden layer has forward, backward and update; an output layer does all three in `learn`.
@@ -39,31 +45,57 @@ class Layer:
     exact_reads_sparse = False
     """Whether `exact` takes SparseRows as they are, without a dense array of them."""
 
-    def __init__(self, n_inputs: int, n_neurons: int, run: Run):
-        self.n_inputs = n_inputs
-        self.n_neurons = n_neurons
-        self.run = run
-        self.scratch = Scratch()
-        self.active = 0.0  # mean active neurons a sample, of the batch seen last
-        self.touched = 0  # rows of weights that the batch seen last updated
+    n_inputs = ReadOnly("make a new Network")
+    n_neurons = ReadOnly("make a new Network")
+    spec = ReadOnly("make a new Network; some settings are attributes of Network")
+    context = ReadOnly("its settings are attributes of Network")
+    parameters = ReadOnly("write into the arrays weights and bias")
+    scratch = ReadOnly("it is the layer's own")
+    active = ReadOnly("it is measured: mean active neurons per sample, of the batch seen last")
+    touched = ReadOnly("it is measured: rows of weights that the batch seen last updated")
 
-    @property
+    def __init__(self, n_inputs: int, spec, context: Context):
+        self._n_inputs = n_inputs
+        self._n_neurons = spec.n_neurons
+        self._spec = spec
+        self._context = context
+        self._scratch = Scratch()
+        self._active = 0.0
+        self._touched = 0
+
+    def __repr__(self) -> str:
+        return f"{self.spec!r}: {self._how()}"
+
+    def _how(self) -> str:
+        """How its active neurons are found, in words."""
+        return "every neuron active"
+
+    def use(self, context: Context) -> None:
+        """Goes on with another optimizer of the same class, threads and so on, from the next batch."""
+        self._context = context
+        self.parameters.optimizer = context.optimizer
+
+    def resize(self, spec) -> None:
+        """Goes on with other settings, of those that are read in every batch; the others must be as they were."""
+        self._spec = spec
+
+    @ReadOnly("write into the array, layer.weights[...] = values")
     def weights(self) -> np.ndarray:
         """float32 (n_neurons, n_inputs), the weights themselves: writing to it changes the network.
 
         Of weights stored as bfloat16 a copy, which cannot be written to.
         """
-        w = self.rows.w
+        w = self.parameters.w
         if w.dtype == np.float32:
             return w
-        copy = widen(w, self.run.threads)
+        copy = widen(w, self.context.threads)
         copy.setflags(write=False)
         return copy
 
-    @property
+    @ReadOnly("write into the array, layer.bias[...] = values")
     def bias(self) -> np.ndarray:
         """float32 (n_neurons,)"""
-        return self.rows.bias[0]
+        return self.parameters.bias[0]
 
     def forward(self, x, step):
         """Activations of a hidden layer in training."""
@@ -90,8 +122,8 @@ class Layer:
         return self.exact(x)
 
     def topk(self, x, k):
-        """(values, ids, active neurons a sample): the k largest logits of an output layer, of all its neurons."""
-        values, ids = exact_topk(as_dense(x), self.weights, self.bias, k, self.scratch, self.run.threads)
+        """(values, ids, active neurons per sample): the k largest logits of an output layer, of all its neurons."""
+        values, ids = exact_topk(as_dense(x), self.weights, self.bias, k, self.scratch, self.context.threads)
         return values, ids, self.n_neurons
 
     def retrieve_topk(self, x, k):

@@ -15,36 +15,36 @@ CHUNKS = 64  # sums of input gradients, each in one order: more than the threads
 class DenseLayer(Layer):
     """All neurons, every weight updated at every batch."""
 
-    def __init__(self, n_inputs, spec, run, rng, std):
-        super().__init__(n_inputs, spec.n_neurons, run)
-        self.rows = Weights(spec.n_neurons, n_inputs, run.optimizer, std, rng, True, run.huge_pages)
-        self.active = spec.n_neurons
+    def __init__(self, n_inputs, spec, context, rng, std):
+        super().__init__(n_inputs, spec, context)
+        self._parameters = Weights(spec.n_neurons, n_inputs, context.optimizer, std, rng, True, context.huge_pages)
+        self._active = spec.n_neurons
 
     def exact(self, x):
-        return np.maximum(as_dense(x) @ self.rows.w.T + self.bias, 0.0)
+        return np.maximum(as_dense(x) @ self.parameters.w.T + self.bias, 0.0)
 
     def forward(self, x, step):
-        with self.run.clock("forward"):
+        with self.context.clock("forward"):
             self._input, self._x = x, as_dense(x)
             self._y = self.exact(self._x)
             return self._y
 
     def backward(self, dy):
-        with self.run.clock("backward"):
+        with self.context.clock("backward"):
             self._dy = dy * (self._y > 0)
-            dx = self._dy @ self.rows.w
+            dx = self._dy @ self.parameters.w
             return self._input.gather(dx) if isinstance(self._input, LaneBlock) else dx
 
     def update(self, step, rate):
-        with self.run.clock("update"):
+        with self.context.clock("update"):
             grad = self._dy.T @ self._x
-            self.rows.update_all(grad, self._dy.sum(axis=0), step, rate, self.run.threads)
+            self.parameters.update_all(grad, self._dy.sum(axis=0), step, rate, self.context.threads)
 
     def state(self):
-        return {f"neurons.{k}": v for k, v in self.rows.state().items()}
+        return {f"neurons.{k}": v for k, v in self.parameters.state().items()}
 
     def load_state(self, state):
-        self.rows.load_state({k: state[f"neurons.{k}"] for k in self.rows.state()})
+        self.parameters.load_state({k: state[f"neurons.{k}"] for k in self.parameters.state()})
 
 
 class FullSoftmax(DenseLayer):
@@ -55,20 +55,20 @@ class FullSoftmax(DenseLayer):
         return loss, self._backward(step, rate)
 
     def _forward(self, x, labels):
-        run, s = self.run, self.scratch
+        context, s = self.context, self.scratch
         self._input, self._x = x, np.ascontiguousarray(as_dense(x))
         n, block = len(labels), min(BLOCK, self.n_neurons)
         n_blocks = -(-self.n_neurons // block)
-        with run.clock("forward"):
+        with context.clock("forward"):
             samples = panels.pack(self._x.T)
             columns = samples.shape[0] * samples.shape[2]
             z = s.get("logits", (n_blocks, block, panels.stride(columns)))
             top, total = s.get("top", (n_blocks, columns)), s.get("total", (n_blocks, columns))
-            _full.exponentials_rows(samples, self.rows.w, self.bias, z, top, total, run.threads)
-        with run.clock("softmax"):
+            _full.exponentials_rows(samples, self.parameters.w, self.bias, z, top, total, context.threads)
+        with context.clock("softmax"):
             mean = s.get("mean", (n,))
             _full.logits_of_labels(
-                self._x, self.rows.w, self.bias, labels.indptr, labels.ids, mean, run.threads
+                self._x, self.parameters.w, self.bias, labels.indptr, labels.ids, mean, context.threads
             )
             most = top.max(axis=0)
             self._shift = np.exp(top - most)
@@ -78,10 +78,10 @@ class FullSoftmax(DenseLayer):
 
     def _backward(self, step, rate):
         """Gradients and optimizer in one pass over the blocks; the gradient of the input, None for that of data."""
-        run, s, labels, z = self.run, self.scratch, self._labels, self._z
+        context, s, labels, z = self.context, self.scratch, self._labels, self._z
         n, d = self._x.shape
         count, columns = np.diff(labels.indptr), self._shift.shape[1]
-        scale, smooth = np.where(count > 0, 1.0 / n, 0.0).astype(np.float32), run.label_smoothing
+        scale, smooth = np.where(count > 0, 1.0 / n, 0.0).astype(np.float32), self.spec.label_smoothing
         order = np.argsort(labels.ids, kind="stable")
         label = np.ascontiguousarray(labels.ids[order])
         sample = np.repeat(np.arange(n, dtype=np.int32), count)[order]
@@ -89,16 +89,16 @@ class FullSoftmax(DenseLayer):
         is_data = isinstance(self._input, SparseRows)
         dx = s.get("dx", (min(CHUNKS, len(z)), 0 if is_data else d, columns))
         target = (1 - smooth) * scale / np.maximum(count, 1)
-        rows = self.rows
-        with run.clock("backward"):
+        own = self.parameters
+        with context.clock("backward"):
             dx[...] = 0.0
             factor = self._shift * (fill(scale, columns) / self._total)
             even = fill(smooth * scale / self.n_neurons, columns)
             features = panels.pack(self._x)
             _full.backward_rows(
                 features, z, factor, even, target.astype(np.float32), block_ptr, label, sample,
-                rows.w, rows.m, rows.v, rows.bias, rows.adam, rows.optimizer.hyper(step, rate), dx,
-                s.get("grads", (run.threads, _full.scratch_size(z.shape[1], features.size // n))), run.threads,
+                own.w, own.m, own.v, own.bias, own.adam, own.optimizer.hyper(step, rate), dx,
+                s.get("grads", (context.threads, _full.scratch_size(z.shape[1], features.size // n))), context.threads,
             )  # fmt: skip
         if is_data:
             return None

@@ -3,6 +3,7 @@
 import numpy as np
 
 from slide._kernels import topk as _topk
+from slide.attributes import ReadOnly
 from slide.bfloat16 import blocks, widen
 from slide.index import LSHIndex
 from slide.layers.base import Layer, as_dense, exact_topk
@@ -16,107 +17,128 @@ RECENT = 1 << 18  # label entries that a fill by frequency is drawn from
 
 
 class SampledLayer(Layer):
-    def __init__(self, n_inputs, spec, run, rng, std):
-        super().__init__(n_inputs, spec.n_neurons, run)
-        self.size(spec)
-        self.rows = _make_rows(n_inputs, spec, run, rng, std)
-        self.seed = self.rows.seed = int(rng.integers(2**62))
-        self.recent = RecentLabels(RECENT, spec.n_neurons) if spec.label_fill or spec.logq_correction else None
-        self.index = None
-        if self.sampler.needs_tables:
-            self.index = LSHIndex(
-                lambda seed: spec.make_family(n_inputs, seed), spec.n_neurons, spec.rehash,
-                getattr(spec.hash, "seed", self.seed), spec.bucket_size, spec.policy, run.threads, run.huge_pages,
-            )  # fmt: skip
-            self.index.build(self.rows.w)
+    index = ReadOnly("call retrieve_by")
+    sampler = ReadOnly("call retrieve_by")
+    minimum = ReadOnly("make a new Network, or call Network.grow")
+    seed = ReadOnly("it follows from the network's: make a new Network")
+    recent = ReadOnly("it is the layer's own")
 
-    def size(self, spec):
-        """Takes over the settings of active sets; all others of `spec` are those that the layer was made with."""
-        self.spec = spec
-        self.sampler = spec.make_sampler()
+    def __init__(self, n_inputs, spec, context, rng, std):
+        super().__init__(n_inputs, spec, context)
+        self.resize(spec)
+        self._parameters = _make_parameters(n_inputs, spec, context, rng, std)
+        self._seed = self.parameters.seed = int(rng.integers(2**62))
+        self._recent = RecentLabels(RECENT, spec.n_neurons) if spec.label_fill or spec.logq_correction else None
+        self._index = None
+        if self.sampler.needs_tables:
+            self._index = LSHIndex(
+                lambda seed: spec.make_family(n_inputs, seed), spec.n_neurons, spec.rehash,
+                getattr(spec.hash, "seed", self.seed), spec.bucket_size, spec.policy, context.threads,
+                context.huge_pages,
+            )  # fmt: skip
+            self.index.build(self.parameters.w)
+
+    def _how(self):
+        if self.index is None:
+            return f"{self.sampler!r}"
+        family = self.index.family
+        return f"{self.sampler!r}, tables of {type(family).__name__}(K={family.K}, L={family.L})"
+
+    def use(self, context):
+        super().use(context)
+        if self.index is not None:
+            self.index.use_threads(context.threads)
+
+    def resize(self, spec):
+        super().resize(spec)
+        self._sampler = spec.make_sampler()
         active = getattr(self.sampler, "active", None) or spec.active
-        self.minimum = active if spec.min_active is None else spec.min_active
+        self._minimum = active if spec.min_active is None else spec.min_active
+
+    def retrieve_by(self, index, sampler) -> None:
+        """Retrieves by another LSHIndex, built, and another Sampler from now on: for comparisons, it is not saved."""
+        self._index, self._sampler = index, sampler
 
     def _as_block(self, x, group_size) -> LaneBlock:
         if isinstance(x, LaneBlock):
             return x
         if isinstance(x, SparseRows):
             return LaneBlock.from_sparse(x, group_size)
-        return LaneBlock.from_dense(np.ascontiguousarray(x), group_size, self.scratch, self.run.threads)
+        return LaneBlock.from_dense(np.ascontiguousarray(x), group_size, self.scratch, self.context.threads)
 
     def _sample(self, x, group_size, step):
         """What the sampler finds for each group, and nothing else: at step 0 the active sets of prediction."""
-        run = self.run
-        with run.clock("hash"):
+        context = self.context
+        with context.clock("hash"):
             codes = self.index.codes(_hashable(x), watch=step > 0) if self.index else None
-        with run.clock("sample"):
+        with context.clock("sample"):
             tables = self.index.tables if self.index else None
             n = len(x) if not isinstance(x, LaneBlock) else x.n
-            return self.sampler.sample(tables, codes, n, group_size, self.n_neurons, self.seed, step, run.threads)
+            return self.sampler.sample(tables, codes, n, group_size, self.n_neurons, self.seed, step, context.threads)
 
     def _complete(self, retrieved, labels, step):
         """(the active set of each group, place of each label entry in it, sizes of its parts: see `complete`)."""
-        run = self.run
-        with run.clock("sample"):
+        context = self.context
+        with context.clock("sample"):
             label_ptr, label_ids = (labels.indptr, labels.ids) if labels is not None else (None, None)
             return complete(
-                retrieved, label_ptr, label_ids, run.group_size, self.minimum, self.n_neurons, self.seed, step,
-                run.threads, self.recent.ids if self.spec.label_fill else None, self.spec.label_fill,
+                retrieved, label_ptr, label_ids, context.group_size, self.minimum, self.n_neurons, self.seed, step,
+                context.threads, self.recent.ids if self.spec.label_fill else None, self.spec.label_fill,
             )  # fmt: skip
 
     def forward(self, x, step):
-        run = self.run
-        active, _, _ = self._complete(self._sample(x, run.group_size, step), None, step)
-        with run.clock("forward"):
-            self._input, self._block, self._set = x, self._as_block(x, run.group_size), active
+        context = self.context
+        active, _, _ = self._complete(self._sample(x, context.group_size, step), None, step)
+        with context.clock("forward"):
+            self._input, self._block, self._set = x, self._as_block(x, context.group_size), active
             self._values = self._compute(self._block, active, True)
             n = self._block.n
-            self.active = _mean_active(active, run.group_size, n)
-            return LaneBlock(n, run.group_size, self.n_neurons, active.indptr, active.ids, self._values)
+            self._active = _mean_active(active, context.group_size, n)
+            return LaneBlock(n, context.group_size, self.n_neurons, active.indptr, active.ids, self._values)
 
     def _compute(self, block, active, relu):
         out = self.scratch.get("values", (len(active.ids), lanes_of(block.group_size)))
-        self.rows.forward(active, block, relu, out, self.run.threads)
+        self.parameters.forward(active, block, relu, out, self.context.threads)
         return out
 
     def backward(self, dy):
-        with self.run.clock("backward"):
+        with self.context.clock("backward"):
             self._delta = np.multiply(dy, self._values > 0, out=self.scratch.get("delta", dy.shape))
             if isinstance(self._input, SparseRows):
                 return None
             block = self._block
             dx = self.scratch.get("dx", block.values.shape)
-            self.rows.input_gradient(self._set, block, self._delta, dx, self.run.threads)
+            self.parameters.input_gradient(self._set, block, self._delta, dx, self.context.threads)
             return self._as_input(dx)
 
     def _as_input(self, dx):
         """The gradient of the input in the currency in which the input came."""
         if isinstance(self._input, np.ndarray):
-            return self._block.to_dense(dx, self.run.threads)
+            return self._block.to_dense(dx, self.context.threads)
         return dx if isinstance(self._input, LaneBlock) else None
 
     def update(self, step, rate):
-        run, block = self.run, self._block
-        with run.clock("transpose"):
-            plan = self.rows.transpose(self._set, run.threads)
-        with run.clock("update"):
-            self.rows.update(
-                self._set, self._delta, block.indptr, block.ids, block.sample_major(self.scratch, run.threads), step,
-                rate, run.threads, run.update, plan,
+        context, block = self.context, self._block
+        with context.clock("transpose"):
+            plan = self.parameters.transpose(self._set, context.threads)
+        with context.clock("update"):
+            self.parameters.update(
+                self._set, self._delta, block.indptr, block.ids, block.sample_major(self.scratch, context.threads),
+                step, rate, context.threads, context.update, plan,
             )  # fmt: skip
-        self.touched = touched_count(plan)
+        self._touched = touched_count(plan)
         self._maintain(step, plan)
 
     def _maintain(self, step, plan):
         if self.index is None:
             return
-        with self.run.clock("rehash"):
-            if not self.index.maintain(step, self.rows.w) and self.spec.reinsert:
-                self.index.reinsert(touched_ids(plan), self.rows.w)
+        with self.context.clock("rehash"):
+            if not self.index.maintain(step, self.parameters.w) and self.spec.reinsert:
+                self.index.reinsert(touched_ids(plan), self.parameters.w)
 
     def learn(self, x, labels, step, rate):
-        run, s = self.run, self.scratch
-        retrieved = self._sample(x, run.group_size, step)
+        context, s = self.context, self.scratch
+        retrieved = self._sample(x, context.group_size, step)
         if self.recent:
             self.recent.add(labels.ids)
         if self.spec.max_labels:
@@ -125,18 +147,18 @@ class SampledLayer(Layer):
         active, slots, parts = self._complete(retrieved, forced, step)
         weights = self._weights(retrieved, active, parts, forced, step)
         if forced is None:
-            labels, slots = _labels_found(labels, active, run.group_size)
-        with run.clock("forward"):
-            block = self._block = self._as_block(x, run.group_size)
+            labels, slots = _labels_found(labels, active, context.group_size)
+        with context.clock("forward"):
+            block = self._block = self._as_block(x, context.group_size)
             self._input, self._set, n = x, active, block.n
-            self._delta = s.get("delta", (len(active.ids), lanes_of(run.group_size)))
+            self._delta = s.get("delta", (len(active.ids), lanes_of(context.group_size)))
             rows, lanes = block.values.shape
             dx, loss = s.get("dx", (0 if isinstance(x, SparseRows) else rows, lanes)), s.get("loss", (n,))
-            self.rows.softmax(
-                active, block, weights, labels.indptr, slots, 1.0 / n, run.label_smoothing,
-                self._delta, dx, loss, run.threads,
+            self.parameters.softmax(
+                active, block, weights, labels.indptr, slots, 1.0 / n, self.spec.label_smoothing,
+                self._delta, dx, loss, context.threads,
             )  # fmt: skip
-            self.active = _mean_active(active, run.group_size, n)
+            self._active = _mean_active(active, context.group_size, n)
             dx = self._as_input(dx)
         self.update(step, rate)
         return float(loss.mean()), dx
@@ -145,10 +167,10 @@ class SampledLayer(Layer):
         """How many neurons each active one counts for in the softmax; empty: itself alone."""
         if not self.spec.logq_correction:
             return np.zeros(0, np.float32)
-        with self.run.clock("sample"):
+        with self.context.clock("sample"):
             weights = inclusion_weights(
                 active, parts, None if self.sampler.draws_uniformly else retrieved, self.recent,
-                _of_others(labels, self.run.group_size, len(active)), self.run.threads,
+                _of_others(labels, self.context.group_size, len(active)), self.context.threads,
             )  # fmt: skip
             return weights if step >= self.spec.logq_warmup else weights ** (step / self.spec.logq_warmup)
 
@@ -156,12 +178,12 @@ class SampledLayer(Layer):
         return np.maximum(as_dense(x) @ self.weights.T + self.bias, 0.0)
 
     def topk(self, x, k):
-        if self.rows.w.dtype == np.float32:
+        if self.parameters.w.dtype == np.float32:
             return super().topk(x, k)
         x, values, ids = as_dense(x), [], []
-        for part in blocks(self.rows.w):
-            w = widen(self.rows.w[part], self.run.threads)
-            found = exact_topk(x, w, self.bias[part], min(k, len(w)), self.scratch, self.run.threads)
+        for part in blocks(self.parameters.w):
+            w = widen(self.parameters.w[part], self.context.threads)
+            found = exact_topk(x, w, self.bias[part], min(k, len(w)), self.scratch, self.context.threads)
             values.append(found[0])
             ids.append(found[1] + np.int32(part.start))
         values, ids = np.concatenate(values, axis=1), np.concatenate(ids, axis=1)
@@ -179,11 +201,11 @@ class SampledLayer(Layer):
         block = self._as_block(x, 1)
         z = self._compute(block, active, False)
         values, ids = np.full((block.n, k), -np.inf, np.float32), np.full((block.n, k), -1, np.int32)
-        _topk.topk_active(active.indptr, active.ids, z, values, ids, self.run.threads)
+        _topk.topk_active(active.indptr, active.ids, z, values, ids, self.context.threads)
         return values, ids, len(active.ids) / max(block.n, 1)
 
     def state(self):
-        state = {f"neurons.{k}": v for k, v in self.rows.state().items()}
+        state = {f"neurons.{k}": v for k, v in self.parameters.state().items()}
         if self.index is not None:
             state.update({f"index.{k}": v for k, v in self.index.state().items()})
         if self.recent is not None:
@@ -191,19 +213,17 @@ class SampledLayer(Layer):
         return state
 
     def load_state(self, state):
-        self.rows.load_state({k: state[f"neurons.{k}"] for k in self.rows.state()})
+        self.parameters.load_state({k: state[f"neurons.{k}"] for k in self.parameters.state()})
         if self.index is not None:
             self.index.load_state({k.removeprefix("index."): v for k, v in state.items() if k.startswith("index.")})
         if self.recent is not None:
             self.recent.load_state({k: state[f"recent.{k}"] for k in ("ring", "added")})
 
 
-def _make_rows(n_inputs, spec, run, rng, std):
+def _make_parameters(n_inputs, spec, context, rng, std):
     if spec.weight_type == "float32":
-        return Weights(spec.n_neurons, n_inputs, run.optimizer, std, rng, True, run.huge_pages)
-    if run.update != "rows":
-        raise ValueError(f"update: found {run.update!r}, expected 'rows', for weights that are {spec.weight_type!r}")
-    return BFloat16Weights(spec.n_neurons, n_inputs, run.optimizer, std, rng, run.huge_pages, spec.moment_type)
+        return Weights(spec.n_neurons, n_inputs, context.optimizer, std, rng, True, context.huge_pages)
+    return BFloat16Weights(spec.n_neurons, n_inputs, context.optimizer, std, rng, context.huge_pages, spec.moment_type)
 
 
 def _hashable(x):
@@ -214,7 +234,7 @@ def _hashable(x):
 
 
 def _mean_active(active, group_size, n):
-    """Active neurons a sample: those of its group."""
+    """Active neurons per sample: those of its group."""
     if len(active) == 1:
         return float(len(active.ids))
     sizes = np.minimum(group_size, n - np.arange(len(active)) * group_size)

@@ -2,118 +2,199 @@
 
 import inspect
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, replace
 
-from slide.bfloat16 import check_types
-from slide.checks import check_integer, check_number
+from slide.bfloat16 import TYPES
+from slide.checks import Choice, Flag, Instance, Integer, Number, Plugin
+from slide.fields import Need, Settings, documented, setting
 from slide.hashing import FAMILIES, HashFamily
-from slide.index import RehashSchedule
-from slide.plugins import find_class
+from slide.index import TABLES, RehashSchedule
+from slide.optim import Adam
 from slide.sampling import SAMPLERS, Sampler
+from slide.tables import POLICIES
 
-
-def _check_std(init_std):
-    if init_std is not None:
-        check_number("init_std", init_std, "[0, inf)")
+MOST = 2**31 - 1
+SETS, SOFTMAX, WEIGHTS = "active sets", "softmax", "weights"  # groups of settings, as TABLES
 
 
 @dataclass(frozen=True)
-class Dense:
+class Place:
+    """Where in a network a layer stands, as far as it decides which of its settings have an effect."""
+
+    last: bool
+    optimizer: object
+
+
+def sampler_of(layer):
+    """The Sampler of a layer's settings, or its class."""
+    return layer.sampler if isinstance(layer.sampler, Sampler) else SAMPLERS.get(layer.sampler, layer.sampler)
+
+
+def _taken(layer) -> set:
+    """Which of the settings the constructor of a sampler takes that is given as a class."""
+    sampler = sampler_of(layer)
+    return set() if isinstance(sampler, Sampler) else {"active", "m"} & set(inspect.signature(sampler).parameters)
+
+
+def _fills_to_active(layer):
+    return layer.min_active is None and getattr(sampler_of(layer), "active", None) is None
+
+
+def _fills(layer):
+    """Whether small sets are filled up; what draws uniformly has `active` neurons without."""
+    return layer.min_active != 0 and not (layer.min_active is None and sampler_of(layer).draws_uniformly)
+
+
+LAST = Need("in the output layer", lambda place: place.last, "network")
+MOMENTS = Need("with Adam", lambda place: isinstance(place.optimizer, Adam), "network")
+HAS_SETS = Need("with a sampler that leaves neurons out", lambda layer: not sampler_of(layer).dense)
+HAS_TABLES = Need("with a sampler that reads hash tables", lambda layer: sampler_of(layer).needs_tables)
+OF_A_CLASS = Need(
+    "with a hash family by name or class (an instance has its own)",
+    lambda layer: not isinstance(layer.hash, HashFamily),
+)
+TAKES_M = Need(
+    "with a sampler by name or class that takes it, as 'threshold' does (an instance has its own)",
+    lambda layer: "m" in _taken(layer),
+)
+ACTIVE = Need(
+    "with a sampler by name or class that takes it (an instance has its own), or where min_active is None",
+    lambda layer: "active" in _taken(layer) or _fills_to_active(layer),
+)
+FILL = Need("where min_active is not 0 and, with a sampler that draws uniformly, is given", _fills)
+CORRECTED = Need("with logq_correction=True", lambda layer: layer.logq_correction)
+NARROW = Need("with weight_type='bfloat16'", lambda layer: layer.weight_type == "bfloat16")
+
+
+def _width():
+    return setting(MISSING, Integer(1, MOST), "its width", option=None)
+
+
+def _smoothing():
+    return setting(
+        0.0, Number("[0, 1)"), "share of the target that is spread evenly over the active neurons", needs=(LAST,),
+        group=SOFTMAX,
+    )  # fmt: skip
+
+
+def _init_std():
+    return setting(
+        None, Number("[0, inf)", optional=True), "standard deviation of the normal initial weights", group=WEIGHTS,
+        none="by the widths", more="See `default_std`.",
+    )  # fmt: skip
+
+
+@documented()
+@dataclass(frozen=True, repr=False)
+class Dense(Settings):
     """A layer that computes all of its neurons.
 
-    n_neurons    its width
-    init_std     standard deviation of the normal initial weights; None: see `default_std`
+    {settings}
     """
 
-    n_neurons: int
-    init_std: float | None = None
+    n_neurons: int = _width()
+    label_smoothing: float = _smoothing()
+    init_std: float | None = _init_std()
 
-    def __post_init__(self):
-        check_integer("n_neurons", self.n_neurons)
-        _check_std(self.init_std)
+    @property
+    def dense(self) -> bool:
+        """Whether every neuron is always active."""
+        return True
 
 
-@dataclass(frozen=True)
-class Sampled:
+@documented()
+@dataclass(frozen=True, repr=False)
+class Sampled(Settings):
     """A layer that computes the neurons that its hash tables retrieve for the input (MLSys 2020, section 3.1).
 
-    n_neurons    its width
-    sampler      "vanilla", "topk", "threshold"; the baselines "uniform" (sampled softmax) and "full"; or one's own: a
-                 Sampler, a subclass, or its "package.module:Class". A Sampler brings its own `active` and `m`.
-    active       target number of retrieved neurons of a group of samples (the paper's beta)
-    min_active   a group that has fewer active neurons, labels included, is filled up to so many with neurons drawn
-                 uniformly; None: as many as `active`. Differs from the paper, which does not fill.
-    label_fill   the share, 0 to 1, of that fill which is drawn from the labels seen last, so that a label is drawn by
-                 its frequency; the rest is uniform. Of the last layer alone.
-    m            collisions that the "threshold" sampler asks for
-    hash         "simhash", "wta", "dwta", "minhash", "cross-polytope", "mips" or "ranged"; or one's own: a HashFamily,
-                 a subclass, or its "package.module:Class". A HashFamily brings its own K, L and seed.
-    K, L         hash functions a table, and tables
-    bucket_size, policy   entries a bucket keeps, and which: "fifo" the newest, "reservoir" a uniform sample
-    rehash       when the tables are rebuilt: a RehashSchedule
-    reinsert     whether the neurons that a batch touched move to their new buckets after that batch
-    logq_correction   whether a neuron that was drawn, or is a label of another sample, counts in the softmax as often
-                 as there are neurons that it stands for: 1 / (its probability to be active; see `inclusion_weights`).
-                 Differs from the paper, whose softmax is over the active set as it is. Of the last layer alone.
-    logq_warmup  batches in which that correction grows from none to all of the logarithm: without it training is the
-                 faster at first and the worse in the end
-    max_labels   labels of a sample that join the active set and are its target, drawn anew in every batch; None: all
-    labels       whether the true labels join the active set in training. Differs from the paper, not from its code.
-    init_std     standard deviation of the normal initial weights; None: see `default_std`
-    weight_type  how weights are stored: "float32" or "bfloat16", in half the memory and rounded at random. bfloat16
-                 needs a sampler other than "full", a dense layer before it, and update="rows".
-    moment_type  how Adam's moments are: "float32" or, where the weights are too, "bfloat16"
+    {settings}
+
+    A setting that has no effect beside the others raises ValueError, here or, where it depends on the place in the
+    network, in Network. A class of one's own as `sampler` is constructed with those of `active` and `m` that it takes,
+    as `hash` with (dim, K, L, seed); one with settings of its own is given as an instance.
     """
 
-    n_neurons: int
-    sampler: str | type[Sampler] | Sampler = "vanilla"
-    active: int = 1000
-    min_active: int | None = None
-    label_fill: float = 0.0
-    m: int = 2
-    hash: str | type[HashFamily] | HashFamily = "simhash"
-    K: int = 9
-    L: int = 50
-    bucket_size: int = 128
-    policy: str = "fifo"
-    rehash: RehashSchedule = field(default_factory=RehashSchedule)
-    reinsert: bool = False
-    logq_correction: bool = False
-    logq_warmup: int = 0
-    max_labels: int | None = None
-    labels: bool = True
-    init_std: float | None = None
-    weight_type: str = "float32"
-    moment_type: str = "float32"
+    n_neurons: int = _width()
+    sampler: str | type[Sampler] | Sampler = setting(
+        "vanilla", Plugin(SAMPLERS, Sampler), "how active neurons are chosen", group=SETS,
+        more="'uniform' (sampled softmax) and 'full' are baselines. One's own is a Sampler, a subclass, or its path.",
+    )
+    active: int = setting(
+        1000, Integer(), "neurons retrieved per group of samples, the paper's beta", needs=(HAS_SETS, ACTIVE),
+        group=SETS,
+    )
+    min_active: int | None = setting(
+        None, Integer(0, optional=True), "active neurons, labels included, that a group is filled up to by drawing",
+        needs=(HAS_SETS,), group=SETS, none="as many as active", more="Differs from the paper, which does not fill.",
+    )
+    label_fill: float = setting(
+        0.0, Number("[0, 1]"), "share of that fill drawn by the frequency of labels, from those seen last; the rest is "
+        "uniform", needs=(HAS_SETS, FILL, LAST), group=SETS,
+    )
+    m: int = setting(
+        2, Integer(), "collisions that the threshold sampler asks for", needs=(TAKES_M,), group=SETS
+    )
+    hash: str | type[HashFamily] | HashFamily = setting(
+        "simhash", Plugin(FAMILIES, HashFamily), "hash family", needs=(HAS_TABLES,), group=TABLES,
+        more="One's own is a HashFamily, a subclass, or its path.",
+    )
+    K: int = setting(
+        9, Integer(1, 31), "hash functions per table", needs=(HAS_TABLES, OF_A_CLASS), group=TABLES
+    )
+    L: int = setting(50, Integer(1, 2**20), "hash tables", needs=(HAS_TABLES, OF_A_CLASS), group=TABLES)
+    bucket_size: int = setting(
+        128, Integer(1, MOST), "neurons that a bucket keeps", needs=(HAS_TABLES,), group=TABLES
+    )
+    policy: str = setting(
+        "fifo", Choice(POLICIES), "which ones a full bucket keeps: the newest, or a uniform sample",
+        needs=(HAS_TABLES,), group=TABLES,
+    )
+    rehash: RehashSchedule = setting(
+        RehashSchedule, Instance((RehashSchedule,)), "when the tables are rebuilt", needs=(HAS_TABLES,), option=None
+    )
+    reinsert: bool = setting(
+        False, Flag(), "whether neurons that a batch touched move to their new buckets after it", needs=(HAS_TABLES,),
+        more="An ablation: it costs more time than it saves.", option=None,
+    )
+    logq_correction: bool = setting(
+        False, Flag(), "whether logits are corrected by how probable a neuron was to be active",
+        needs=(HAS_SETS, LAST), group=SOFTMAX,
+        more="A neuron that was drawn, or is a label of another sample, counts in the softmax as often as there are "
+        "neurons that it stands for: 1 / (its probability to be active; see `inclusion_weights`). Differs from the "
+        "paper, whose softmax is over the active set as it is.",
+    )
+    logq_warmup: int = setting(
+        0, Integer(0), "batches in which that correction grows from none to all of the logarithm",
+        needs=(CORRECTED, LAST), group=SOFTMAX,
+        more="Without it training is faster at first and worse in the end.",
+    )
+    max_labels: int | None = setting(
+        None, Integer(optional=True), "labels per sample that join the active set and are its target, drawn anew in "
+        "every batch", needs=(HAS_SETS, LAST), group=SOFTMAX, none="all",
+    )
+    labels: bool = setting(
+        True, Flag(), "whether the true labels join the active set in training", needs=(HAS_SETS, LAST), group=SOFTMAX,
+        more="Differs from the paper, not from its code.",
+    )
+    label_smoothing: float = _smoothing()
+    init_std: float | None = _init_std()
+    weight_type: str = setting(
+        "float32", Choice(tuple(TYPES)), "how weights are stored; bfloat16 takes half the memory", needs=(HAS_SETS,),
+        group=WEIGHTS, more="bfloat16 is rounded at random, and needs a dense layer before it and update='rows'.",
+    )
+    moment_type: str = setting(
+        "float32", Choice(tuple(TYPES)), "how Adam's moments are stored", needs=(NARROW, MOMENTS), group=WEIGHTS
+    )  # fmt: skip
 
-    def __post_init__(self):
-        for name in ("n_neurons", "active", "m", "K", "L", "bucket_size"):
-            check_integer(name, getattr(self, name))
-        if self.min_active is not None:
-            check_integer("min_active", self.min_active, 0)
-        check_number("label_fill", self.label_fill, "[0, 1]")
-        check_integer("logq_warmup", self.logq_warmup, 0)
-        if self.max_labels is not None:
-            check_integer("max_labels", self.max_labels)
-        if not isinstance(self.rehash, RehashSchedule):
-            raise ValueError(f"rehash: found {self.rehash!r}, expected a RehashSchedule")
-        if self.policy not in ("fifo", "reservoir"):
-            raise ValueError(f"policy: found {self.policy!r}, expected one of 'fifo', 'reservoir'")
-        for name, known, base in (("sampler", SAMPLERS, Sampler), ("hash", FAMILIES, HashFamily)):
-            given = getattr(self, name)
-            if not isinstance(given, base):
-                found = find_class(name, given, known, base)
-                object.__setattr__(self, name, given if given in known else found)
-        _check_std(self.init_std)
-        check_types(self.weight_type, self.moment_type)
+    @property
+    def dense(self) -> bool:
+        """Whether every neuron is always active."""
+        return sampler_of(self).dense
 
     def make_sampler(self) -> Sampler:
         """The sampler; of a class, with those of these settings that its constructor takes."""
-        if isinstance(self.sampler, Sampler):
-            return self.sampler
-        cls = SAMPLERS.get(self.sampler, self.sampler)
-        taken = inspect.signature(cls).parameters
-        return cls(**{name: getattr(self, name) for name in ("active", "m") if name in taken})
+        made = sampler_of(self)
+        return made if isinstance(made, Sampler) else made(**{name: getattr(self, name) for name in _taken(self)})
 
     def grown(self, factor: float) -> "Sampled":
         """The same settings with active sets `factor` times as large, of the same parts."""
@@ -124,7 +205,8 @@ class Sampled:
         sampler = self.sampler
         if isinstance(sampler, Sampler) and "active" in sampler.config():
             sampler = type(sampler)(**{**sampler.config(), "active": scaled(sampler.config()["active"])})
-        return replace(self, active=scaled(self.active), min_active=scaled(self.min_active), sampler=sampler)
+        active = scaled(self.active) if ACTIVE.met(self) else self.active
+        return replace(self, active=active, min_active=scaled(self.min_active), sampler=sampler)
 
     def make_family(self, n_inputs: int, seed: int) -> HashFamily:
         """The hash family for rows of n_inputs columns; raises ValueError where `hash` is one for another width."""

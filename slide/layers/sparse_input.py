@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from slide._kernels import lookup as _lookup
+from slide.attributes import ReadOnly
 from slide.layers.base import Layer
 from slide.layers.lane_block import NO_IDS
 from slide.layers.weights import Weights, touched_count
@@ -16,52 +17,63 @@ class SparseInputLayer(Layer):
 
     exact_reads_sparse = True
 
-    def __init__(self, n_inputs, spec, run, rng, std):
-        super().__init__(n_inputs, spec.n_neurons, run)
-        self.rows = Weights(n_inputs, spec.n_neurons, run.optimizer, std, rng, False, run.huge_pages)
-        no_decay = replace(run.optimizer, weight_decay=0.0)
-        self.bias_rows = Weights(1, spec.n_neurons, no_decay, 0.0, rng, False)
-        self.active = spec.n_neurons
+    bias_parameters = ReadOnly("write into the array bias")
 
-    @property
+    def __init__(self, n_inputs, spec, context, rng, std):
+        super().__init__(n_inputs, spec, context)
+        self._parameters = Weights(n_inputs, spec.n_neurons, context.optimizer, std, rng, False, context.huge_pages)
+        self._bias_parameters = Weights(1, spec.n_neurons, without_decay(context.optimizer), 0.0, rng, False)
+        self._active = spec.n_neurons
+
+    def use(self, context):
+        super().use(context)
+        self.bias_parameters.optimizer = without_decay(context.optimizer)
+
+    @Layer.weights
     def weights(self) -> np.ndarray:
-        return self.rows.w.T
+        return self.parameters.w.T
 
-    @property
+    @Layer.bias
     def bias(self) -> np.ndarray:
-        return self.bias_rows.w[0]
+        return self.bias_parameters.w[0]
 
     def exact(self, x):
         out = np.empty((len(x), self.n_neurons), np.float32)
-        _lookup.lookup_rows(x.indptr, x.ids, x.values, self.rows.w, self.bias, True, out, self.run.threads)
+        _lookup.lookup_rows(x.indptr, x.ids, x.values, self.parameters.w, self.bias, True, out, self.context.threads)
         return out
 
     def forward(self, x, step):
-        with self.run.clock("input"):
+        with self.context.clock("input"):
             self._x = x
             self._y = self.scratch.get("y", (len(x), self.n_neurons))
-            self._plan = self.rows.lookup(x, self.bias, self._y, self.run.threads)
+            self._plan = self.parameters.lookup(x, self.bias, self._y, self.context.threads)
             return self._y
 
     def backward(self, dy):
-        with self.run.clock("input"):
+        with self.context.clock("input"):
             self._dy = np.multiply(dy, self._y > 0, out=self.scratch.get("dy", dy.shape))
 
     def update(self, step, rate):
-        x, n, run = self._x, len(self._x), self.run
-        with run.clock("input_update"):
+        x, n, context = self._x, len(self._x), self.context
+        with context.clock("input_update"):
             groups = np.arange(n + 1, dtype=np.int64) * self.n_neurons
-            self.rows.update(
+            self.parameters.update(
                 ActiveSet(x.indptr, x.ids), x.values.reshape(-1, 1), groups, NO_IDS, self._dy.reshape(-1), step, rate,
-                run.threads, run.update, self._plan,
+                context.threads, context.update, self._plan,
             )  # fmt: skip
-            self.touched = touched_count(self._plan)
-            self.bias_rows.update_all(self._dy.sum(axis=0, keepdims=True), None, step, rate, 1)
+            self._touched = touched_count(self._plan)
+            self.bias_parameters.update_all(self._dy.sum(axis=0, keepdims=True), None, step, rate, 1)
 
     def state(self):
-        both = {"features": self.rows, "bias": self.bias_rows}
-        return {f"{name}.{k}": v for name, rows in both.items() for k, v in rows.state().items()}
+        return {f"{name}.{k}": v for name, part in self._parts().items() for k, v in part.state().items()}
 
     def load_state(self, state):
-        for name, rows in {"features": self.rows, "bias": self.bias_rows}.items():
-            rows.load_state({k: state[f"{name}.{k}"] for k in rows.state()})
+        for name, part in self._parts().items():
+            part.load_state({k: state[f"{name}.{k}"] for k in part.state()})
+
+    def _parts(self):
+        return {"features": self.parameters, "bias": self.bias_parameters}
+
+
+def without_decay(optimizer):
+    return replace(optimizer, weight_decay=0.0)
