@@ -60,9 +60,9 @@ def steps(chosen, threads, seed):
         for name, net in networks.items():
             rounds[name].append(timed(net, *found.train, chosen["steps"]))
     for name, net in networks.items():
-        rows = net.layers[-1].rows
+        own = net.layers[-1].parameters
         yield {
-            "name": name, "bytes": rows.w.nbytes + rows.m.nbytes + rows.v.nbytes, "active": net.active,
+            "name": name, "bytes": own.w.nbytes + own.m.nbytes + own.v.nbytes, "active": net.active,
             "ratios": [line["total"] / first["total"] for line, first in zip(rounds[name], rounds["float32"],
                                                                              strict=True)],
             "ms": {stage: statistics.median(line[stage] for line in rounds[name]) for stage in rounds[name][0]},

@@ -124,15 +124,15 @@ def measure(scale, system, threads, seed, folder):
 def time_slide(system, X, Y, settings, threads, seed) -> dict:
     from slide import Adam, Dense, Network, RehashSchedule, Sampled
     from slide.defaults import recommended
+    from slide.fields import with_effect
+    from slide.settings import NetworkSettings
 
     advice = recommended(EPOCH, Y.shape[1], {"min_active": settings["active"]}, Y.nnz / X.shape[0])
-    layer = Sampled(Y.shape[1], sampler=SAMPLERS[system], hash=advice["hash"], K=advice["K"],
-                    rehash=RehashSchedule(N0=advice["N0"]), **sized(system, settings["active"]),
-                    **(corrected(advice) if system == "slide" else {}))  # fmt: skip
-    network = Network(
-        X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(LR), batch_size=BATCH, group_size=advice["group_size"],
-        seed=seed, threads=threads,
-    )  # fmt: skip
+    layer = dict(sampler=SAMPLERS[system], hash=advice["hash"], K=advice["K"], rehash=RehashSchedule(N0=advice["N0"]),
+                 **sized(system, settings["active"]), **(corrected(advice) if system == "slide" else {}))  # fmt: skip
+    layers = [Dense(HIDDEN), Sampled(Y.shape[1], **with_effect(Sampled, layer))]
+    shared = with_effect(NetworkSettings, {"group_size": advice["group_size"]}, layers)
+    network = Network(X.shape[1], layers, optimizer=Adam(LR), batch_size=BATCH, seed=seed, threads=threads, **shared)
     index, steps, active = getattr(network.layers[-1], "index", None), settings["steps"][system], []
     network.fit(X, Y, steps=min(settings["warm_up"], steps))
     rebuilt = index.rehashes if index else 0

@@ -75,9 +75,9 @@ def measure_training(X, Y, settings, records, threads, seed, peak):
     output, seconds = ("forward", "softmax", "backward"), []
     for number in range(settings["repeats"] + 1):
         batch = slice(number * BATCH, (number + 1) * BATCH)
-        network.run.clock.reset()
+        network.context.clock.reset()
         network.partial_fit(X[batch], Y[batch])
-        stages = network.run.clock.seconds
+        stages = network.context.clock.seconds
         seconds.append(sum(stages[name] for name in output))
     middle = float(np.median(seconds[1:]))
     flops = 6.0 * BATCH * HIDDEN * Y.shape[1]
@@ -149,10 +149,10 @@ def index_anew(network, hash_, n_hashes, n_tables, m):
     def family(seed):
         return FAMILIES[hash_](HIDDEN, n_hashes, n_tables, seed=seed)
 
-    layer.index = LSHIndex(family, network.n_labels, RehashSchedule(), network.seed, 128, "fifo", network.threads)
-    layer.index.inputs = inputs or layer.index.inputs
-    layer.index.build(layer.weights)
-    layer.sampler = Vanilla() if m == 1 else Threshold(m=m)
+    index = LSHIndex(family, network.n_labels, RehashSchedule(), network.seed, 128, "fifo", network.threads)
+    index.inputs = inputs or index.inputs
+    index.build(layer.weights)
+    layer.retrieve_by(index, Vanilla() if m == 1 else Threshold(m=m))
 
 
 def name(line):

@@ -51,11 +51,11 @@ def run(scale, records, threads, seed):
         for line in processes.lines(__name__, "measure", scale=scale, threads=threads, seed=seed, **arguments):
             records.add("round", **setting, **line)
     lines = records.of("round")
-    print(ROW.format("labels", "target", "system", "ms/sample", "+ rebuilds", "active", "hash", "GB peak"))
+    print(ROW.format("labels", "target", "system", "ms/sample", "+ rebuilds", "active", "K", "GB peak"))
     for line in summarise(lines):
         print(ROW.format(
             f"{line['labels']:,}", line["target"], draw.LABELS[line["system"]], f"{line['step_ms']:.4f}",
-            f"{line['ms']:.4f}", f"{line['active']:,.0f}", f"K={line['K']}", f"{line['peak_gb']:.2f}",
+            f"{line['ms']:.4f}", f"{line['active']:,.0f}", line["K"] or "-", f"{line['peak_gb']:.2f}",
         ))  # fmt: skip
     print(verdict(lines))
 
@@ -80,7 +80,7 @@ def measure(scale, labels, target, system, threads, seed):
     seconds, samples = timed_steps(net, X, Y, steps, lambda net: active.append(net.active))
     stages = {name: 1e3 * value / samples for name, value in seconds.items()}
     yield dict(
-        K=chosen["layer"]["K"], step_ms=stages.pop("total"), stages=stages,
+        K=chosen["layer"].get("K"), step_ms=stages.pop("total"), stages=stages,
         active=float(np.mean(active)), rebuild_ms=rebuild(net.layers[-1]),
         rebuilds=RehashSchedule(N0=default_N0(labels)).count(EPOCH // BATCH),
         peak_gb=machine.peak_gb(),

@@ -6,7 +6,7 @@ import time
 
 def timed_steps(network, X, Y, steps, note=None) -> tuple[dict, int]:
     """({stage: seconds} of so many batches, with their "total"; the number of samples). note(network): after each."""
-    clock = network.run.clock
+    clock = network.context.clock
     clock.reset()
 
     def after_batch(network, loss):

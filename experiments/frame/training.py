@@ -11,25 +11,27 @@ PLAIN = {"dropout": 0.0, "label_smoothing": 0.0}
 
 def settings(system, problem, layer=None, **changes) -> dict:
     """What a system is on a problem: the recommended settings, but for `layer` (of Sampled) and `changes` (of Network,
-    and `hidden`, the widths before the softmax)."""
+    `label_smoothing`, and `hidden`, the widths before the softmax). `network` leaves out what has no effect."""
     from slide import RehashSchedule
     from slide.defaults import recommended
 
     given = {"sampler": SAMPLERS.get(system, "vanilla"), **(layer or {})}
     advice = recommended(problem.train[0].shape[0], problem.n_labels, given, problem.labels_per_row)
-    last = {name: advice[name] for name in ("hash", "K", "L")} | sized(system, advice["min_active"])
+    last = {name: advice[name] for name in ("hash", "K", "L") if name in advice}
+    last |= sized(system, advice.get("min_active", problem.n_labels))
     if given["sampler"] != "uniform":
         last |= corrected(advice)
-    last["rehash"] = RehashSchedule(N0=advice["N0"])
+    last["rehash"] = RehashSchedule(N0=advice.get("N0", 50))
     return {
-        "hidden": [128], **{name: advice[name] for name in ("batch_size", "group_size", *PLAIN)}, **changes,
+        "hidden": [128], **{name: advice[name] for name in ("batch_size", "group_size", *PLAIN) if name in advice},
+        **changes,
         "layer": {**last, **given},
     }  # fmt: skip
 
 
 def corrected(advice) -> dict:
     """The settings of Sampled that say how its softmax is corrected."""
-    return {name: advice[name] for name in ("logq_correction", "logq_warmup", "max_labels")}
+    return {name: advice[name] for name in ("logq_correction", "logq_warmup", "max_labels") if name in advice}
 
 
 def sized(system, n_active) -> dict:
@@ -75,18 +77,23 @@ def make(system, problem, chosen, choice, steps, threads, seed):
     if system != "torch-sampled":
         device = "cuda" if system == "torch-gpu" else "cpu"
         return pytorch.full_softmax(problem.n_features, problem.n_labels, **shape, device=device)
-    warmup = layer["logq_warmup"] if layer["logq_correction"] else None
+    warmup = layer.get("logq_warmup", 0) if layer["logq_correction"] else None
     return pytorch.sampled_softmax(
         problem.n_features, problem.train[1], layer["min_active"], warmup=warmup, **shape
     )  # fmt: skip
 
 
 def network(problem, chosen, lr, steps, threads, seed):
-    """The network of `settings`, with a linear schedule over `steps` batches."""
+    """The network of `settings`, as far as they have an effect, with a linear schedule over `steps` batches."""
     from slide import Adam, Dense, Network, Sampled, Schedule
+    from slide.fields import with_effect
+    from slide.settings import NetworkSettings
 
-    rest = {name: value for name, value in chosen.items() if name not in ("hidden", "layer")}
-    layers = [*(Dense(width) for width in chosen["hidden"]), Sampled(problem.n_labels, **chosen["layer"])]
+    smoothing = {"label_smoothing": chosen["label_smoothing"]} if "label_smoothing" in chosen else {}
+    layer = with_effect(Sampled, {**chosen["layer"], **smoothing})
+    layers = [*(Dense(width) for width in chosen["hidden"]), Sampled(problem.n_labels, **layer)]
+    rest = {name: value for name, value in chosen.items() if name not in ("hidden", "layer", *smoothing)}
+    rest = with_effect(NetworkSettings, rest, layers)
     return Network(
         problem.n_features, layers, optimizer=Adam(lr=lr), schedule=Schedule("linear", steps=max(steps, 1)), seed=seed,
         threads=threads, **rest,

@@ -73,7 +73,7 @@ def one(setting, chosen, data, records, threads, seed):
     of_system = settings("slide", data, {**layer, "rehash": RehashSchedule(**when)})
     net = network(data, of_system, chosen["lr"], steps, threads, seed)
     train(net, data, steps, lambda **line: records.add("evaluation", **setting, **line), evaluations=4)
-    stages = {name: seconds / steps for name, seconds in net.run.clock.seconds.items()}
+    stages = {name: seconds / steps for name, seconds in net.context.clock.seconds.items()}
     rehashes = net.layers[-1].index.rehashes
     found = retrieval(net, data, chosen["probes"], (TOP,))
     records.add("found", **setting, **{**found, "recall": found["recall"][0]}, stages=stages, rehashes=rehashes)

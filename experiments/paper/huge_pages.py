@@ -57,7 +57,7 @@ def measure(scale, huge, threads, seed):
     warm, start = machine.page_faults(), time.perf_counter()
     net.fit(*found.train, steps=chosen["steps"])
     seconds = time.perf_counter() - start
-    n_bytes = sum(layer.rows.w.nbytes + layer.rows.m.nbytes + layer.rows.v.nbytes for layer in net.layers)
+    n_bytes = sum(part.w.nbytes + part.m.nbytes + part.v.nbytes for part in (layer.parameters for layer in net.layers))
     yield {
         "ms": 1e3 * seconds / chosen["steps"], "faults": machine.page_faults() - warm, "seconds": seconds,
         "start": warm - before, "huge_bytes": machine.huge_page_bytes(), "bytes": n_bytes,

@@ -49,7 +49,7 @@ def measure(scale, system, threads, seed):
     network = for_timing(system, found, threads, seed)
     network.fit(*found.train, steps=2)
     if system == "slide":
-        network.run.clock.reset()
+        network.context.clock.reset()
     steps, touched = chosen["steps"][system], []
 
     def note(network, loss):
@@ -61,7 +61,7 @@ def measure(scale, system, threads, seed):
     total, faults = time.perf_counter() - start, machine.page_faults() - before
     line = {"total": total, "faults": faults, "steps": steps, "stages": {}}
     if system == "slide":
-        line["stages"] = dict(network.run.clock.seconds)
+        line["stages"] = dict(network.context.clock.seconds)
         line["floors"] = floors(network, line["stages"], touched, found, chosen, threads)
     yield line
 

@@ -105,8 +105,9 @@ def network(system, chosen, data, lr, steps, threads, seed):
         form = lsh if system == "sampled" else dict(sampler=every_neuron(), active=width)
         layers = [*(Sampled(width, **form) for _ in range(LAYERS)), Sampled(n, sampler=every_neuron(), active=n)]
     return Network(
-        data.n_features, layers, optimizer=Adam(lr=lr), schedule=Schedule("linear", steps=steps), group_size=1,
+        data.n_features, layers, optimizer=Adam(lr=lr), schedule=Schedule("linear", steps=steps),
         batch_size=chosen["batch"], update="hogwild", seed=seed, threads=threads,
+        **({} if system == "matrix" else {"group_size": 1}),
     )  # fmt: skip
 
 
