@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from types import SimpleNamespace
+from typing import Any
 
 WIDTH = 118  # of generated docstrings
 
@@ -28,7 +29,7 @@ class Need:
 
 
 def setting(default, kind, text: str, *, needs=(), none: str = "", more: str = "", group: str = "",
-            option: str | None = "") -> Field:  # fmt: skip
+            option: str | None = "") -> Any:  # fmt: skip
     """A field of a Settings dataclass.
 
     default   its value or, of a class (such as Adam), that class's own default; MISSING where it must be given

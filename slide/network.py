@@ -8,14 +8,12 @@ from slide import metrics, storage
 from slide.attributes import Attributes, ReadOnly
 from slide.checks import check_integer, check_number
 from slide.fields import documented, given, takes
-from slide.index import RehashSchedule
-from slide.layers import Dense, Sampled, build_layers
+from slide.layers import build_layers
 from slide.layers.base import Context
 from slide.layers.lane_block import LaneBlock
 from slide.layers.sampled import SampledLayer
-from slide.optim import OPTIMIZERS, Schedule
 from slide.rows import as_label_rows, as_sparse_rows
-from slide.settings import NetworkSettings, check_layers, check_together
+from slide.settings import NetworkSettings, check_layers, check_names, check_together
 from slide.threads import one_blas_thread
 
 WEIGHTS, ORDER, DROPOUT = 1, 2, 3  # what random numbers are for: each has a stream of its own
@@ -34,7 +32,7 @@ class Evaluation:
 
 
 class Setting:
-    """A setting of NetworkSettings as an attribute of Network: assigned, it holds from the next batch."""
+    """A setting of NetworkSettings as an attribute of Network."""
 
     def __init__(self, name):
         self.name = name
@@ -56,8 +54,9 @@ class Network(Attributes):
     layers       Dense or Sampled settings, the softmax last; ReLU in between. A first Dense layer reads only the
                  features that a sample has.
 
-    Settings are keywords, and attributes of the same names. To assign one is to change it from the next batch on;
-    `seed`, `huge_pages` and the class of the optimizer stay.
+    Settings are keywords, and attributes of the same names. To assign one changes it from the next batch on (batch_size
+    and normalize: from the next call); `seed`, `huge_pages` and the class of the optimizer stay. The output layer's
+    label_smoothing may be assigned, too.
 
     {settings}
 
@@ -79,7 +78,7 @@ class Network(Attributes):
 
     @takes(NetworkSettings)
     def __init__(self, n_features: int, layers, **settings):
-        _check_names(settings)
+        check_names(settings)
         self._n_features, self._specs = check_integer("n_features", n_features), check_layers(layers)
         self._settings = NetworkSettings(**settings)
         check_together(self._settings, self._specs)
@@ -145,7 +144,8 @@ class Network(Attributes):
         """
         rows = self._as_rows(X)
         labels = self._as_labels(Y, rows)
-        per_epoch = -(-len(rows) // self.batch_size)
+        batch_size = self.batch_size
+        per_epoch = -(-len(rows) // batch_size)
         if steps is None:
             steps = check_integer("epochs", 1 if epochs is None else epochs, 0) * per_epoch
         elif epochs is not None:
@@ -157,8 +157,8 @@ class Network(Attributes):
                 if self.step // per_epoch != epoch:
                     epoch = self.step // per_epoch
                     order = self._rng(ORDER, epoch).permutation(len(rows))
-                first = self.step % per_epoch * self.batch_size
-                batch = order[first : first + self.batch_size]
+                first = self.step % per_epoch * batch_size
+                batch = order[first : first + batch_size]
                 loss = self._learn(rows.take(batch), labels.take(batch))
                 if callback is not None and callback(self, loss):
                     break
@@ -297,13 +297,3 @@ class Network(Attributes):
 
 for _setting in fields(NetworkSettings):
     setattr(Network, _setting.name, Setting(_setting.name))
-
-
-def _check_names(settings):
-    """TypeError where a keyword is no setting of a network, saying whose it is."""
-    for name in settings:
-        if name not in Network.__init__.__signature__.parameters:
-            owners = [cls.__name__ for cls in (Dense, Sampled, RehashSchedule, Schedule, *OPTIMIZERS.values())
-                      if name in {f.name for f in fields(cls)}]  # fmt: skip
-            belongs = f"it belongs to {' and '.join(owners)}" if owners else "it is no setting"
-            raise TypeError(f"{name}: found among the settings of Network; {belongs}")

@@ -91,8 +91,8 @@ class Schedule(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        if FALLS.met(self):
-            check_integer("steps", self.steps)
+        if FALLS.met(self) and check_integer("steps", self.steps) <= self.warmup:
+            raise ValueError(f"warmup: found {self.warmup} in {self!r}, expected fewer than steps")
 
     def rate(self, step: int) -> float:
         """The factor at a 1-based step."""

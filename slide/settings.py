@@ -1,9 +1,10 @@
 """Settings of a network beside those of its layers, and which of all of them do not go together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from slide.checks import Choice, Flag, Instance, Integer, Number
 from slide.fields import Need, Settings, documented, refuse_unused, setting
+from slide.index import RehashSchedule
 from slide.layers.settings import Dense, Place, Sampled
 from slide.layers.weights import UPDATES
 from slide.optim import OPTIMIZERS, Adam, Schedule
@@ -56,6 +57,15 @@ class NetworkSettings(Settings):
         None, Threads(optional=True), "threads of the kernels", none="all CPUs", group=TRAINING
     )
     huge_pages: bool = setting(True, Flag(), "whether weights and moments ask for huge pages", group=TRAINING)
+
+
+def check_names(settings) -> None:
+    """TypeError where a keyword is no setting of a network, saying whose it is."""
+    for name in settings.keys() - {f.name for f in fields(NetworkSettings)}:
+        others = (Dense, Sampled, RehashSchedule, Schedule, *OPTIMIZERS.values())
+        owners = [cls.__name__ for cls in others if name in {f.name for f in fields(cls)}]
+        belongs = f"it belongs to {' and '.join(owners)}" if owners else "it is no setting"
+        raise TypeError(f"{name}: found among the settings of Network; {belongs}")
 
 
 def check_layers(layers) -> tuple:

@@ -148,6 +148,13 @@ def test_the_smallest_eps_is_the_smallest_normal_number():
         Adam(eps=1e-46)
 
 
+def test_a_schedule_is_longer_than_its_warmup():
+    assert Schedule("linear", warmup=8, steps=9).rate(9) == 1
+    for warmup in (9, 20):
+        with pytest.raises(ValueError, match=f"^warmup: found {warmup} in Schedule.*expected fewer than steps$"):
+            Schedule("cosine", warmup=warmup, steps=9)
+
+
 @pytest.mark.parametrize("steps", [None, 0, -3, "9", math.nan])
 def test_schedules_that_fall_need_their_length(steps):
     with pytest.raises(ValueError, match="steps"):

@@ -294,6 +294,14 @@ def test_the_way_of_the_update_takes_effect(network, monkeypatch):
     assert calls == [network.layers[1].parameters, network.layers[0].parameters]
 
 
+def test_a_batch_size_assigned_in_training_holds_from_the_next_call(network):
+    X, Y = separable()
+    network.fit(X, Y, epochs=1, callback=lambda network, _: setattr(network, "batch_size", 1000))
+    assert (network.step, network.samples, network.batch_size) == (5, 150, 1000)
+    network.fit(X, Y, epochs=2)
+    assert (network.step, network.samples) == (7, 450)
+
+
 def test_threads_take_effect(network):
     X, Y = separable()
     network.threads = 1

@@ -93,8 +93,8 @@ class Dense(Settings):
     """
 
     n_neurons: int = _width()
-    label_smoothing: float = _smoothing()
     init_std: float | None = _init_std()
+    label_smoothing: float = _smoothing()
 
     @property
     def dense(self) -> bool:
@@ -176,7 +176,6 @@ class Sampled(Settings):
         True, Flag(), "whether the true labels join the active set in training", needs=(HAS_SETS, LAST), group=SOFTMAX,
         more="Differs from the paper, not from its code.",
     )
-    label_smoothing: float = _smoothing()
     init_std: float | None = _init_std()
     weight_type: str = setting(
         "float32", Choice(tuple(TYPES)), "how weights are stored; bfloat16 takes half the memory", needs=(HAS_SETS,),
@@ -185,6 +184,7 @@ class Sampled(Settings):
     moment_type: str = setting(
         "float32", Choice(tuple(TYPES)), "how Adam's moments are stored", needs=(NARROW, MOMENTS), group=WEIGHTS
     )  # fmt: skip
+    label_smoothing: float = _smoothing()
 
     @property
     def dense(self) -> bool:
