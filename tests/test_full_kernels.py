@@ -1,4 +1,7 @@
-"""The full softmax and the exact top k against their NumPy twins."""
+"""The full softmax and the exact top k are those of NumPy, also at the edges of a block and on any number of threads.
+
+The full softmax is compared in float64, on steps that are large beside the rounding of the weights; the top k is exact.
+"""
 
 import numpy as np
 import pytest
@@ -12,9 +15,9 @@ from slide.layers.base import BLOCK, exact_topk
 from slide.memory import Scratch
 from slide.optim import SGD, Adam
 from slide.threads import one_blas_thread
-from tests.conftest import read_only
+from tests.conftest import THREADS, read_only
 
-THREADS = (1, 2, 8)
+OPTIMIZERS = [SGD(lr=64.0), Adam(beta1=0.875, beta2=1 - 2**-9)]
 
 
 def offsets(counts):
@@ -81,34 +84,31 @@ def check_full(x, W, bias, label_ptr, labels, smooth, optimizer, block, chunks=4
             for a, b in zip(got, first, strict=True):
                 np.testing.assert_array_equal(a, b)
     p, loss, dx, w, biases, m, v = first
-    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose(loss, want_loss, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(dx, want_dx, rtol=1e-3, atol=1e-5)
     grad, bias_grad = delta.T @ x, delta.sum(axis=0)
+    compared = [(p.sum(axis=1), 1), (loss, want_loss), (dx, want_dx)]
     if optimizer.name == "sgd":
-        np.testing.assert_allclose(W - w, grad * optimizer.lr, rtol=1e-3, atol=1e-6)
-        np.testing.assert_allclose(bias - biases[0], bias_grad * optimizer.lr, rtol=1e-3, atol=1e-6)
+        compared += [((W - w) / optimizer.lr, grad), ((bias - biases[0]) / optimizer.lr, bias_grad)]
     else:
-        np.testing.assert_allclose(m, 0.1 * grad, rtol=1e-3, atol=1e-6)
-        np.testing.assert_allclose(v, 0.001 * grad**2, rtol=1e-2, atol=1e-9)
-        np.testing.assert_allclose(biases[1], 0.1 * bias_grad, rtol=1e-3, atol=1e-6)
+        compared += [(8 * m, grad), (np.sqrt(512 * v), np.abs(grad)), (8 * biases[1], bias_grad)]
+    for found, expected in compared:
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 @given(
     st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(1, 40), st.integers(1, 70),
-    st.sampled_from([0.0, 0.3]), st.sampled_from([SGD(lr=1.0), Adam()]), st.sampled_from([1, 16, 33]),
+    st.sampled_from([0.0, 0.3]), st.sampled_from(OPTIMIZERS), st.sampled_from([1, 16, 33]),
 )  # fmt: skip
-def test_full_softmax_agrees_with_numpy(seed, n, d, n_neurons, smooth, optimizer, block):
+def test_the_full_softmax_agrees_with_numpy(seed, n, d, n_neurons, smooth, optimizer, block):
     check_full(*problem(seed, n, d, n_neurons), smooth, optimizer, block)
 
 
 @pytest.mark.parametrize("n_neurons", [1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 500])
-def test_full_softmax_at_the_edges_of_a_block(simd, n_neurons):
-    check_full(*problem(n_neurons, 5, 6, n_neurons), 0.1, SGD(lr=1.0), BLOCK)
-    check_full(*problem(n_neurons, 1, 1, n_neurons), 0.0, Adam(), BLOCK)
+def test_the_full_softmax_at_the_edges_of_a_block(simd, n_neurons):
+    check_full(*problem(n_neurons, 5, 6, n_neurons), 0.1, OPTIMIZERS[0], BLOCK)
+    check_full(*problem(n_neurons, 1, 1, n_neurons), 0.0, OPTIMIZERS[1], BLOCK)
 
 
-def test_full_softmax_of_rows_without_labels_moves_nothing():
+def test_the_full_softmax_of_rows_without_labels_moves_nothing():
     x, W, bias, _, _ = problem(3, 4, 5, 20)
     nothing = np.zeros(0, np.int32)
     _, loss, dx, w, biases, _, _ = full_step(x, W, bias, np.zeros(5, np.int64), nothing, 0.2, SGD(), BLOCK, 1, 2)
@@ -117,7 +117,7 @@ def test_full_softmax_of_rows_without_labels_moves_nothing():
     np.testing.assert_array_equal(biases[0], bias)
 
 
-def test_full_softmax_of_large_logits_stays_finite():
+def test_the_full_softmax_of_large_logits_stays_finite():
     x, W, bias, label_ptr, labels = problem(4, 6, 8, 50)
     got = full_step(x * 1000, W, bias, label_ptr, labels, 0.0, SGD(), 16, 2, 2)
     assert all(np.isfinite(a).all() for a in got)
@@ -140,7 +140,7 @@ def topk_of(x, W, bias, k, chunk, block, parts, threads):
     st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 9), st.integers(1, 200), st.integers(1, 220),
     st.sampled_from([1, 2, 8]), st.sampled_from([1, 16, 64, 100]), st.sampled_from([1, 2, 5]),
 )  # fmt: skip
-def test_topk_agrees_with_numpy_and_ties_go_to_the_smaller_id(seed, n, d, n_neurons, k, chunk, block, parts):
+def test_the_top_k_agree_with_numpy_and_ties_go_to_the_smaller_id(seed, n, d, n_neurons, k, chunk, block, parts):
     rng, k = np.random.default_rng(seed), min(k, n_neurons)
     x, W, bias = integers(rng, n, d), integers(rng, n_neurons, d), integers(rng, n_neurons)
     read_only(x, W, bias)
@@ -152,7 +152,7 @@ def test_topk_agrees_with_numpy_and_ties_go_to_the_smaller_id(seed, n, d, n_neur
 
 
 @pytest.mark.parametrize("n_neurons", [1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 500])
-def test_topk_at_the_edges_of_a_block(simd, rng, n_neurons):
+def test_the_top_k_at_the_edges_of_a_block(simd, rng, n_neurons):
     x, W, bias = integers(rng, 130, 5), integers(rng, n_neurons, 5), integers(rng, n_neurons)
     k = min(5, n_neurons)
     want_values, want_ids = reference.topk_rows(x @ W.T + bias, k)
@@ -165,7 +165,7 @@ def test_topk_at_the_edges_of_a_block(simd, rng, n_neurons):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 50), st.integers(1, 60))
-def test_topk_of_active_sets(seed, n, n_neurons, k):
+def test_the_top_k_of_active_sets_leave_places_empty(seed, n, n_neurons, k):
     rng = np.random.default_rng(seed)
     z = integers(rng, n, n_neurons)
     sets = [rng.permutation(n_neurons)[: rng.integers(0, n_neurons + 1)] for _ in range(n)]
@@ -190,16 +190,15 @@ def test_topk_of_active_sets(seed, n, n_neurons, k):
 def test_the_logits_of_labels_do_not_depend_on_threads(threads):
     rng = np.random.default_rng(0)
     n, d, n_neurons = 3000, 8, 50
-    x, W = (rng.standard_normal((rows, d), dtype=np.float32) for rows in (n, n_neurons))
-    bias = rng.standard_normal(n_neurons, dtype=np.float32)
+    x, W, bias = integers(rng, n, d), integers(rng, n_neurons, d), integers(rng, n_neurons)
     ptr = np.concatenate([[0], np.cumsum(rng.integers(0, 4, n))]).astype(np.int64)
     labels = rng.integers(0, n_neurons, ptr[-1]).astype(np.int32)
     one, many = np.empty((2, n), np.float32)
     full.logits_of_labels(x, W, bias, ptr, labels, one, 1)
-    for _ in range(20):
+    for _ in range(5):
         full.logits_of_labels(x, W, bias, ptr, labels, many, threads)
         np.testing.assert_array_equal(many, one)
     z = x @ W.T + bias
     for i in range(n):
         mine = labels[ptr[i] : ptr[i + 1]]
-        np.testing.assert_allclose(one[i], z[i, mine].mean() if len(mine) else 0.0, atol=1e-4)
+        np.testing.assert_allclose(one[i], z[i, mine].mean() if len(mine) else 0.0, rtol=3e-7, atol=3e-6)
