@@ -21,7 +21,8 @@ class Adam(Settings):
     Weight decay is decoupled (AdamW, Loshchilov & Hutter 2019): a touched row shrinks by lr * weight_decay per step;
     biases do not.
 
-    Differs from the paper: the released code sweeps every weight and moment of the network after every batch.
+    Differs from the paper: the released code sweeps every weight and moment of the network after every batch. Here the
+    weights and moments of a row that no batch touches stay as they are, as with PyTorch's SparseAdam.
     """
 
     name: ClassVar[str] = "adam"
@@ -33,12 +34,6 @@ class Adam(Settings):
         more="At least the smallest normal float32.",
     )  # fmt: skip
     weight_decay: float = setting(0.0, Number("[0, inf)"), "decay of weights", group=OPTIMIZER)
-    moments: str = setting(
-        "frozen", Choice(("frozen", "decayed")), "what happens to the moments of a row while it is not touched",
-        option=None,
-        more="'frozen' leaves them as they are (as PyTorch's SparseAdam), 'decayed' lets them decay as if gradients "
-        "had been zero, applied when the row is touched again. Either way its weights do not move.",
-    )  # fmt: skip
 
     def hyper(self, step: int, rate: float) -> tuple:
         """(lr, beta1, beta2, eps, decay) of a 1-based step, both bias corrections folded into lr and eps."""

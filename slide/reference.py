@@ -118,9 +118,9 @@ def adam(w, m, v, g, lr, beta1, beta2, eps, decay):
     w[...] = (1 - decay) * w - lr * m / (np.sqrt(v) + eps)
 
 
-def update_rows(indptr, ids, coef, x_indptr, x_cols, x, w, m, v, bias, last, use_adam, hyper, step):
+def update_rows(indptr, ids, coef, x_indptr, x_cols, x, w, m, v, bias, use_adam, hyper):
     """Gradient and optimizer of every touched row, in place; of sparse inputs only the columns of its groups."""
-    lr, beta1, beta2, _, decay = hyper
+    lr, decay = hyper[0], hyper[4]
     lanes = coef.shape[1]
     for r, pairs in transpose_rows(indptr, ids).items():
         grad, columns = np.zeros(w.shape[1]), np.zeros(w.shape[1], bool)
@@ -130,14 +130,6 @@ def update_rows(indptr, ids, coef, x_indptr, x_cols, x, w, m, v, bias, last, use
             grad[_columns(x_cols, a, b)] += coef[pair] @ inputs
             columns[_columns(x_cols, a, b)] = True
         bias_grad = sum(coef[pair].sum() for pair, _ in pairs)
-        if len(last):
-            missed = step - last[r] - 1
-            if missed > 0 and last[r] > 0:
-                m[r] *= beta1**missed
-                v[r] *= beta2**missed
-                bias[1, r] *= beta1**missed
-                bias[2, r] *= beta2**missed
-            last[r] = step
         if not use_adam:
             w[r, columns] = (1 - decay) * w[r, columns] - lr * grad[columns]
             bias[0, r] -= lr * bias_grad
@@ -193,11 +185,11 @@ def narrow_row(r, w, m, v, bits_w, bits_m, bits_v, seed, step):
         bits_m[r], bits_v[r] = narrow(m[r]), narrow_at_random(v[r], stream, 1)
 
 
-def bfloat16_update_rows(indptr, ids, coef, x_indptr, x, w, m, v, bias, last, use_adam, hyper, step, seed):
+def bfloat16_update_rows(indptr, ids, coef, x_indptr, x, w, m, v, bias, use_adam, hyper, step, seed):
     """update_rows, in place, of weights that are bits and moments that are bits or float32."""
     wide = [widen(a) if a.dtype == np.uint16 else a for a in (w, m, v)]
     no_cols = np.zeros(0, np.int32)
-    update_rows(indptr, ids, coef, x_indptr, no_cols, x, *wide, bias, last, use_adam, hyper, step)
+    update_rows(indptr, ids, coef, x_indptr, no_cols, x, *wide, bias, use_adam, hyper)
     for r in set(ids.tolist()):
         narrow_row(r, *wide, w, m, v, seed, step)
 

@@ -40,7 +40,7 @@ CONFIGURATIONS = {
                 policy=("fifo", "reservoir")[i % 2], labels=j != 3,
             ),
         ],
-        {"optimizer": Adam(moments=("frozen", "decayed")[(i + j // 2) % 2]), "group_size": (16, 1, 3)[(i + j) % 3]},
+        {"optimizer": Adam(weight_decay=(0.0, 0.1)[(i + j // 2) % 2]), "group_size": (16, 1, 3)[(i + j) % 3]},
     )
     for i, sampler in enumerate(SAMPLERS)
     for j, hash_ in enumerate(sorted(FAMILIES))
@@ -51,14 +51,14 @@ CONFIGURATIONS = {
         [Dense(16), sampled(K=2, active=5, min_active=20, label_fill=0.5, logq_correction=True, logq_warmup=9,
                             max_labels=1)], {"group_size": 5}),
     "logQ, uniform": ([Dense(16), sampled(sampler="uniform", active=20, logq_correction=True)], {}),
-    "uniform": ([Dense(16), sampled(sampler="uniform")], {"optimizer": Adam(moments="decayed")}),
+    "uniform": ([Dense(16), sampled(sampler="uniform")], {"optimizer": Adam(beta1=0.5)}),
     "full": ([Dense(16), sampled(sampler="full")], {"dropout": 0.3}),
     "dense": ([Dense(16), Dense(8), Dense(N_LABELS, label_smoothing=0.1)], {"optimizer": SGD(weight_decay=0.01)}),
     "hidden sampled": (
         [Dense(16), sampled(40, K=2, reinsert=True), sampled(K=2, hash="dwta")],
         {"dropout": 0.2, "schedule": Schedule("cosine", warmup=10, steps=120)},
     ),
-    "first sampled": ([sampled(40, K=2), sampled(K=2)], {"optimizer": Adam(moments="decayed", weight_decay=0.01)}),
+    "first sampled": ([sampled(40, K=2), sampled(K=2)], {"optimizer": Adam(weight_decay=0.01)}),
     "one layer": ([sampled(K=2, hash="dwta")], {"group_size": 20}),
 }  # fmt: skip
 

@@ -18,7 +18,7 @@ LEARNERS = {
     "linear": ([Dense(N_LABELS)], {}),
     "hidden sampled": ([Dense(32), sampled(64, active=40), sampled()], {}),
     "first sampled": ([sampled(64, active=40), sampled()], {}),
-    "decayed": ([Dense(32), sampled()], {"optimizer": Adam(lr=0.01, moments="decayed")}),
+    "weight decay": ([Dense(32), sampled()], {"optimizer": Adam(lr=0.01, weight_decay=0.01)}),
     "sgd": ([Dense(32), sampled()], {"optimizer": SGD(lr=2.0)}),
     "dropout": ([Dense(64), sampled(label_smoothing=0.05)], {"dropout": 0.2}),
     "hogwild": ([Dense(32), sampled()], {"update": "hogwild", "threads": 8}),

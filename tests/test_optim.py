@@ -130,7 +130,6 @@ BAD_RATES = (0, -1, math.inf, math.nan, "1", None)
         *[(Adam, "eps", v) for v in (*BAD_RATES, 1e-46, 1e-38)],
         *[(Adam, name, v) for name in ("beta1", "beta2") for v in (-0.1, 1, math.nan, "0", None)],
         *[(make, "weight_decay", v) for make in (Adam, SGD) for v in (-0.1, math.inf, math.nan, "0", None)],
-        *[(Adam, "moments", v) for v in ("melted", None, 1)],
         *[(Schedule, "kind", v) for v in ("step", None, 1)],
         *[(Schedule, "warmup", v) for v in (-1, math.inf, math.nan, "1", None)],
         *[(Schedule, "final", v) for v in (-0.1, 1.5, math.nan, "1", None)],

@@ -18,7 +18,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 
 from slide._kernels.chunks cimport Chunk, Layer, ids_of
 from slide._kernels.forward cimport forward_layer, input_gradient_layer
-from slide._kernels.optimizer cimport Rows, add_ahead, apply_row, step_entry
+from slide._kernels.optimizer cimport Rows, add_ahead, step_entry
 from slide._kernels.prefetch cimport prefetch_read_l2, prefetch_write_l2
 from slide._kernels.rng cimport key
 from slide._kernels.softmax cimport Softmax, softmax_layer, softmax_of
@@ -159,41 +159,18 @@ def softmax_rows(const uint16_t[:, ::1] W, const float[::1] bias, const int64_t[
 cdef inline void step_row(const Rows *rows, const Bits *bits, int64_t r, float *g, float bias_g, float *work,
                           bint adam, int32_t step, uint64_t seed, const AdamStep *p,
                           const AdamStep *bias_p) noexcept nogil:
-    """The optimizer on row r, whose gradient is g; work is three rows."""
+    """The optimizer on row r, whose gradient is g; work is a row."""
     cdef int64_t d = rows.width, at = r * rows.width
     cdef uint64_t stream = key(seed, step, r)
-    if not adam or rows.last != NULL:
-        step_widened(rows, bits, r, g, bias_g, work, adam, step, stream, p)
-        return
-    if bits.m != NULL:
+    if not adam:
+        ops.widen(bits.w + at, d, work)
+        ops.sgd(work, g, d, p.lr, p.decay)
+        ops.narrow_at_random(work, d, stream, 0, bits.w + at)
+    elif bits.m != NULL:
         ops.adam_bfloat16_moments(bits.w + at, bits.m + at, bits.v + at, g, d, p, stream)
     else:
         ops.adam_bfloat16(bits.w + at, rows.m + at, rows.v + at, g, d, p, stream)
     step_entry(&rows.bias[r], &rows.bias_m[r], &rows.bias_v[r], bias_g, adam, bias_p)
-
-
-cdef inline void step_widened(const Rows *rows, const Bits *bits, int64_t r, float *g, float bias_g, float *work,
-                              bint adam, int32_t step, uint64_t stream, const AdamStep *p) noexcept nogil:
-    """The same by way of float32 copies: for what has no loop of its own."""
-    cdef Rows one
-    cdef int64_t d = rows.width, at = r * rows.width
-    one.width = d
-    one.w = work
-    one.m = work + d if bits.m != NULL else rows.m + at
-    one.v = work + 2 * d if bits.v != NULL else rows.v + at
-    one.bias = rows.bias + r
-    one.bias_m = rows.bias_m + r
-    one.bias_v = rows.bias_v + r
-    one.last = rows.last + r if rows.last != NULL else NULL
-    ops.widen(bits.w + at, d, one.w)
-    if bits.m != NULL:
-        ops.widen(bits.m + at, d, one.m)
-        ops.widen(bits.v + at, d, one.v)
-    apply_row(&one, 0, g, bias_g, adam, step, p)
-    ops.narrow_at_random(one.w, d, stream, 0, bits.w + at)
-    if bits.m != NULL:
-        ops.narrow(one.m, d, bits.m + at)
-        ops.narrow_at_random(one.v, d, stream, 1, bits.v + at)
 
 
 cdef inline void plan_row(Ahead *ahead, const Rows *rows, const Bits *bits, int64_t r, bint adam) noexcept nogil:
@@ -239,10 +216,10 @@ cdef void update_part(const Rows *rows, const Bits *bits, const int32_t *ids, co
 def update_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const int32_t[:, ::1] touched,
                 const int32_t[:, ::1] pairs, const float[:, ::1] coef, const int64_t[::1] x_indptr,
                 const float[::1] x, uint16_t[:, ::1] w, moment[:, ::1] m, moment[:, ::1] v, float[:, ::1] bias,
-                int32_t[::1] last, bint adam, tuple hyper, int32_t step, uint64_t seed, float[:, ::1] scratch,
+                bint adam, tuple hyper, int32_t step, uint64_t seed, float[:, ::1] scratch,
                 int threads):
     """As update.update_rows; bias has its rows, m and v none with SGD. scratch is
-    threads x (BESIDE * (width + 1) + 3 * width)."""
+    threads x (BESIDE * (width + 1) + width)."""
     cdef Rows rows
     cdef Bits bits
     cdef AdamStep p
@@ -260,7 +237,6 @@ def update_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const
         else:
             bits.m, bits.v = &m[0, 0], &v[0, 0]
     rows.bias, rows.bias_m, rows.bias_v = &bias[0, 0], &bias[1, 0], &bias[2, 0]
-    rows.last = &last[0] if last.shape[0] > 0 else NULL
     for part in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
         low = part_ptr[part]
         update_part(&rows, &bits, &touched[0, 0] + low, &touched[1, 0] + low, &touched[2, 0] + low, n_touched[part],

@@ -7,7 +7,7 @@ does not hurt. The result depends on timing as soon as there are two threads.
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t
 
-from slide._kernels.optimizer cimport Rows, apply_row, decay_moments, fill_rows, step_entry, sum_coef
+from slide._kernels.optimizer cimport Rows, apply_row, fill_rows, step_entry, sum_coef
 from slide._kernels.transpose cimport N_PARTS
 from slide._kernels.simd.vec cimport AdamStep, ops
 
@@ -57,8 +57,7 @@ def accumulate_rows(const int64_t[::1] indptr, const int32_t[::1] place, const f
 
 def apply_rows(const int64_t[::1] part_ptr, const int64_t[::1] row_ptr, const int32_t[:, ::1] touched,
                float[:, ::1] grad, const float[::1] bias_grad, bint sparse, float[:, ::1] w, float[:, ::1] m,
-               float[:, ::1] v, float[:, ::1] bias, int32_t[::1] last, bint adam, tuple hyper, int32_t step,
-               int threads):
+               float[:, ::1] v, float[:, ::1] bias, bint adam, tuple hyper, int threads):
     """The optimizer on every touched row; of sparse inputs only the columns whose gradient is not zero."""
     cdef Rows rows
     cdef AdamStep p, no_decay
@@ -66,15 +65,13 @@ def apply_rows(const int64_t[::1] part_ptr, const int64_t[::1] row_ptr, const in
     p.lr, p.beta1, p.beta2, p.eps, p.decay = hyper
     no_decay = p
     no_decay.decay = 0.0
-    fill_rows(&rows, w, m, v, bias, last)
+    fill_rows(&rows, w, m, v, bias)
     for part in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
         for i in range(row_ptr[part], row_ptr[part + 1]):
             r = touched[0, part_ptr[part] + i - row_ptr[part]]
             if not sparse:
-                apply_row(&rows, r, &grad[i, 0], bias_grad[i], adam, step, &p)
+                apply_row(&rows, r, &grad[i, 0], bias_grad[i], adam, &p)
             else:
-                if rows.last != NULL:
-                    decay_moments(&rows, r, step, &p)
                 for j in range(rows.width):
                     at = r * rows.width + j
                     if grad[i, j] != 0.0:

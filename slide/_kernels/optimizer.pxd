@@ -1,20 +1,19 @@
 # The optimizer's step on one row of weights; what a layer's weights and moments look like to a kernel.
-from libc.math cimport powf, sqrtf
-from libc.stdint cimport int32_t, int64_t
+from libc.math cimport sqrtf
+from libc.stdint cimport int64_t
 
 from slide._kernels.prefetch cimport prefetch_write_l2
 from slide._kernels.simd.vec cimport MOST_AHEAD, AdamStep, Ahead, ops
 
 
 cdef struct Rows:
-    # Weights and optimizer state of one layer; bias, moments and last may be NULL.
+    # Weights and optimizer state of one layer; bias and moments may be NULL.
     float *w
     float *m
     float *v
     float *bias
     float *bias_m
     float *bias_v
-    int32_t *last
     int64_t width
 
 
@@ -27,21 +26,6 @@ cdef inline void step_entry(float *w, float *m, float *v, float g, bint adam, co
         w[0] = (1 - p.decay) * w[0] - p.lr * g
 
 
-cdef inline void decay_moments(const Rows *rows, int64_t r, int32_t step, const AdamStep *p) noexcept nogil:
-    """Moments of a row last touched at rows.last[r] as if its gradients had been zero since."""
-    cdef int32_t missed = step - rows.last[r] - 1
-    cdef float c1, c2
-    if missed > 0 and rows.last[r] > 0:
-        c1 = powf(p.beta1, missed)
-        c2 = powf(p.beta2, missed)
-        ops.scale(rows.m + r * rows.width, rows.width, c1)
-        ops.scale(rows.v + r * rows.width, rows.width, c2)
-        if rows.bias != NULL:
-            rows.bias_m[r] *= c1
-            rows.bias_v[r] *= c2
-    rows.last[r] = step
-
-
 cdef inline void prefetch_row(const Rows *rows, int64_t r, bint adam) noexcept nogil:
     """All of a row at once, where no other work is at hand."""
     cdef int64_t j
@@ -52,13 +36,11 @@ cdef inline void prefetch_row(const Rows *rows, int64_t r, bint adam) noexcept n
             prefetch_write_l2(rows.v + j)
 
 
-cdef inline void apply_row(const Rows *rows, int64_t r, float *g, float bias_g, bint adam, int32_t step,
+cdef inline void apply_row(const Rows *rows, int64_t r, float *g, float bias_g, bint adam,
                            const AdamStep *p, int64_t next_r=-1) noexcept nogil:
     """The optimizer on row r; meanwhile row next_r, unless negative, is fetched from memory."""
     cdef AdamStep no_decay = p[0]
     no_decay.decay = 0.0
-    if rows.last != NULL:
-        decay_moments(rows, r, step, p)
     if adam and next_r >= 0:
         ops.adam_ahead(
             rows.w + r * rows.width, rows.m + r * rows.width, rows.v + r * rows.width, g, rows.width, p,
@@ -95,8 +77,7 @@ cdef inline void plan_row(Ahead *ahead, const Rows *rows, int64_t r, bint adam) 
         prefetch_write_l2(rows.bias_v + r)
 
 
-cdef inline void fill_rows(Rows *rows, float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, float[:, ::1] bias,
-                           int32_t[::1] last) noexcept:
+cdef inline void fill_rows(Rows *rows, float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, float[:, ::1] bias) noexcept:
     rows.w = &w[0, 0]
     rows.width = w.shape[1]
     rows.m = &m[0, 0] if m.shape[0] else NULL
@@ -104,7 +85,6 @@ cdef inline void fill_rows(Rows *rows, float[:, ::1] w, float[:, ::1] m, float[:
     rows.bias = &bias[0, 0] if bias.shape[0] else NULL
     rows.bias_m = &bias[1, 0] if bias.shape[0] else NULL
     rows.bias_v = &bias[2, 0] if bias.shape[0] else NULL
-    rows.last = &last[0] if last.shape[0] else NULL
 
 
 cdef inline float sum_coef(const float *c, int64_t lanes) noexcept nogil:

@@ -8,7 +8,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t
 
 from slide._kernels.optimizer cimport (
-    Rows, add_ahead, apply_row, decay_moments, fill_rows, plan_row, step_entry, sum_coef,
+    Rows, add_ahead, apply_row, fill_rows, plan_row, step_entry, sum_coef,
 )
 from slide._kernels.transpose cimport N_PARTS
 from slide._kernels.simd.vec cimport BESIDE, AdamStep, Ahead, ops
@@ -42,7 +42,7 @@ cdef int64_t gradient_rows(const int32_t *start, const int32_t *count, int64_t n
 
 cdef void update_part(const Rows *rows, const int32_t *ids, const int32_t *start, const int32_t *count, int64_t n,
                       const int32_t *pair, const int32_t *group, const float *coef, int64_t lanes,
-                      const int64_t *x_indptr, const float *x, bint adam, int32_t step, const AdamStep *p,
+                      const int64_t *x_indptr, const float *x, bint adam, const AdamStep *p,
                       float *scratch) noexcept nogil:
     """Gradient and optimizer of n rows, which are fetched from memory meanwhile: while their gradients are summed, or,
     where those have but one lane and take too little time, while the optimizer runs."""
@@ -58,7 +58,7 @@ cdef void update_part(const Rows *rows, const int32_t *ids, const int32_t *start
         done = gradient_rows(start + k, count + k, n - k, pair, group, coef, lanes, x_indptr, x, width, scratch,
                              bias_g, &ahead)
         for r in range(done):
-            apply_row(rows, ids[k + r], scratch + r * width, bias_g[r], adam, step, p,
+            apply_row(rows, ids[k + r], scratch + r * width, bias_g[r], adam, p,
                       ids[min(k + r + FAR, n - 1)] if lanes == 1 else -1)
         k += done
         planned = max(planned, k)
@@ -67,12 +67,12 @@ cdef void update_part(const Rows *rows, const int32_t *ids, const int32_t *start
 def update_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const int32_t[:, ::1] touched,
                 const int32_t[:, ::1] pairs, const float[:, ::1] coef, const int64_t[::1] x_indptr,
                 const float[::1] x, float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, float[:, ::1] bias,
-                int32_t[::1] last, bint adam, tuple hyper, int32_t step, float[:, ::1] scratch, int threads):
+                bint adam, tuple hyper, float[:, ::1] scratch, int threads):
     """Gradient and optimizer of every touched row, in place.
 
     x holds the groups' inputs sample by sample (lanes x width at x_indptr[g] * lanes). bias (3 x rows: value and
-    moments), m and v (SGD), last (moments frozen while a row is untouched) may have no rows. hyper is (lr, beta1,
-    beta2, eps, decay) with the bias corrections in lr and eps; scratch is threads x BESIDE * (width + 1).
+    moments), m and v (SGD) may have no rows. hyper is (lr, beta1, beta2, eps, decay) with the bias corrections in lr
+    and eps; scratch is threads x BESIDE * (width + 1).
     """
     cdef Rows rows
     cdef AdamStep p
@@ -80,11 +80,11 @@ def update_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const
     p.lr, p.beta1, p.beta2, p.eps, p.decay = hyper
     if coef.shape[0] == 0 or w.shape[1] == 0:
         return
-    fill_rows(&rows, w, m, v, bias, last)
+    fill_rows(&rows, w, m, v, bias)
     for part in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
         update_part(&rows, &touched[0, part_ptr[part]], &touched[1, part_ptr[part]], &touched[2, part_ptr[part]],
-                    n_touched[part], &pairs[0, 0], &pairs[1, 0], &coef[0, 0], lanes, &x_indptr[0], &x[0], adam,
-                    step, &p, &scratch[threadid(), 0])
+                    n_touched[part], &pairs[0, 0], &pairs[1, 0], &coef[0, 0], lanes, &x_indptr[0], &x[0], adam, &p,
+                    &scratch[threadid(), 0])
 
 
 cdef inline int64_t sparse_gradient_row(const int32_t *pair, const int32_t *group, int64_t n, const float *coef,
@@ -159,8 +159,8 @@ cdef inline float pairs_sum(const int32_t *pair, int64_t n, const float *coef, i
 def update_sparse_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const int32_t[:, ::1] touched,
                        const int32_t[:, ::1] pairs, const float[:, ::1] coef, const int64_t[::1] x_indptr,
                        const int32_t[::1] x_cols, const float[::1] x, float[:, ::1] w, float[:, ::1] m,
-                       float[:, ::1] v, float[:, ::1] bias, int32_t[::1] last, bint adam, tuple hyper, int32_t step,
-                       float[:, :, ::1] scratch, int32_t[:, ::1] place, int32_t[:, ::1] columns, int threads):
+                       float[:, ::1] v, float[:, ::1] bias, bint adam, tuple hyper, float[:, :, ::1] scratch,
+                       int32_t[:, ::1] place, int32_t[:, ::1] columns, int threads):
     """As update_rows where the inputs are sparse: of a touched row only the weights of active inputs change.
 
     scratch (threads x 5 x width), columns (threads x width) and place (threads x width; all -1, left so) are scratch.
@@ -176,13 +176,11 @@ def update_sparse_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched
     no_decay.decay = 0.0
     if coef.shape[0] == 0:
         return
-    fill_rows(&rows, w, m, v, bias, last)
+    fill_rows(&rows, w, m, v, bias)
     for part in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
         thread = threadid()
         for k in range(part_ptr[part], part_ptr[part] + n_touched[part]):
             r = touched[0, k]
-            if rows.last != NULL:
-                decay_moments(&rows, r, step, &p)
             n = sparse_gradient_row(&pairs[0, touched[1, k]], &pairs[1, touched[1, k]], touched[2, k], &coef[0, 0],
                                     lanes, &x_indptr[0], &x_cols[0], &x[0], &scratch[thread, 0, 0],
                                     &scratch[thread, 1, 0], &place[thread, 0], &columns[thread, 0])

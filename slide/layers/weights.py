@@ -24,7 +24,6 @@ class Weights:
     w      (n_rows, width)
     bias   (3, n_rows): value, first and second moment; no columns where rows have no bias
     m, v   as w; no rows with SGD
-    last   int32 (n_rows,): the step that last touched a row; empty unless moments decay
     """
 
     types = np.float32, np.float32  # of w; of m and v
@@ -39,15 +38,13 @@ class Weights:
         self.m = memory.zeros((moments, width), self.types[1], huge_pages)
         self.v = memory.zeros((moments, width), self.types[1], huge_pages)
         self.bias = memory.zeros((3, n_rows) if with_bias else (0, 0), huge_pages=huge_pages)
-        decayed = self.adam and optimizer.moments == "decayed"
-        self.last = np.zeros(n_rows if decayed else 0, dtype=np.int32)
         self._scratch = memory.Scratch()
 
     def _fill(self, std, rng):
         fill_normal(self.w, std, rng)
 
     def state(self) -> dict[str, np.ndarray]:
-        return {"w": self.w, "m": self.m, "v": self.v, "bias": self.bias, "last": self.last}
+        return {"w": self.w, "m": self.m, "v": self.v, "bias": self.bias}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         for name, array in self.state().items():
@@ -148,22 +145,22 @@ class Weights:
         x_indptr, x_cols, x = inputs
         sparse = len(x_cols) > 0 or x_indptr[-1] == 0
         if mode == "hogwild":
-            self._update_hogwild(active, plan, coef, inputs, sparse, hyper, step, threads)
+            self._update_hogwild(active, plan, coef, inputs, sparse, hyper, threads)
         elif sparse:
             width = self.w.shape[1]
             place = s.get("column_place", (threads, width), np.int32, fill=-1)
             columns = s.get("columns", (threads, width), np.int32)
             _update.update_sparse_rows(
-                *plan, coef, *inputs, self.w, self.m, self.v, self.bias, self.last, self.adam, hyper, step,
+                *plan, coef, *inputs, self.w, self.m, self.v, self.bias, self.adam, hyper,
                 s.get("sparse", (threads, 5, width)), place, columns, threads,
             )  # fmt: skip
         else:
             _update.update_rows(
-                *plan, coef, x_indptr, x, self.w, self.m, self.v, self.bias, self.last, self.adam, hyper, step,
+                *plan, coef, x_indptr, x, self.w, self.m, self.v, self.bias, self.adam, hyper,
                 s.get("grad", (threads, _update.ROWS_BESIDE * (self.w.shape[1] + 1))), threads,
             )  # fmt: skip
 
-    def _update_hogwild(self, active, plan, coef, inputs, sparse, hyper, step, threads):
+    def _update_hogwild(self, active, plan, coef, inputs, sparse, hyper, threads):
         s = self._scratch
         part_ptr, n_touched, touched, by_row = plan
         row_ptr = offsets(n_touched)
@@ -172,8 +169,8 @@ class Weights:
         _hogwild.place_rows(part_ptr, row_ptr, touched, by_row, place, grad, bias_grad, threads)
         _hogwild.accumulate_rows(active.indptr, place, coef, *inputs, grad, bias_grad, threads)
         _hogwild.apply_rows(
-            part_ptr, row_ptr, touched, grad, bias_grad, sparse, self.w, self.m, self.v, self.bias, self.last,
-            self.adam, hyper, step, threads,
+            part_ptr, row_ptr, touched, grad, bias_grad, sparse, self.w, self.m, self.v, self.bias, self.adam,
+            hyper, threads,
         )  # fmt: skip
 
 
@@ -219,9 +216,9 @@ class BFloat16Weights(Weights):
     def _update(self, active, plan, coef, inputs, hyper, step, threads, mode):
         x_indptr, _, x = inputs
         width = self.w.shape[1]
-        work = _update.ROWS_BESIDE * (width + 1) + 3 * width
+        work = _update.ROWS_BESIDE * (width + 1) + width
         _bfloat16.update_rows(
-            *plan, coef, x_indptr, x, self.w, self.m, self.v, self.bias, self.last, self.adam, hyper, step, self.seed,
+            *plan, coef, x_indptr, x, self.w, self.m, self.v, self.bias, self.adam, hyper, step, self.seed,
             self._scratch.get("rows", (threads, work)), threads,
         )  # fmt: skip
 
