@@ -12,6 +12,7 @@ from slide import reference
 from slide._kernels import full, topk
 from slide.layers import panels
 from slide.layers.base import BLOCK, exact_topk
+from slide.layers.weights import Float32Rows
 from slide.memory import Scratch
 from slide.optim import SGD, Adam
 from slide.threads import one_blas_thread
@@ -65,7 +66,7 @@ def full_step(x, W, bias, label_ptr, labels, smooth, optimizer, block, chunks, t
     target = ((1 - smooth) * scale / np.maximum(count, 1)).astype(np.float32)
     work = np.full((threads, full.scratch_size(block, features.size // n)), np.nan, np.float32)
     full.backward_rows(
-        features, z, factor, even, target, block_ptr, label, sample, w, m, v, biases, adam,
+        Float32Rows(w, m, v, biases), features, z, factor, even, full.LabelsByBlock(block_ptr, label, sample, target),
         optimizer.hyper(1, 1.0), dx, work, threads,
     )  # fmt: skip
     return p, loss, dx.sum(axis=0)[:, :n].T, w, biases, m, v

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from slide import reference
 from slide._kernels import forward, lanes, lookup, softmax, transpose
 from slide.layers.lane_block import NO_IDS, LaneBlock, lanes_of
-from slide.layers.weights import Weights, touched_count, touched_ids
+from slide.layers.weights import Float32Rows, Weights, groups_of, touched_count, touched_ids
 from slide.memory import Scratch
 from slide.optim import SGD, Adam
 from slide.rows import ActiveSet, SparseRows
@@ -47,6 +47,16 @@ def problem(seed, n, d, n_neurons, group_size, sparse):
     return W, bias, active, block, label_ptr, np.concatenate([*slots, NO_IDS]).astype(np.int32)
 
 
+def rows_of(W, bias):
+    """Float32Rows of these weights and biases."""
+    W, biases = W.copy(), np.stack([bias, bias, bias])
+    return Float32Rows(W, W[:0], W[:0], biases)
+
+
+def no_room(threads):
+    return np.empty((threads, 0), np.float32)
+
+
 shapes = st.tuples(
     st.integers(0, 2**32 - 1), st.integers(1, 130), st.integers(1, 150),
     st.integers(1, 60) | st.integers(250, 600),  # more rows than a chunk has
@@ -64,26 +74,25 @@ def test_group_kernels_agree_with_numpy(shape):
     read_only(weights)
     want_z = reference.forward_rows(W, bias, *place, block.values, True)
     want = reference.softmax_rows(W, bias, *place, block.values, weights, label_ptr, slots, group_size, 0.1, 0.2)
-    first = None
+    first, rows, groups = None, rows_of(W, bias), groups_of(active, block)
+    targets = softmax.Targets(label_ptr, slots, weights, group_size, 0.1, 0.2)
     for threads in THREADS:
-        z = np.full((len(active.ids), lanes_of(group_size)), np.nan, np.float32)
-        forward.forward_rows(W, bias, *place, block.values, True, z, threads)
+        z, room = np.full((len(active.ids), lanes_of(group_size)), np.nan, np.float32), no_room(threads)
+        forward.forward_rows(rows, groups, True, z, room, threads)
         np.testing.assert_allclose(z, want_z, rtol=1e-4, atol=1e-4)
         delta, dx = np.full_like(z, np.nan), np.full(block.values.shape, np.nan, np.float32)
         loss = np.full(shape[1], np.nan, np.float32)
-        work = np.full(softmax.work_size(active.indptr, block.indptr, z.shape[1], True, threads), np.nan, np.float32)
-        softmax.softmax_rows(
-            W, bias, *place, block.values, weights, label_ptr, slots, group_size, 0.1, 0.2, delta, dx, loss,
-            work, threads,
-        )  # fmt: skip
+        work = np.full(softmax.work_size(groups, True, threads), np.nan, np.float32)
+        softmax.softmax_rows(rows, groups, targets, delta, dx, loss, work, room, threads)
         for got, expected in zip((delta, dx, loss), want, strict=True):
             np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-4)
         again = np.empty_like(dx)
-        forward.input_gradient_rows(W, *place, delta, again, work, threads)
+        forward.input_gradient_rows(rows, groups, delta, again, work, room, threads)
         np.testing.assert_array_equal(again, dx)
         first = first or (z, delta, dx, loss)
         for got, expected in zip((z, delta, dx, loss), first, strict=True):
             np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(rows.arrays[0], W)
 
 
 def test_every_instruction_set_agrees_with_numpy(simd):
@@ -93,10 +102,9 @@ def test_every_instruction_set_agrees_with_numpy(simd):
         weights = np.linspace(1, 9, len(active.ids)).astype(np.float32)
         want = reference.softmax_rows(W, bias, *place, block.values, weights, label_ptr, slots, shape[4], 1.0, 0.3)
         got = [np.empty(w.shape, np.float32) for w in want]
-        work = np.empty(softmax.work_size(active.indptr, block.indptr, lanes_of(shape[4]), True, 2), np.float32)
-        softmax.softmax_rows(
-            W, bias, *place, block.values, weights, label_ptr, slots, shape[4], 1.0, 0.3, *got, work, 2
-        )
+        groups, targets = groups_of(active, block), softmax.Targets(label_ptr, slots, weights, shape[4], 1.0, 0.3)
+        work = np.empty(softmax.work_size(groups, True, 2), np.float32)
+        softmax.softmax_rows(rows_of(W, bias), groups, targets, *got, work, no_room(2), 2)
         for a, b in zip(got, want, strict=True):
             np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
 
@@ -123,9 +131,9 @@ def test_updates_agree_with_numpy(shape, optimizer):
     for mode, threads in [("rows", 1), ("rows", 2), ("rows", 8), ("hogwild", 1)]:
         weights = new_weights(n_neurons, d, optimizer)
         for step in (1, 2):
-            plan = weights.update(active, coef, block.indptr, block.ids, x, step, 1.0, threads, mode)
-            assert sorted(touched_ids(plan)) == sorted(set(active.ids.tolist()))
-            assert touched_count(plan) == len(set(active.ids.tolist()))
+            by_row = weights.update(active, coef, block.indptr, block.ids, x, step, 1.0, threads, mode)
+            assert sorted(touched_ids(by_row)) == sorted(set(active.ids.tolist()))
+            assert touched_count(by_row) == len(set(active.ids.tolist()))
         first = first or weights.state()
         for name, got in weights.state().items():
             if mode == "rows":
@@ -138,19 +146,20 @@ def new_weights(n_neurons, d, optimizer):
     return Weights(n_neurons, d, optimizer, 1.0, np.random.default_rng(3))
 
 
-def listed(plan):
-    """{row: its (pair, group)} of a plan of `Weights.transpose`."""
-    part_ptr, n_touched, (rows, starts, counts), (pair, group) = plan
+def listed(by_row):
+    """{row: its (pair, group)} of what `Weights.transpose` returns."""
+    names = ("part_ptr", "n_touched", "rows", "starts", "counts", "pair", "group")
+    part_ptr, n_touched, rows, starts, counts, pair, group = (np.asarray(getattr(by_row, name)) for name in names)
     places = [k for low, n in zip(part_ptr[:-1], n_touched, strict=True) for k in range(low, low + n)]
     parts = {int(rows[k]): slice(starts[k], starts[k] + counts[k]) for k in places}
     assert len(parts) == len(places)
     return {row: list(zip(pair[part].tolist(), group[part].tolist(), strict=True)) for row, part in parts.items()}
 
 
-@pytest.mark.parametrize("alone", [1, 10**9])
+@pytest.mark.parametrize("shared", [1, 10**9])
 @pytest.mark.parametrize("n_rows", [1, 40, 1_000, 1_100_000])
-def test_pairs_by_row_agree_with_numpy(rng, monkeypatch, alone, n_rows):
-    monkeypatch.setattr(transpose, "ALONE", alone)
+def test_pairs_by_row_agree_with_numpy(rng, monkeypatch, shared, n_rows):
+    monkeypatch.setattr(transpose, "MIN_SHARED_PAIRS", shared)
     for n_groups in (0, 1, 2, 70):
         sizes = rng.integers(0, min(n_rows, 60) + 1, n_groups)
         active = ActiveSet.of([rng.choice(n_rows, size, replace=False) for size in sizes])

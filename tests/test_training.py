@@ -1,5 +1,7 @@
 """Training is a function of data, settings and seed: not of threads, of interruptions or of what is asked meanwhile."""
 
+import copy
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -106,6 +108,16 @@ def test_labels_may_come_as_an_indicator_as_integers_and_as_lists():
         assert len(set(losses)) == 1 and all(score == scores[0] for score in scores)
         for network in networks[1:]:
             assert_same(network, networks[0])
+
+
+def test_a_copy_trains_as_the_original_does_and_apart_from_it():
+    X, Y = separable()
+    network = make("vanilla, simhash", 2).fit(X, Y, steps=10)
+    copied, before = copy.deepcopy(network), [layer.weights.copy() for layer in network.layers]
+    copied.fit(X, Y, steps=10)
+    for layer, weights in zip(network.layers, before, strict=True):
+        np.testing.assert_array_equal(layer.weights, weights)
+    assert_same(network.fit(X, Y, steps=10), copied)
 
 
 def test_callback_ends_training():

@@ -3,11 +3,11 @@
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t
 
-from slide._kernels.optimizer cimport Rows, prefetch_row
+from slide._kernels.optimizer cimport prefetch_span
 from slide._kernels.simd.vec cimport ops
 
 cdef enum:
-    AHEAD = 8
+    FETCHED_ROWS = 8  # how far ahead rows are fetched
 
 
 def sum_rows(const float[:, ::1] W, const int32_t[::1] ids, const float[::1] ones, float[:, ::1] out, int threads):
@@ -19,11 +19,12 @@ def sum_rows(const float[:, ::1] W, const int32_t[::1] ids, const float[::1] one
 
 def scale_rows(float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, const int32_t[::1] ids, float factor, int threads):
     """The rows ids (unique) of three matrices times `factor`: each is read and written once."""
-    cdef Rows rows
-    cdef int64_t i, r, n = ids.shape[0], width = w.shape[1]
-    rows.w, rows.m, rows.v, rows.bias, rows.width = &w[0, 0], &m[0, 0], &v[0, 0], NULL, width
+    cdef int64_t i, r, following, n = ids.shape[0], width = w.shape[1]
     for i in prange(n, nogil=True, num_threads=threads, schedule="static"):
-        prefetch_row(&rows, ids[min(i + AHEAD, n - 1)], True)
+        following = ids[min(i + FETCHED_ROWS, n - 1)]
+        prefetch_span(&w[following, 0], width * sizeof(float))
+        prefetch_span(&m[following, 0], width * sizeof(float))
+        prefetch_span(&v[following, 0], width * sizeof(float))
         r = ids[i]
         ops.scale(&w[r, 0], width, factor)
         ops.scale(&m[r, 0], width, factor)

@@ -3,17 +3,11 @@
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t
 
-from slide._kernels.simd.vec cimport AdamStep, ops
-
 
 def step_rows(float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, const float[:, ::1] g, bint adam, tuple hyper,
               int threads):
     """Applies the gradient g (same shape as w) to w and its moments; m and v have no rows with SGD."""
-    cdef AdamStep p
+    cdef OptimizerStep step = step_of(adam, hyper)
     cdef int64_t i, width = w.shape[1]
-    p.lr, p.beta1, p.beta2, p.eps, p.decay = hyper
     for i in prange(w.shape[0], nogil=True, num_threads=threads, schedule="static"):
-        if adam:
-            ops.adam(&w[i, 0], &m[i, 0], &v[i, 0], &g[i, 0], width, &p)
-        else:
-            ops.sgd(&w[i, 0], &g[i, 0], width, p.lr, p.decay)
+        step_span(&w[i, 0], &m[i, 0], &v[i, 0], &g[i, 0], width, adam, &step.weights)

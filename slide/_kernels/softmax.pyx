@@ -1,71 +1,160 @@
-"""The softmax over an active set: logits, their exponentials, deltas and gradients of inputs, in two visits of a chunk.
+"""The softmax over active sets: logits, loss, deltas and the gradient of the inputs, in two visits of every tile.
 
-Blocks are as in forward.pyx. At the first visit a chunk's exponentials are taken less its own largest logits; at the
-second, when those of all the group's chunks are known, they become deltas.
+In:   rows of weights, groups with their active sets and inputs (as forward.pyx), targets
+Out:  delta (pairs x lanes): scale * (softmax - target); dx, shaped as the inputs; loss of each sample
+Steps, group by group:
+  1. exp_tiles     logits of each tile, and their exponentials less the tile's own largest
+  2. close_group   from the maxima and sums of all tiles: the losses, and what makes deltas of exponentials
+  3. delta_tiles   the deltas of each tile, and what comes of them for the inputs (forward.gradient_tile)
+A tile is multiplied in weights.pyx or bfloat16.pyx.
 """
 
 from cython.parallel cimport prange, threadid
 from libc.math cimport logf
 from libc.stdint cimport int32_t, int64_t
 
-from slide._kernels.chunks cimport (
-    Chunk, Layer, Span, advance, chunks_of, rows_a_chunk, rows_of, shared, slots_before, span_of_group,
-    span_of_thread, start_of, tile_of,
+from slide._kernels.forward cimport add_partials, gradient_tile, partial_size, zero_group
+from slide._kernels.groups cimport (
+    Groups, Tile, TileRange, advance, rows_of, start_of, threads_share_tiles, tile_rows, tiles_before, tiles_of,
+    tiles_of_group, tiles_of_thread,
 )
-from slide._kernels.forward cimport add_partials, gradient_chunk, layer_of, partial_size, zero_group
 from slide._kernels.simd.vec cimport ops
+from slide._kernels.weights cimport WeightRows
 
 
-cdef struct Sums:
-    # A row of lanes each: of every chunk the largest logits (later exp(those - the group's)) and the sums of
-    # exponentials (later the factors of its deltas), of every group the same sum and what is spread evenly. Then the
-    # inputs' gradients of chunks.
+cdef class Targets:
+    """What a softmax over active sets is held against.
+
+    label_ptr, slots  slots[label_ptr[i]:label_ptr[i + 1]] are the places of sample i's labels in its group's active set
+    weights           how many neurons each active one counts for, an entry each; empty: itself alone
+    group_size        samples of a group
+    scale             factor of the deltas
+    smooth            the share of the target that is spread over the active set by its weights, not over the labels
+    """
+
+    cdef const int64_t[::1] label_ptr
+    cdef const int32_t[::1] slots
+    cdef const float[::1] weights
+    cdef int64_t n_samples
+    cdef int64_t group_size
+    cdef float scale
+    cdef float smooth
+
+    def __init__(self, const int64_t[::1] label_ptr, const int32_t[::1] slots, const float[::1] weights,
+                 int64_t group_size, float scale, float smooth):
+        self.label_ptr, self.slots, self.weights = label_ptr, slots, weights
+        self.n_samples, self.group_size = label_ptr.shape[0] - 1, group_size
+        self.scale, self.smooth = scale, smooth
+
+
+cdef struct Buffers:
+    # Outputs; then a row of lanes for each tile: its largest logits (later exp(those - the group's)) and its sums of
+    # exponentials (later the factors of its deltas); one for each group: the sums, and what is spread evenly; then the
+    # gradients of the inputs by tile, where threads share them.
+    float *delta
+    float *dx      # NULL where it is not asked for
+    float *loss
     float *top
     float *total
-    float *of_group
+    float *group_total
     float *even
     float *partial
 
 
-cdef inline Sums sums_in(const Layer *layer, float *work) noexcept nogil:
-    cdef Sums sums
-    cdef int64_t size = slots_before(layer, layer.n_groups) * layer.ld
-    sums.top = work
-    sums.total = sums.top + size
-    sums.of_group = sums.total + size
-    sums.even = sums.of_group + layer.n_groups * layer.ld
-    sums.partial = sums.even + layer.n_groups * layer.ld
-    return sums
+def softmax_rows(WeightRows rows, Groups groups, Targets targets, float[:, ::1] delta, float[:, ::1] dx,
+                 float[::1] loss, float[::1] work, float[:, ::1] room, int threads):
+    """Forward, softmax over the active set, output deltas and input gradients of every group.
+
+    A sample without labels has no deltas and no loss. A dx without rows is not computed. work (see `work_size`) and
+    room (as `forward_rows`) are scratch.
+    """
+    cdef Buffers at = buffers_in(groups, delta, dx, loss, &work[0])
+    cdef int64_t g
+    if threads_share_tiles(groups, threads):
+        shared_softmax(rows, groups, targets, &at, room, threads)
+        return
+    for g in prange(groups.n, nogil=True, num_threads=threads, schedule="dynamic"):
+        softmax_group(rows, groups, targets, g, &at, &room[threadid(), 0])
 
 
-cdef void exp_chunks(const Layer *layer, const Softmax *softmax, Span span, const Sums *sums,
-                     float *tile) noexcept nogil:
-    """Logits, and their exponentials less the chunk's largest, as often as their rows count."""
-    cdef Chunk *chunk = &span.chunk
+cdef void softmax_group(WeightRows rows, Groups groups, Targets targets, int64_t g, const Buffers *at,
+                        float *room) noexcept nogil:
+    exp_tiles(rows, groups, targets, tiles_of_group(groups, g), at, room)
+    close_group(groups, targets, g, at)
+    if at.dx != NULL:
+        zero_group(groups, g, at.dx)
+    delta_tiles(rows, groups, targets, tiles_of_group(groups, g), at, NULL, room)
+
+
+cdef void shared_softmax(WeightRows rows, Groups groups, Targets targets, const Buffers *at, float[:, ::1] room,
+                         int threads) noexcept:
+    """The same where threads share the tiles of each group: they meet after every step."""
+    cdef int64_t g
+    cdef int t
+    for t in prange(threads, nogil=True, num_threads=threads, schedule="static"):
+        exp_tiles(rows, groups, targets, tiles_of_thread(groups, t, threads), at, &room[t, 0])
+    for g in range(groups.n):
+        close_group(groups, targets, g, at)
+    for t in prange(threads, nogil=True, num_threads=threads, schedule="static"):
+        delta_tiles(rows, groups, targets, tiles_of_thread(groups, t, threads), at, at.partial, &room[t, 0])
+    if at.dx != NULL:
+        add_partials(groups, at.partial, at.dx, threads)
+
+
+def work_size(Groups groups, bint gradient, int threads):
+    """Floats that `softmax_rows` takes as `work`, with or without gradients of inputs."""
+    size = 2 * (tiles_before(groups, groups.n) + groups.n) * groups.lanes
+    if gradient and threads_share_tiles(groups, threads):
+        size += tiles_before(groups, groups.n) * partial_size(groups)
+    return size
+
+
+cdef Buffers buffers_in(Groups groups, float[:, ::1] delta, float[:, ::1] dx, float[::1] loss, float *work) noexcept:
+    cdef Buffers at
+    cdef int64_t of_tiles = tiles_before(groups, groups.n) * groups.lanes, of_groups = groups.n * groups.lanes
+    at.delta, at.loss = &delta[0, 0], &loss[0]
+    at.dx = &dx[0, 0] if dx.shape[0] > 0 else NULL
+    at.top = work
+    at.total = at.top + of_tiles
+    at.group_total = at.total + of_tiles
+    at.even = at.group_total + of_groups
+    at.partial = at.even + of_groups
+    return at
+
+
+# ---- 1. Exponentials -----------------------------------------------------------------------------------------------
+
+
+cdef void exp_tiles(WeightRows rows, Groups groups, Targets targets, TileRange tiles, const Buffers *at,
+                    float *room) noexcept nogil:
+    """Logits, and their exponentials less the tile's largest, as often as their rows count."""
+    cdef Tile *tile = &tiles.tile
+    cdef int64_t lanes = groups.lanes
     cdef float *z
     cdef const float *weights
-    cdef float *top
-    cdef float *total
-    while span.left > 0:
-        z = softmax.delta + start_of(layer, chunk)
-        top = sums.top + chunk.slot * layer.ld
-        total = sums.total + chunk.slot * layer.ld
-        layer.logits(layer, chunk, tile, z)
-        weights = weights_of(layer, softmax, chunk)
-        if layer.ld == 1:
-            top[0] = ops.row_max(z, chunk.n)
-            total[0] = ops.row_exp(z, chunk.n, top[0])
-            if weights != NULL:
-                total[0] = weigh_row(z, weights, chunk.n)
+    while tiles.left > 0:
+        z = at.delta + start_of(groups, tile)
+        rows.logits(groups, tile, room, z)
+        weights = weights_of(groups, targets, tile)
+        if lanes == 1:
+            exp_row(z, tile.n, weights, at.top + tile.index, at.total + tile.index)
         else:
-            ops.lane_exp(z, layer.ld, chunk.n, layer.ld, weights, top, total)
-        advance(layer, &span)
+            ops.lane_exp(z, lanes, tile.n, lanes, weights, at.top + tile.index * lanes, at.total + tile.index * lanes)
+        advance(groups, &tiles)
 
 
-cdef inline const float *weights_of(const Layer *layer, const Softmax *softmax, const Chunk *chunk) noexcept nogil:
-    if softmax.weights == NULL:
+cdef inline const float *weights_of(Groups groups, Targets targets, const Tile *tile) noexcept nogil:
+    """The weights of a tile's rows; NULL: 1."""
+    if targets.weights.shape[0] == 0:
         return NULL
-    return softmax.weights + layer.indptr[chunk.group] + chunk.low
+    return &targets.weights[0] + groups.indptr[tile.group] + tile.first
+
+
+cdef inline void exp_row(float *z, int64_t n, const float *weights, float *top, float *total) noexcept nogil:
+    top[0] = ops.row_max(z, n)
+    total[0] = ops.row_exp(z, n, top[0])
+    if weights != NULL:
+        total[0] = weigh_row(z, weights, n)
 
 
 cdef inline float weigh_row(float *e, const float *weights, int64_t n) noexcept nogil:
@@ -78,173 +167,112 @@ cdef inline float weigh_row(float *e, const float *weights, int64_t n) noexcept 
     return total
 
 
-cdef void close_group(const Layer *layer, const Softmax *softmax, int64_t group, const Sums *sums) noexcept nogil:
-    """From the sums of a group's chunks its samples' losses and the factors of its deltas."""
-    cdef int64_t n_chunks = chunks_of(layer, group), first = group * softmax.group_size, ld = layer.ld, s, k, low, high
-    cdef float *shift = sums.top + slots_before(layer, group) * ld
-    cdef float *total = sums.total + slots_before(layer, group) * ld
-    cdef float *of_all = sums.of_group + group * ld
-    cdef float *even = sums.even + group * ld
-    cdef float mass = mass_of(layer, softmax, group), factor
-    if ld == 1:
-        of_all[0] = total[0]
+# ---- 2. Losses and the factors of deltas ---------------------------------------------------------------------------
+
+
+cdef void close_group(Groups groups, Targets targets, int64_t group, const Buffers *at) noexcept nogil:
+    """From the sums of a group's tiles its samples' losses and the factors of its deltas."""
+    cdef int64_t n_tiles = tiles_of(groups, group), lanes = groups.lanes, first = group * targets.group_size
+    cdef int64_t s, k, low, high
+    cdef float *shift = at.top + tiles_before(groups, group) * lanes
+    cdef float *total = at.total + tiles_before(groups, group) * lanes
+    cdef float *group_total = at.group_total + group * lanes
+    cdef float *even = at.even + group * lanes
+    cdef float mass = mass_of(groups, targets, group), factor
+    if lanes == 1:
+        group_total[0] = total[0]
         shift[0] = 1.0
     else:  # the maxima, in even, and their own sums are of no further use
-        ops.lane_exp(shift, ld, n_chunks, ld, NULL, even, of_all)
-        add_chunks(total, shift, n_chunks, ld, of_all)
-    for s in range(ld):
+        ops.lane_exp(shift, lanes, n_tiles, lanes, NULL, even, group_total)
+        add_tiles(total, shift, n_tiles, lanes, group_total)
+    for s in range(lanes):
         factor = even[s] = 0.0
-        if s < min(softmax.group_size, softmax.n_samples - first):
-            low = softmax.label_ptr[first + s]
-            high = softmax.label_ptr[first + s + 1]
-            softmax.loss[first + s] = loss_of(layer, softmax, group, s, low, high, shift, of_all[s])
+        if s < min(targets.group_size, targets.n_samples - first):
+            low = targets.label_ptr[first + s]
+            high = targets.label_ptr[first + s + 1]
+            at.loss[first + s] = loss_of(groups, targets, group, s, at.delta, shift, group_total[s])
             if high > low:
-                factor = softmax.scale / of_all[s]
-                even[s] = softmax.scale * softmax.smooth / mass
-        for k in range(n_chunks):
-            total[k * ld + s] = factor * shift[k * ld + s]
+                factor = targets.scale / group_total[s]
+                even[s] = targets.scale * targets.smooth / mass
+        for k in range(n_tiles):
+            total[k * lanes + s] = factor * shift[k * lanes + s]
 
 
-cdef inline float mass_of(const Layer *layer, const Softmax *softmax, int64_t group) noexcept nogil:
+cdef inline float mass_of(Groups groups, Targets targets, int64_t group) noexcept nogil:
     """The sum of a group's weights."""
     cdef float mass = 0.0
     cdef int64_t a
-    if softmax.weights == NULL:
-        return rows_of(layer, group)
-    for a in range(layer.indptr[group], layer.indptr[group + 1]):
-        mass += softmax.weights[a]
+    if targets.weights.shape[0] == 0:
+        return rows_of(groups, group)
+    for a in range(groups.indptr[group], groups.indptr[group + 1]):
+        mass += targets.weights[a]
     return mass
 
 
-cdef inline void add_chunks(const float *total, const float *shift, int64_t n_chunks, int64_t ld,
-                            float *of_all) noexcept nogil:
-    """The sums of exponentials of all chunks, in their order, less the largest logits of all."""
+cdef inline void add_tiles(const float *total, const float *shift, int64_t n_tiles, int64_t lanes,
+                           float *group_total) noexcept nogil:
+    """The sums of exponentials of all tiles, in their order, less the largest logits of all."""
     cdef int64_t k, s
-    for s in range(ld):
-        of_all[s] = 0.0
-    for k in range(n_chunks):
-        for s in range(ld):
-            of_all[s] += total[k * ld + s] * shift[k * ld + s]
+    for s in range(lanes):
+        group_total[s] = 0.0
+    for k in range(n_tiles):
+        for s in range(lanes):
+            group_total[s] += total[k * lanes + s] * shift[k * lanes + s]
 
 
-cdef inline float loss_of(const Layer *layer, const Softmax *softmax, int64_t group, int64_t s, int64_t low,
-                          int64_t high, const float *shift, float total) noexcept nogil:
-    """Mean cross entropy over the labels low:high of lane s, from exponentials and their sum."""
-    cdef const float *e = softmax.delta + layer.indptr[group] * layer.ld
-    cdef int64_t k, slot, ld = layer.ld, a_chunk = rows_a_chunk(layer, group)
+cdef inline float loss_of(Groups groups, Targets targets, int64_t group, int64_t s, const float *delta,
+                          const float *shift, float total) noexcept nogil:
+    """Mean cross entropy over the labels of lane s, from exponentials and their sum; 0 where it has none."""
+    cdef int64_t lanes = groups.lanes, size = tile_rows(groups, group), sample = group * targets.group_size + s
+    cdef int64_t k, slot, low = targets.label_ptr[sample], high = targets.label_ptr[sample + 1]
+    cdef const float *e = delta + groups.indptr[group] * lanes
     cdef float loss = 0.0
     for k in range(low, high):
-        slot = softmax.slots[k]
-        loss -= logf(e[slot * ld + s] * shift[slot // a_chunk * ld + s] / total + <float>1e-38)
+        slot = targets.slots[k]
+        loss -= logf(e[slot * lanes + s] * shift[slot // size * lanes + s] / total + <float>1e-38)
     return loss / (high - low) if high > low else loss
 
 
-cdef void delta_chunks(const Layer *layer, const Softmax *softmax, Span span, const Sums *sums, float *partial,
-                       float *tile) noexcept nogil:
+# ---- 3. Deltas -----------------------------------------------------------------------------------------------------
+
+
+cdef void delta_tiles(WeightRows rows, Groups groups, Targets targets, TileRange tiles, const Buffers *at,
+                      float *partial, float *room) noexcept nogil:
     """Deltas factor * exp - even - target, and what comes of them for the inputs."""
-    cdef Chunk *chunk = &span.chunk
+    cdef Tile *tile = &tiles.tile
+    cdef int64_t lanes = groups.lanes
     cdef float *z
     cdef const float *weights
     cdef const float *factor
     cdef const float *even
-    while span.left > 0:
-        z = softmax.delta + start_of(layer, chunk)
-        factor = sums.total + chunk.slot * layer.ld
-        even = sums.even + chunk.group * layer.ld
-        weights = weights_of(layer, softmax, chunk)
-        if layer.ld == 1:
-            row_deltas(z, chunk.n, weights, factor[0], even[0])
+    while tiles.left > 0:
+        z = at.delta + start_of(groups, tile)
+        factor = at.total + tile.index * lanes
+        even = at.even + tile.group * lanes
+        weights = weights_of(groups, targets, tile)
+        if lanes == 1:
+            delta_row(z, tile.n, weights, factor[0], even[0])
         else:
-            ops.lane_deltas(z, layer.ld, chunk.n, layer.ld, weights, factor, even)
-        subtract_targets(layer, softmax, chunk, z)
-        if softmax.dx != NULL:
-            gradient_chunk(layer, chunk, softmax.delta, softmax.dx, partial, tile)
-        advance(layer, &span)
+            ops.lane_deltas(z, lanes, tile.n, lanes, weights, factor, even)
+        subtract_targets(groups, targets, tile, z)
+        if at.dx != NULL:
+            gradient_tile(rows, groups, tile, at.delta, at.dx, partial, room)
+        advance(groups, &tiles)
 
 
-cdef void row_deltas(float *z, int64_t n, const float *weights, float factor, float even) noexcept nogil:
+cdef inline void delta_row(float *z, int64_t n, const float *weights, float factor, float even) noexcept nogil:
     cdef int64_t a
     for a in range(n):
         z[a] = z[a] * factor - even * (weights[a] if weights != NULL else 1)
 
 
-cdef inline void subtract_targets(const Layer *layer, const Softmax *softmax, const Chunk *chunk,
-                                  float *z) noexcept nogil:
-    """From the deltas z of a chunk the targets of those labels that are in it."""
-    cdef int64_t first = chunk.group * softmax.group_size, s, k, place, low, high
-    for s in range(min(softmax.group_size, softmax.n_samples - first)):
-        low = softmax.label_ptr[first + s]
-        high = softmax.label_ptr[first + s + 1]
+cdef inline void subtract_targets(Groups groups, Targets targets, const Tile *tile, float *z) noexcept nogil:
+    """From the deltas z of a tile the targets of those labels that are in it."""
+    cdef int64_t first = tile.group * targets.group_size, s, k, place, low, high
+    for s in range(min(targets.group_size, targets.n_samples - first)):
+        low = targets.label_ptr[first + s]
+        high = targets.label_ptr[first + s + 1]
         for k in range(low, high):
-            place = softmax.slots[k] - chunk.low
-            if 0 <= place < chunk.n:
-                z[place * layer.ld + s] -= softmax.scale * (1 - softmax.smooth) / (high - low)
-
-
-cdef void softmax_group(const Layer *layer, const Softmax *softmax, int64_t g, const Sums *sums,
-                        float *tile) noexcept nogil:
-    exp_chunks(layer, softmax, span_of_group(layer, g), sums, tile)
-    close_group(layer, softmax, g, sums)
-    if softmax.dx != NULL:
-        zero_group(layer, g, softmax.dx)
-    delta_chunks(layer, softmax, span_of_group(layer, g), sums, NULL, tile)
-
-
-cdef void softmax_layer(const Layer *layer, const Softmax *softmax, float *work, int threads) noexcept nogil:
-    cdef Sums sums = sums_in(layer, work)
-    cdef int64_t g
-    cdef int t
-    if not shared(layer, threads):
-        for g in prange(layer.n_groups, num_threads=threads, schedule="dynamic"):
-            softmax_group(layer, softmax, g, &sums, tile_of(layer, threadid()))
-        return
-    for t in prange(threads, num_threads=threads, schedule="static"):
-        exp_chunks(layer, softmax, span_of_thread(layer, t, threads), &sums, tile_of(layer, t))
-    for g in range(layer.n_groups):
-        close_group(layer, softmax, g, &sums)
-    for t in prange(threads, num_threads=threads, schedule="static"):
-        delta_chunks(layer, softmax, span_of_thread(layer, t, threads), &sums, sums.partial, tile_of(layer, t))
-    if softmax.dx != NULL:
-        add_partials(layer, sums.partial, softmax.dx, threads)
-
-
-def work_size(const int64_t[::1] indptr, const int64_t[::1] x_indptr, int64_t ld, bint gradient, int threads):
-    """Floats that `softmax_rows` takes as `work`, with or without gradients of inputs."""
-    cdef Layer layer
-    layer.n_groups, layer.ld = indptr.shape[0] - 1, ld
-    layer.indptr, layer.x_indptr = &indptr[0], &x_indptr[0]
-    size = 2 * (slots_before(&layer, layer.n_groups) + layer.n_groups) * ld
-    if gradient and shared(&layer, threads):
-        size += slots_before(&layer, layer.n_groups) * partial_size(&layer)
-    return size
-
-
-def softmax_rows(const float[:, ::1] W, const float[::1] bias, const int64_t[::1] indptr, const int32_t[::1] ids,
-                 const int64_t[::1] x_indptr, const int32_t[::1] x_cols, const float[:, ::1] x,
-                 const float[::1] weights, const int64_t[::1] label_ptr, const int32_t[::1] slots,
-                 int64_t group_size, float scale, float smooth, float[:, ::1] delta, float[:, ::1] dx, float[::1] loss,
-                 float[::1] work, int threads):
-    """Forward, softmax over the active set, output deltas and input gradients of every group.
-
-    An active neuron counts as often as its weight says, of which there may be none: once. `slots[k]` is the place of
-    label entry k in its group's active set; the target is (1 - smooth) / (number of labels) for each label, and smooth
-    spread over the active set by its weights. Deltas are scale * (softmax - target); a sample without labels gets
-    none. A dx without rows is not computed. work: see `work_size`.
-    """
-    cdef Layer layer = layer_of(W, &bias[0], indptr, ids, x_indptr, x_cols, &x[0, 0], delta.shape[1])
-    cdef Softmax softmax = softmax_of(weights, label_ptr, slots, group_size, scale, smooth, delta, dx, loss)
-    with nogil:
-        softmax_layer(&layer, &softmax, &work[0], threads)
-
-
-cdef Softmax softmax_of(const float[::1] weights, const int64_t[::1] label_ptr, const int32_t[::1] slots,
-                        int64_t group_size, float scale, float smooth, float[:, ::1] delta, float[:, ::1] dx,
-                        float[::1] loss) noexcept:
-    cdef Softmax softmax
-    softmax.weights = &weights[0] if weights.shape[0] > 0 else NULL
-    softmax.label_ptr, softmax.group_size, softmax.n_samples = &label_ptr[0], group_size, loss.shape[0]
-    softmax.slots = &slots[0] if slots.shape[0] > 0 else NULL
-    softmax.scale, softmax.smooth = scale, smooth
-    softmax.delta, softmax.loss = &delta[0, 0], &loss[0]
-    softmax.dx = &dx[0, 0] if dx.shape[0] > 0 else NULL
-    return softmax
+            place = targets.slots[k] - tile.first
+            if 0 <= place < tile.n:
+                z[place * groups.lanes + s] -= targets.scale * (1 - targets.smooth) / (high - low)

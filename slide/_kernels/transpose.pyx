@@ -1,63 +1,99 @@
 """Pairs by group -> pairs by row: for each row of weights, which groups wanted it.
 
-A pair is one entry of an active set: group g wanted row ids[pair]. Few pairs are sorted by one thread, many by all,
-which share them by parts of the rows first. Pairs of a row keep their order either way.
+A pair is one entry of an active set: group g wanted row ids[pair].
+In:   active sets (indptr, ids)
+Out:  PairsByRow
+The pairs of one group are its rows already. Few pairs are sorted by one thread, many by all, which share them by parts
+of the rows first. Pairs of a row keep their order either way.
 """
 
 from cython.parallel cimport prange
-from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
-from slide._kernels.simd.vec cimport BESIDE
+from slide._kernels.simd.vec cimport GRADIENT_ROWS
 
 cdef enum:
     DIGIT = 10  # bits, at most, that are sorted by in one pass
     MOST_PASSES = 4
 
 PARTS = N_PARTS
-ALONE = 200_000  # pairs below which one thread has sorted them before others would wake up
+MIN_SHARED_PAIRS = 200_000  # fewer are sorted by one thread before others would wake up
 
 
-cdef Plan plan_in(int64_t[::1] part_ptr, int32_t[::1] n_touched, int32_t[:, ::1] touched,
-                  int32_t[:, ::1] pairs) noexcept:
-    cdef Plan plan
-    plan.part_ptr, plan.n_touched = &part_ptr[0], &n_touched[0]
-    plan.rows, plan.starts, plan.counts = &touched[0, 0], &touched[1, 0], &touched[2, 0]
-    plan.pair, plan.group = &pairs[0, 0], &pairs[1, 0]
-    return plan
+cdef class PairsByRow:
+    """The arrays that a transposition is written to, and room to sort in.
+
+    part_ptr (PARTS + 1), n_touched (PARTS)
+              part p, a unit of work, has the touched rows at part_ptr[p]:part_ptr[p] + n_touched[p]
+    touched (3 x pairs)
+              of a touched row: its id, where its pairs begin, how many there are
+    pairs (2 x pairs)
+              by row, the pair and its group
+    keys (2 x pairs), group_of (pairs)
+              scratch
+    Rows of a part ascend where groups are several.
+    """
+
+    def __init__(self, part_ptr, n_touched, touched, pairs, keys, group_of):
+        self.arrays = part_ptr, n_touched, touched, pairs, keys, group_of
+        self.part_ptr, self.n_touched = part_ptr, n_touched
+        self.rows, self.starts, self.counts = touched
+        self.pair, self.group = pairs
+        self.keys, self.group_of = keys, group_of
+
+    def __reduce__(self):
+        return type(self), self.arrays
 
 
-cdef void share_rows(int64_t n_rows, int64_t step, const Plan *plan) noexcept nogil:
-    """Parts of the first n_rows places of a plan: of equally many, multiples of `step`."""
-    cdef int64_t p, size = (n_rows + N_PARTS * step - 1) // (N_PARTS * step) * step
-    for p in range(N_PARTS + 1):
-        plan.part_ptr[p] = min(p * size, n_rows)
-    for p in range(N_PARTS):
-        plan.n_touched[p] = <int32_t>(plan.part_ptr[p + 1] - plan.part_ptr[p])
+def transpose_rows(const int64_t[::1] indptr, const int32_t[::1] ids, int64_t n_rows, PairsByRow by_row,
+                   int32_t[:, ::1] cursors, int threads):
+    """The pairs of n_rows rows of weights, into by_row. cursors (groups x PARTS) is scratch."""
+    cdef int64_t n_groups = indptr.shape[0] - 1, n = ids.shape[0]
+    if n == 0:
+        by_row.n_touched[:] = 0
+    elif n_groups == 1:
+        keep_group(&ids[0], n, by_row)
+    elif n < MIN_SHARED_PAIRS:
+        sort_pairs(&indptr[0], n_groups, &ids[0], n_rows, by_row)
+    else:
+        sort_parts(indptr, ids, n_rows, by_row, cursors, threads)
 
 
-cdef void keep_group(const int32_t *ids, int64_t n, const Plan *plan) noexcept nogil:
+cdef void keep_group(const int32_t *ids, int64_t n, PairsByRow by_row) noexcept nogil:
     """The pairs of one group are its rows, each once: in their order, coefficients lie side by side."""
     cdef int64_t k
-    share_rows(n, BESIDE, plan)
+    share_rows(n, GRADIENT_ROWS, by_row)
     for k in range(n):
-        plan.rows[k] = ids[k]
-        plan.starts[k] = <int32_t>k
-        plan.counts[k] = 1
-        plan.pair[k] = <int32_t>k
-        plan.group[k] = 0
+        by_row.rows[k] = ids[k]
+        by_row.starts[k] = <int32_t>k
+        by_row.counts[k] = 1
+        by_row.pair[k] = <int32_t>k
+        by_row.group[k] = 0
+
+
+cdef void share_rows(int64_t n_rows, int64_t multiple, PairsByRow by_row) noexcept nogil:
+    """Parts of equally many of the first n_rows places, a multiple of `multiple` each."""
+    cdef int64_t p, size = (n_rows + N_PARTS * multiple - 1) // (N_PARTS * multiple) * multiple
+    for p in range(N_PARTS + 1):
+        by_row.part_ptr[p] = min(p * size, n_rows)
+    for p in range(N_PARTS):
+        by_row.n_touched[p] = <int32_t>(by_row.part_ptr[p + 1] - by_row.part_ptr[p])
+
+
+cdef void sort_pairs(const int64_t *indptr, int64_t n_groups, const int32_t *ids, int64_t n_rows,
+                     PairsByRow by_row) noexcept nogil:
+    """By one thread."""
+    cdef int64_t g, k, n = indptr[n_groups]
+    cdef uint64_t *keys = &by_row.keys[0, 0]
+    for g in range(n_groups):
+        for k in range(indptr[g], indptr[g + 1]):
+            keys[k] = key_of(ids[k], k)
+            by_row.group_of[k] = <int32_t>g
+    share_rows(list_rows(radix_sort(keys, keys + n, n, n_rows), 0, n, by_row), 1, by_row)
 
 
 cdef inline uint64_t key_of(int32_t row, int64_t pair) noexcept nogil:
     return <uint64_t>row << 32 | <uint64_t>pair
-
-
-cdef int64_t bits_of(int64_t n) noexcept nogil:
-    """Bits of the numbers below n."""
-    cdef int64_t bits = 1
-    while (<int64_t>1 << bits) < n:
-        bits += 1
-    return bits
 
 
 cdef const uint64_t *radix_sort(uint64_t *keys, uint64_t *others, int64_t n, int64_t n_rows) noexcept nogil:
@@ -88,41 +124,55 @@ cdef const uint64_t *radix_sort(uint64_t *keys, uint64_t *others, int64_t n, int
     return keys
 
 
-cdef int64_t list_rows(const uint64_t *keys, int64_t low, int64_t n, const int32_t *group_of,
-                       const Plan *plan) noexcept nogil:
-    """Rows and pairs of n sorted keys, from place `low` of a plan on; returns the number of rows."""
+cdef int64_t bits_of(int64_t n) noexcept nogil:
+    """Bits of the numbers below n."""
+    cdef int64_t bits = 1
+    while (<int64_t>1 << bits) < n:
+        bits += 1
+    return bits
+
+
+cdef int64_t list_rows(const uint64_t *keys, int64_t low, int64_t n, PairsByRow by_row) noexcept nogil:
+    """Rows and pairs of n sorted keys, from place `low` on; returns the number of rows."""
     cdef int64_t k, at = low - 1
     cdef int32_t row, pair
     for k in range(n):
         row = <int32_t>(keys[k] >> 32)
         pair = <int32_t>keys[k]
-        if k == 0 or row != plan.rows[at]:
+        if k == 0 or row != by_row.rows[at]:
             at += 1
-            plan.rows[at] = row
-            plan.starts[at] = <int32_t>(low + k)
-            plan.counts[at] = 0
-        plan.counts[at] += 1
-        plan.pair[low + k] = pair
-        plan.group[low + k] = group_of[pair]
+            by_row.rows[at] = row
+            by_row.starts[at] = <int32_t>(low + k)
+            by_row.counts[at] = 0
+        by_row.counts[at] += 1
+        by_row.pair[low + k] = pair
+        by_row.group[low + k] = by_row.group_of[pair]
     return at + 1 - low
 
 
-cdef void sort_pairs(const int64_t *indptr, int64_t n_groups, const int32_t *ids, int64_t n_rows, uint64_t *keys,
-                     int32_t *group_of, const Plan *plan) noexcept nogil:
-    """A plan by one thread. keys (2 x pairs) and group_of (pairs) are scratch."""
-    cdef int64_t g, k, n = indptr[n_groups]
-    for g in range(n_groups):
-        for k in range(indptr[g], indptr[g + 1]):
-            keys[k] = key_of(ids[k], k)
-            group_of[k] = <int32_t>g
-    share_rows(list_rows(radix_sort(keys, keys + n, n, n_rows), 0, n, group_of, plan), 1, plan)
+cdef void sort_parts(const int64_t[::1] indptr, const int32_t[::1] ids, int64_t n_rows, PairsByRow by_row,
+                     int32_t[:, ::1] cursors, int threads) noexcept:
+    """By all threads: pairs are put into parts, and each part is sorted by one."""
+    cdef int64_t n_groups = indptr.shape[0] - 1, n = ids.shape[0], g, p, low, size
+    cdef uint64_t *keys = &by_row.keys[0, 0]
+    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="static"):
+        count_parts(&ids[0] + indptr[g], indptr[g + 1] - indptr[g], &cursors[g, 0])
+    place_parts(cursors[:n_groups], by_row.part_ptr)
+    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="static"):
+        scatter_pairs(&ids[0] + indptr[g], indptr[g], indptr[g + 1] - indptr[g], <int32_t>g, &cursors[g, 0], by_row)
+    for p in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
+        low = by_row.part_ptr[p]
+        size = by_row.part_ptr[p + 1] - low
+        by_row.n_touched[p] = <int32_t>list_rows(radix_sort(keys + low, keys + n + low, size, n_rows), low, size,
+                                                 by_row)
 
 
 cdef inline int64_t part_of(int32_t row) noexcept nogil:
     return (row >> 4) & (N_PARTS - 1)
 
 
-cdef inline void count_row(const int32_t *ids, int64_t n, int32_t *counts) noexcept nogil:
+cdef inline void count_parts(const int32_t *ids, int64_t n, int32_t *counts) noexcept nogil:
+    """How many pairs of a group each part has."""
     cdef int64_t k
     for k in range(N_PARTS):
         counts[k] = 0
@@ -130,7 +180,7 @@ cdef inline void count_row(const int32_t *ids, int64_t n, int32_t *counts) noexc
         counts[part_of(ids[k])] += 1
 
 
-cdef void place_parts(int32_t[:, ::1] cursors, int64_t *part_ptr) noexcept nogil:
+cdef void place_parts(int32_t[:, ::1] cursors, int64_t[::1] part_ptr) noexcept nogil:
     """Counts (groups, PARTS) to the places at which each group's pairs of each part begin: parts, in them groups."""
     cdef int64_t g, p
     cdef int32_t count
@@ -150,50 +200,12 @@ cdef void place_parts(int32_t[:, ::1] cursors, int64_t *part_ptr) noexcept nogil
             next_place[p] += count
 
 
-cdef inline void scatter_row(const int32_t *ids, int64_t start, int64_t n, int32_t group, int32_t *cursor,
-                             uint64_t *keys, int32_t *group_of) noexcept nogil:
+cdef inline void scatter_pairs(const int32_t *ids, int64_t start, int64_t n, int32_t group, int32_t *cursor,
+                               PairsByRow by_row) noexcept nogil:
+    """A group's pairs, the first of them `start`, to their parts."""
     cdef int64_t k
+    cdef uint64_t *keys = &by_row.keys[0, 0]
     for k in range(n):
         keys[cursor[part_of(ids[k])]] = key_of(ids[k], start + k)
         cursor[part_of(ids[k])] += 1
-        group_of[start + k] = group
-
-
-cdef void sort_parts(const int64_t[::1] indptr, const int32_t[::1] ids, int64_t n_rows, int32_t[:, ::1] cursors,
-                     uint64_t *keys, int32_t *group_of, const Plan *plan, int threads):
-    """A plan by all threads: pairs are put into parts, and each part is sorted by one."""
-    cdef int64_t n_groups = indptr.shape[0] - 1, n = ids.shape[0], g, p, low, size
-    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="static"):
-        count_row(&ids[0] + indptr[g], indptr[g + 1] - indptr[g], &cursors[g, 0])
-    place_parts(cursors[:n_groups], plan.part_ptr)
-    for g in prange(n_groups, nogil=True, num_threads=threads, schedule="static"):
-        scatter_row(&ids[0] + indptr[g], indptr[g], indptr[g + 1] - indptr[g], <int32_t>g, &cursors[g, 0], keys,
-                    group_of)
-    for p in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
-        low = plan.part_ptr[p]
-        size = plan.part_ptr[p + 1] - low
-        plan.n_touched[p] = <int32_t>list_rows(radix_sort(keys + low, keys + n + low, size, n_rows), low, size,
-                                               group_of, plan)
-
-
-def transpose_rows(const int64_t[::1] indptr, const int32_t[::1] ids, int64_t n_rows, int32_t[:, ::1] cursors,
-                   uint64_t[:, ::1] keys, int32_t[::1] group_of, int64_t[::1] part_ptr, int32_t[::1] n_touched,
-                   int32_t[:, ::1] touched, int32_t[:, ::1] pairs, int threads):
-    """Pairs by group -> pairs by row, of n_rows.
-
-    cursors (groups x PARTS), keys (2 x pairs) and group_of (pairs) are scratch. Out: part p has rows
-    touched[0, part_ptr[p]:part_ptr[p] + n_touched[p]], whose pairs begin at touched[1] and count touched[2] in
-    pairs[0] (the pair) and pairs[1] (its group). Rows of a part ascend where groups are several.
-    """
-    cdef int64_t n_groups = indptr.shape[0] - 1, n = ids.shape[0]
-    cdef Plan plan
-    if n == 0:
-        n_touched[:] = 0
-        return
-    plan = plan_in(part_ptr, n_touched, touched, pairs)
-    if n_groups == 1:
-        keep_group(&ids[0], n, &plan)
-    elif n < ALONE:
-        sort_pairs(&indptr[0], n_groups, &ids[0], n_rows, &keys[0, 0], &group_of[0], &plan)
-    else:
-        sort_parts(indptr, ids, n_rows, cursors, &keys[0, 0], &group_of[0], &plan, threads)
+        by_row.group_of[start + k] = group

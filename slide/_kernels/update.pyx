@@ -1,196 +1,215 @@
 """The row's side of a layer: every row of weights has one owner, who sums its gradient and applies the optimizer.
 
-A pair is one entry of an active set: group g wanted row ids[pair] with the coefficients coef[pair] (one a lane).
-Pairs come by row, in parts, from transpose.pyx; each row is visited once.
+In:   rows of weights; pairs by row (from transpose.pyx); groups, whose inputs lie sample by sample; coef (pairs x
+      lanes): the gradient of the pair's output for each of the group's samples
+Out:  rows of weights, in place
+Steps, part by part of the touched rows (update_part):
+  1. rows.plan      what some rows are made of is planned to be prefetched
+  2. gradient_rows  their gradients are summed; meanwhile lines come from memory
+  3. rows.step      the optimizer on each, in weights.pyx or bfloat16.pyx
+Inputs that have but some columns have stages of their own: `update_sparse_rows`, of a row only the weights of those.
 """
 
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from slide._kernels.optimizer cimport (
-    Rows, add_ahead, apply_row, fill_rows, plan_row, step_entry, sum_coef,
-)
-from slide._kernels.transpose cimport N_PARTS
-from slide._kernels.simd.vec cimport BESIDE, AdamStep, Ahead, ops
+from slide._kernels.groups cimport Groups, column_ids, columns_of, inputs_of
+from slide._kernels.optimizer cimport OptimizerStep, add_ahead, step_of, step_span, sum_coef
+from slide._kernels.simd.vec cimport GRADIENT_ROWS, Ahead, ops
+from slide._kernels.transpose cimport N_PARTS, PairsByRow
+from slide._kernels.weights cimport Float32Rows, WeightRows
 
 cdef enum:
-    FAR = 4  # rows that are fetched while the optimizer runs
-
-ROWS_BESIDE = BESIDE
+    FETCHED_ROWS = 4  # how far ahead rows are fetched while the optimizer runs
 
 
-cdef int64_t gradient_rows(const int32_t *start, const int32_t *count, int64_t n, const int32_t *pair,
-                           const int32_t *group, const float *coef, int64_t lanes, const int64_t *x_indptr,
-                           const float *x, int64_t width, float *g, float *bias_g,
-                           Ahead *ahead) noexcept nogil:
-    """Gradients of the first of n rows, into g (rows, width) and bias_g: as many, up to BESIDE, as begin with pairs
-    of one group, whose inputs are then read once; returns how many. Row r has count[r] pairs from start[r] on."""
-    cdef const float *first[BESIDE]
-    cdef int64_t rows = 0, r, k
-    while rows < min(n, BESIDE) and group[start[rows]] == group[start[0]]:
-        first[rows] = coef + <int64_t>pair[start[rows]] * lanes
-        rows += 1
-    ops.rows_gradient(first, rows, x + x_indptr[group[start[0]]] * lanes, lanes, width, g, bias_g,
-                      ahead)
-    for r in range(rows):
-        for k in range(start[r] + 1, start[r] + count[r]):
-            ops.row_gradient(coef + <int64_t>pair[k] * lanes, x + x_indptr[group[k]] * lanes, lanes, width,
-                             g + r * width)
-            bias_g[r] += sum_coef(coef + <int64_t>pair[k] * lanes, lanes)
-    return rows
+def scratch_size(int64_t width):
+    """Floats of scratch that a thread of `update_rows` needs: gradients of rows and of their biases, a row beside."""
+    return GRADIENT_ROWS * (width + 1) + width
 
 
-cdef void update_part(const Rows *rows, const int32_t *ids, const int32_t *start, const int32_t *count, int64_t n,
-                      const int32_t *pair, const int32_t *group, const float *coef, int64_t lanes,
-                      const int64_t *x_indptr, const float *x, bint adam, const AdamStep *p,
-                      float *scratch) noexcept nogil:
-    """Gradient and optimizer of n rows, which are fetched from memory meanwhile: while their gradients are summed, or,
+def update_rows(WeightRows rows, PairsByRow by_row, Groups groups, const float[:, ::1] coef, tuple hyper, uint64_t seed,
+                uint64_t number, float[:, ::1] scratch, int threads):
+    """Gradient and optimizer of every touched row, in place.
+
+    hyper is (lr, beta1, beta2, eps, decay) with the bias corrections in lr and eps; seed and the number of the step
+    decide what is rounded at random. scratch is threads x `scratch_size`.
+    """
+    cdef OptimizerStep step = step_of(rows.adam, hyper, seed, number)
+    cdef int64_t part
+    if coef.shape[0] == 0 or rows.width == 0:
+        return
+    for part in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
+        update_part(rows, by_row, part, groups, &coef[0, 0], &step, &scratch[threadid(), 0])
+
+
+cdef void update_part(WeightRows rows, PairsByRow by_row, int64_t part, Groups groups, const float *coef,
+                      const OptimizerStep *step, float *scratch) noexcept nogil:
+    """Gradient and optimizer of a part's rows, which are fetched from memory meanwhile: while gradients are summed, or,
     where those have but one lane and take too little time, while the optimizer runs."""
     cdef Ahead ahead
-    cdef int64_t k = 0, planned = 0, width = rows.width, done, r
-    cdef float *bias_g = scratch + BESIDE * width
-    while k < n:
+    cdef int64_t k = by_row.part_ptr[part], end = k + by_row.n_touched[part], planned = k, lanes = groups.lanes, done, r
+    cdef float *bias_g = scratch + GRADIENT_ROWS * rows.width
+    cdef float *room = bias_g + GRADIENT_ROWS
+    while k < end:
         ahead.n = ahead.lines = 0
-        while lanes > 1 and planned < min(k + BESIDE, n):
-            plan_row(&ahead, rows, ids[planned], adam)
-            add_ahead(&ahead, coef + <int64_t>pair[start[planned]] * lanes, lanes * sizeof(float))
+        while lanes > 1 and planned < min(k + GRADIENT_ROWS, end):
+            rows.plan(by_row.rows[planned], &ahead)
+            add_ahead(&ahead, coef_of(by_row, by_row.starts[planned], coef, lanes), lanes * sizeof(float))
             planned += 1
-        done = gradient_rows(start + k, count + k, n - k, pair, group, coef, lanes, x_indptr, x, width, scratch,
-                             bias_g, &ahead)
+        done = gradient_rows(by_row, k, end, groups, coef, scratch, bias_g, &ahead)
         for r in range(done):
-            apply_row(rows, ids[k + r], scratch + r * width, bias_g[r], adam, p,
-                      ids[min(k + r + FAR, n - 1)] if lanes == 1 else -1)
+            rows.step(by_row.rows[k + r], scratch + r * rows.width, bias_g[r], step, room,
+                      by_row.rows[min(k + r + FETCHED_ROWS, end - 1)] if lanes == 1 else -1)
         k += done
         planned = max(planned, k)
 
 
-def update_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const int32_t[:, ::1] touched,
-                const int32_t[:, ::1] pairs, const float[:, ::1] coef, const int64_t[::1] x_indptr,
-                const float[::1] x, float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, float[:, ::1] bias,
-                bint adam, tuple hyper, float[:, ::1] scratch, int threads):
-    """Gradient and optimizer of every touched row, in place.
-
-    x holds the groups' inputs sample by sample (lanes x width at x_indptr[g] * lanes). bias (3 x rows: value and
-    moments), m and v (SGD) may have no rows. hyper is (lr, beta1, beta2, eps, decay) with the bias corrections in lr
-    and eps; scratch is threads x BESIDE * (width + 1).
-    """
-    cdef Rows rows
-    cdef AdamStep p
-    cdef int64_t part, lanes = coef.shape[1]
-    p.lr, p.beta1, p.beta2, p.eps, p.decay = hyper
-    if coef.shape[0] == 0 or w.shape[1] == 0:
-        return
-    fill_rows(&rows, w, m, v, bias)
-    for part in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
-        update_part(&rows, &touched[0, part_ptr[part]], &touched[1, part_ptr[part]], &touched[2, part_ptr[part]],
-                    n_touched[part], &pairs[0, 0], &pairs[1, 0], &coef[0, 0], lanes, &x_indptr[0], &x[0], adam, &p,
-                    &scratch[threadid(), 0])
+cdef inline const float *coef_of(PairsByRow by_row, int64_t k, const float *coef, int64_t lanes) noexcept nogil:
+    return coef + by_row.pair[k] * lanes
 
 
-cdef inline int64_t sparse_gradient_row(const int32_t *pair, const int32_t *group, int64_t n, const float *coef,
-                                        int64_t lanes, const int64_t *x_indptr, const int32_t *x_cols,
-                                        const float *x, float *g, float *part, int32_t *place,
-                                        int32_t *columns) noexcept nogil:
-    """As gradient_row for inputs that have columns x_cols only: g[j] is the gradient of columns[j]; returns how many.
-
-    The columns of the first pair come as they are; place (all -1, left so) finds those of the others.
-    """
-    cdef int64_t k, j, d, count = x_indptr[group[0] + 1] - x_indptr[group[0]]
-    cdef const int32_t *cols = x_cols + x_indptr[group[0]]
-    for j in range(count):
-        columns[j] = cols[j]
-        g[j] = 0.0
-    ops.row_gradient(coef + <int64_t>pair[0] * lanes, x + x_indptr[group[0]] * lanes, lanes, count, g)
-    if n == 1:
-        return count
-    for j in range(count):
-        place[columns[j]] = <int32_t>j
-    for k in range(1, n):
-        d = x_indptr[group[k] + 1] - x_indptr[group[k]]
-        cols = x_cols + x_indptr[group[k]]
-        for j in range(d):
-            part[j] = 0.0
-        ops.row_gradient(coef + <int64_t>pair[k] * lanes, x + x_indptr[group[k]] * lanes, lanes, d, part)
-        for j in range(d):
-            if place[cols[j]] < 0:
-                place[cols[j]] = <int32_t>count
-                columns[count] = cols[j]
-                g[count] = 0.0
-                count += 1
-            g[place[cols[j]]] += part[j]
-    for j in range(count):
-        place[columns[j]] = -1
-    return count
+cdef int64_t gradient_rows(PairsByRow by_row, int64_t low, int64_t end, Groups groups, const float *coef, float *g,
+                           float *bias_g, Ahead *ahead) noexcept nogil:
+    """Gradients of the first of the touched rows low:end, into g (rows, width) and bias_g: as many, GRADIENT_ROWS at
+    most, as begin with pairs of one group, whose inputs are then read once; returns how many."""
+    cdef const float *first[GRADIENT_ROWS]
+    cdef int64_t lanes = groups.lanes, group = by_row.group[by_row.starts[low]], d = columns_of(groups, group)
+    cdef int64_t n = 0, r, k, start
+    while n < min(end - low, GRADIENT_ROWS) and by_row.group[by_row.starts[low + n]] == group:
+        first[n] = coef_of(by_row, by_row.starts[low + n], coef, lanes)
+        n += 1
+    ops.rows_gradient(first, n, inputs_of(groups, group), lanes, d, g, bias_g, ahead)
+    for r in range(n):
+        start = by_row.starts[low + r]
+        for k in range(start + 1, start + by_row.counts[low + r]):
+            ops.row_gradient(coef_of(by_row, k, coef, lanes), inputs_of(groups, by_row.group[k]), lanes, d, g + r * d)
+            bias_g[r] += sum_coef(coef_of(by_row, k, coef, lanes), lanes)
+    return n
 
 
-cdef inline void adam_columns(float *w, float *m, float *v, const int32_t *columns, int64_t n, const float *g,
-                              const AdamStep *p, float *part_w, float *part_m, float *part_v) noexcept nogil:
-    """Adam on n columns of a row, side by side in scratch."""
-    cdef int64_t j
-    for j in range(n):
-        part_w[j] = w[columns[j]]
-        part_m[j] = m[columns[j]]
-        part_v[j] = v[columns[j]]
-    ops.adam(part_w, part_m, part_v, g, n, p)
-    for j in range(n):
-        w[columns[j]] = part_w[j]
-        m[columns[j]] = part_m[j]
-        v[columns[j]] = part_v[j]
+# ---- Sparse inputs -------------------------------------------------------------------------------------------------
 
 
-cdef inline void sgd_columns(float *w, const int32_t *columns, int64_t n, const float *g, const AdamStep *p,
-                             float *part_w) noexcept nogil:
-    cdef int64_t j
-    for j in range(n):
-        part_w[j] = w[columns[j]]
-    ops.sgd(part_w, g, n, p.lr, p.decay)
-    for j in range(n):
-        w[columns[j]] = part_w[j]
+cdef struct ColumnScratch:
+    # Of one thread: n columns of a row, their gradients, those of one pair, weights and moments, side by side.
+    int64_t n
+    int32_t *columns
+    int32_t *place  # of each column among them; -1 where it is not
+    float *g
+    float *part
+    float *w
+    float *m
+    float *v
 
 
-cdef inline float pairs_sum(const int32_t *pair, int64_t n, const float *coef, int64_t lanes) noexcept nogil:
-    cdef float total = 0.0
-    cdef int64_t k
-    for k in range(n):
-        total += sum_coef(coef + <int64_t>pair[k] * lanes, lanes)
-    return total
-
-
-def update_sparse_rows(const int64_t[::1] part_ptr, const int32_t[::1] n_touched, const int32_t[:, ::1] touched,
-                       const int32_t[:, ::1] pairs, const float[:, ::1] coef, const int64_t[::1] x_indptr,
-                       const int32_t[::1] x_cols, const float[::1] x, float[:, ::1] w, float[:, ::1] m,
-                       float[:, ::1] v, float[:, ::1] bias, bint adam, tuple hyper, float[:, :, ::1] scratch,
-                       int32_t[:, ::1] place, int32_t[:, ::1] columns, int threads):
+def update_sparse_rows(Float32Rows rows, PairsByRow by_row, Groups groups, const float[:, ::1] coef, tuple hyper,
+                       float[:, :, ::1] scratch, int32_t[:, ::1] place, int32_t[:, ::1] columns, int threads):
     """As update_rows where the inputs are sparse: of a touched row only the weights of active inputs change.
 
     scratch (threads x 5 x width), columns (threads x width) and place (threads x width; all -1, left so) are scratch.
     """
-    cdef Rows rows
-    cdef AdamStep p, no_decay
-    cdef int64_t part, k, n, r
-    cdef int thread
-    cdef float bias_g
-    cdef int64_t lanes = coef.shape[1]
-    p.lr, p.beta1, p.beta2, p.eps, p.decay = hyper
-    no_decay = p
-    no_decay.decay = 0.0
+    cdef OptimizerStep step = step_of(rows.adam, hyper)
+    cdef int64_t part
+    cdef int t
     if coef.shape[0] == 0:
         return
-    fill_rows(&rows, w, m, v, bias)
     for part in prange(N_PARTS, nogil=True, num_threads=threads, schedule="dynamic"):
-        thread = threadid()
-        for k in range(part_ptr[part], part_ptr[part] + n_touched[part]):
-            r = touched[0, k]
-            n = sparse_gradient_row(&pairs[0, touched[1, k]], &pairs[1, touched[1, k]], touched[2, k], &coef[0, 0],
-                                    lanes, &x_indptr[0], &x_cols[0], &x[0], &scratch[thread, 0, 0],
-                                    &scratch[thread, 1, 0], &place[thread, 0], &columns[thread, 0])
-            if adam:
-                adam_columns(rows.w + r * rows.width, rows.m + r * rows.width, rows.v + r * rows.width,
-                             &columns[thread, 0], n, &scratch[thread, 0, 0], &p, &scratch[thread, 2, 0],
-                             &scratch[thread, 3, 0], &scratch[thread, 4, 0])
-            else:
-                sgd_columns(rows.w + r * rows.width, &columns[thread, 0], n, &scratch[thread, 0, 0], &p,
-                            &scratch[thread, 2, 0])
-            if rows.bias != NULL:
-                bias_g = pairs_sum(&pairs[0, touched[1, k]], touched[2, k], &coef[0, 0], lanes)
-                step_entry(&rows.bias[r], &rows.bias_m[r], &rows.bias_v[r], bias_g, adam, &no_decay)
+        t = threadid()
+        update_sparse_part(rows, by_row, part, groups, &coef[0, 0], &step,
+                           column_scratch(&scratch[t, 0, 0], rows.width, &place[t, 0], &columns[t, 0]))
+
+
+cdef inline ColumnScratch column_scratch(float *scratch, int64_t width, int32_t *place,
+                                         int32_t *columns) noexcept nogil:
+    cdef ColumnScratch some
+    some.n, some.columns, some.place, some.g = 0, columns, place, scratch
+    some.part = some.g + width
+    some.w = some.part + width
+    some.m = some.w + width
+    some.v = some.m + width
+    return some
+
+
+cdef void update_sparse_part(Float32Rows rows, PairsByRow by_row, int64_t part, Groups groups, const float *coef,
+                             const OptimizerStep *step, ColumnScratch some) noexcept nogil:
+    cdef int64_t first = by_row.part_ptr[part], k
+    for k in range(first, first + by_row.n_touched[part]):
+        sparse_gradient_row(by_row, k, groups, coef, &some)
+        step_columns(rows, by_row.rows[k], step, &some)
+        if rows.has_bias:
+            rows.step_bias(by_row.rows[k], pairs_sum(by_row, k, coef, groups.lanes), step)
+
+
+cdef void sparse_gradient_row(PairsByRow by_row, int64_t row, Groups groups, const float *coef,
+                              ColumnScratch *some) noexcept nogil:
+    """The gradient of a touched row in the columns that its groups have.
+
+    Those of the first pair come as they are; `place` finds those of the others.
+    """
+    cdef int64_t lanes = groups.lanes, first = by_row.starts[row], n = by_row.counts[row], j, k
+    cdef int32_t group = by_row.group[first]
+    cdef const int32_t *cols = column_ids(groups, group)
+    some.n = columns_of(groups, group)
+    for j in range(some.n):
+        some.columns[j] = cols[j]
+        some.g[j] = 0.0
+    ops.row_gradient(coef_of(by_row, first, coef, lanes), inputs_of(groups, group), lanes, some.n, some.g)
+    if n == 1:
+        return
+    for j in range(some.n):
+        some.place[some.columns[j]] = <int32_t>j
+    for k in range(first + 1, first + n):
+        add_pair(groups, by_row.group[k], coef_of(by_row, k, coef, lanes), some)
+    for j in range(some.n):
+        some.place[some.columns[j]] = -1
+
+
+cdef inline void add_pair(Groups groups, int32_t group, const float *coef, ColumnScratch *some) noexcept nogil:
+    cdef int64_t d = columns_of(groups, group), j
+    cdef const int32_t *cols = column_ids(groups, group)
+    for j in range(d):
+        some.part[j] = 0.0
+    ops.row_gradient(coef, inputs_of(groups, group), groups.lanes, d, some.part)
+    for j in range(d):
+        if some.place[cols[j]] < 0:
+            some.place[cols[j]] = <int32_t>some.n
+            some.columns[some.n] = cols[j]
+            some.g[some.n] = 0.0
+            some.n += 1
+        some.g[some.place[cols[j]]] += some.part[j]
+
+
+cdef inline void step_columns(Float32Rows rows, int64_t row, const OptimizerStep *step,
+                              ColumnScratch *some) noexcept nogil:
+    """The optimizer on some columns of a row."""
+    gather_columns(&rows.w[row, 0], some, some.w)
+    if rows.adam:
+        gather_columns(&rows.m[row, 0], some, some.m)
+        gather_columns(&rows.v[row, 0], some, some.v)
+    step_span(some.w, some.m, some.v, some.g, some.n, rows.adam, &step.weights)
+    scatter_columns(some.w, some, &rows.w[row, 0])
+    if rows.adam:
+        scatter_columns(some.m, some, &rows.m[row, 0])
+        scatter_columns(some.v, some, &rows.v[row, 0])
+
+
+cdef inline void gather_columns(const float *row, const ColumnScratch *some, float *out) noexcept nogil:
+    cdef int64_t j
+    for j in range(some.n):
+        out[j] = row[some.columns[j]]
+
+
+cdef inline void scatter_columns(const float *values, const ColumnScratch *some, float *row) noexcept nogil:
+    cdef int64_t j
+    for j in range(some.n):
+        row[some.columns[j]] = values[j]
+
+
+cdef inline float pairs_sum(PairsByRow by_row, int64_t row, const float *coef, int64_t lanes) noexcept nogil:
+    """The gradient of a touched row's bias."""
+    cdef float total = 0.0
+    cdef int64_t k
+    for k in range(by_row.starts[row], by_row.starts[row] + by_row.counts[row]):
+        total += sum_coef(coef_of(by_row, k, coef, lanes), lanes)
+    return total

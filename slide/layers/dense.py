@@ -95,9 +95,9 @@ class FullSoftmax(DenseLayer):
             factor = self._shift * (fill(scale, columns) / self._total)
             even = fill(smooth * scale / self.n_neurons, columns)
             features = panels.pack(self._x)
+            entries = _full.LabelsByBlock(block_ptr, label, sample, target.astype(np.float32))
             _full.backward_rows(
-                features, z, factor, even, target.astype(np.float32), block_ptr, label, sample,
-                own.w, own.m, own.v, own.bias, own.adam, own.optimizer.hyper(step, rate), dx,
+                own.rows, features, z, factor, even, entries, own.optimizer.hyper(step, rate), dx,
                 s.get("grads", (context.threads, _full.scratch_size(z.shape[1], features.size // n))), context.threads,
             )  # fmt: skip
         if is_data:

@@ -9,8 +9,6 @@ cdef extern from "vec_ops.h" nogil:
         TILE_ROWS "SLIDE_TILE_ROWS"
         GRADIENT_ROWS "SLIDE_GRADIENT_ROWS"
         INTERLEAVED "SLIDE_INTERLEAVED"
-        TILE "SLIDE_TILE_ROWS"
-        BESIDE "SLIDE_GRADIENT_ROWS"
 
     ctypedef struct AdamStep "slide_adam":
         float lr
