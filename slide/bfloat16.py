@@ -5,7 +5,7 @@ import numpy as np
 from slide._kernels import bfloat16 as _bfloat16
 
 TYPES = {"float32": np.float32, "bfloat16": np.uint16}
-BLOCK = 1 << 14  # rows that are widened at a time: a few megabytes
+BLOCK_ROWS = 1 << 14  # rows that are widened at a time: a few megabytes
 
 
 def widen(rows: np.ndarray, threads: int = 1) -> np.ndarray:
@@ -26,5 +26,5 @@ def narrow(rows: np.ndarray, threads: int = 1) -> np.ndarray:
 
 def blocks(rows: np.ndarray):
     """Slices of the rows of a matrix that may be widened one at a time; of float32 one slice of all."""
-    step = len(rows) if rows.dtype == np.float32 else BLOCK
+    step = len(rows) if rows.dtype == np.float32 else BLOCK_ROWS
     return [slice(low, min(low + step, len(rows))) for low in range(0, len(rows), max(step, 1))]

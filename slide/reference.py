@@ -118,26 +118,41 @@ def adam(w, m, v, g, lr, beta1, beta2, eps, decay):
     w[...] = (1 - decay) * w - lr * m / (np.sqrt(v) + eps)
 
 
-def update_rows(indptr, ids, coef, x_indptr, x_cols, x, w, m, v, bias, use_adam, hyper):
-    """Gradient and optimizer of every touched row, in place; of sparse inputs only the columns of its groups."""
-    lr, decay = hyper[0], hyper[4]
-    lanes = coef.shape[1]
+def update_rows(indptr, ids, coef, x_indptr, x_cols, x, w, m, v, bias, use_adam, hyper, seed=0, step=0):
+    """Gradient and optimizer of every touched row, in place; of sparse inputs only the columns of its groups.
+
+    Weights, and moments, may be the bits of bfloat16 (uint16): seed and step say how they are rounded.
+    """
+    wide = [widen(a) if a.dtype == np.uint16 else a for a in (w, m, v)]
     for r, pairs in transpose_rows(indptr, ids).items():
-        grad, columns = np.zeros(w.shape[1]), np.zeros(w.shape[1], bool)
-        for pair, g in pairs:
-            a, b = x_indptr[g], x_indptr[g + 1]
-            inputs = x[a * lanes : b * lanes].reshape(lanes, b - a)
-            grad[_columns(x_cols, a, b)] += coef[pair] @ inputs
-            columns[_columns(x_cols, a, b)] = True
+        grad, columns = gradient_row(pairs, coef, x_indptr, x_cols, x, w.shape[1])
+        step_row(r, grad, columns, *wide, use_adam, hyper)
         bias_grad = sum(coef[pair].sum() for pair, _ in pairs)
-        if not use_adam:
-            w[r, columns] = (1 - decay) * w[r, columns] - lr * grad[columns]
-            bias[0, r] -= lr * bias_grad
-            continue
-        entries = [w[r, columns], m[r, columns], v[r, columns]]
-        adam(*entries, grad[columns], *hyper)
-        w[r, columns], m[r, columns], v[r, columns] = entries
-        adam(bias[0, r : r + 1], bias[1, r : r + 1], bias[2, r : r + 1], bias_grad, *hyper[:4], 0.0)
+        step_row(r, bias_grad, slice(None), *bias[:, :, None], use_adam, (*hyper[:4], 0.0))
+        if w.dtype == np.uint16:
+            narrow_row(r, *wide, w, m, v, seed, step)
+
+
+def gradient_row(pairs, coef, x_indptr, x_cols, x, width):
+    """(gradient of a row, which columns its groups have)"""
+    lanes, grad, columns = coef.shape[1], np.zeros(width), np.zeros(width, bool)
+    for pair, g in pairs:
+        a, b = x_indptr[g], x_indptr[g + 1]
+        inputs = x[a * lanes : b * lanes].reshape(lanes, b - a)
+        grad[_columns(x_cols, a, b)] += coef[pair] @ inputs
+        columns[_columns(x_cols, a, b)] = True
+    return grad[columns], columns
+
+
+def step_row(r, grad, columns, w, m, v, use_adam, hyper):
+    """The optimizer on some columns of row r, in place."""
+    lr, decay = hyper[0], hyper[4]
+    if not use_adam:
+        w[r, columns] = (1 - decay) * w[r, columns] - lr * grad
+        return
+    entries = [w[r, columns], m[r, columns], v[r, columns]]
+    adam(*entries, grad, *hyper)
+    w[r, columns], m[r, columns], v[r, columns] = entries
 
 
 # ---- bfloat16 (slide/_kernels/bfloat16.pyx) -----------------------------------------------------------------------
@@ -183,15 +198,6 @@ def narrow_row(r, w, m, v, bits_w, bits_m, bits_v, seed, step):
     bits_w[r] = narrow_at_random(w[r], stream)
     if bits_m.dtype == np.uint16 and len(bits_m):
         bits_m[r], bits_v[r] = narrow(m[r]), narrow_at_random(v[r], stream, 1)
-
-
-def bfloat16_update_rows(indptr, ids, coef, x_indptr, x, w, m, v, bias, use_adam, hyper, step, seed):
-    """update_rows, in place, of weights that are bits and moments that are bits or float32."""
-    wide = [widen(a) if a.dtype == np.uint16 else a for a in (w, m, v)]
-    no_cols = np.zeros(0, np.int32)
-    update_rows(indptr, ids, coef, x_indptr, no_cols, x, *wide, bias, use_adam, hyper)
-    for r in set(ids.tolist()):
-        narrow_row(r, *wide, w, m, v, seed, step)
 
 
 # ---- The full softmax (slide/_kernels/full.pyx, topk.pyx) ---------------------------------------------------------

@@ -9,7 +9,7 @@ from slide import memory
 from slide._kernels import bandwidth as _bandwidth
 from slide.threads import check_threads
 
-CHUNK = 1000  # rows that one thread sums before it takes the next
+TASK_ROWS = 1000  # rows that one thread sums before it takes the next
 
 
 def measure_bandwidth(threads=None, n_rows=500_000, width=128, touched=40_000, repeats=7, seed=0) -> dict:
@@ -26,8 +26,9 @@ def measure_bandwidth(threads=None, n_rows=500_000, width=128, touched=40_000, r
     w, m, v = (memory.zeros((n_rows, width)) for _ in range(3))
     for matrix in (w, m, v):
         matrix[...] = 1.0
-    in_order = np.arange(n_rows // CHUNK * CHUNK, dtype=np.int32)
-    draws = [rng.choice(n_rows, touched // CHUNK * CHUNK, replace=False).astype(np.int32) for _ in range(repeats)]
+    in_order = np.arange(n_rows // TASK_ROWS * TASK_ROWS, dtype=np.int32)
+    whole = touched // TASK_ROWS * TASK_ROWS
+    draws = [rng.choice(n_rows, whole, replace=False).astype(np.int32) for _ in range(repeats)]
     row = 4 * width
     return {
         "read": _best(lambda ids: _sum(w, ids, threads), [in_order] * repeats, row),
@@ -37,8 +38,8 @@ def measure_bandwidth(threads=None, n_rows=500_000, width=128, touched=40_000, r
 
 
 def _sum(w, ids, threads):
-    out = np.zeros((len(ids) // CHUNK, w.shape[1]), np.float32)
-    _bandwidth.sum_rows(w, ids, np.ones(CHUNK, np.float32), out, threads)
+    out = np.zeros((len(ids) // TASK_ROWS, w.shape[1]), np.float32)
+    _bandwidth.sum_rows(w, ids, np.ones(TASK_ROWS, np.float32), out, threads)
 
 
 def _best(function, draws, bytes_a_row):

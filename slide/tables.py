@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from slide import memory
-from slide._kernels.tables import build_rows, locate_rows, reinsert_rows
+from slide._kernels.tables import Tables, build_rows, locate_rows, reinsert_rows
 from slide.checks import check_integer
 from slide.rows import ActiveSet, gather_slices
 from slide.threads import check_threads
@@ -84,6 +84,11 @@ class HashTables:
             self._shift = 64 - self.range_bits
             self._folds = np.random.default_rng(self.seed).integers(0, 2**64, (self.L, 2), dtype=np.uint64)
 
+    def _tables(self) -> Tables:
+        """The arrays as kernels take them."""
+        arrays = self.located, self.buckets, self.items, self._arrivals
+        return Tables(*arrays, self.bucket_size, self.policy == "reservoir", self.seed)
+
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays of the tables."""
@@ -122,22 +127,8 @@ class HashTables:
         if not by_table.flags.c_contiguous:
             by_table, folds, shift = self.locate(codes, out=self.located), np.tile(IDENTITY, (self.L, 1)), 0
             mask = 2 * self._mask + 1  # the bucket after the last is one, too
-        build_rows(
-            by_table,
-            folds,
-            shift,
-            mask,
-            self.located,
-            self.buckets,
-            self.items,
-            self._arrivals,
-            self.bucket_size,
-            self.policy == "reservoir",
-            self.seed,
-            self.step,
-            self._scratch.get("present", (self.threads, self.n_items), np.int32),
-            self.threads,
-        )
+        present = self._scratch.get("present", (self.threads, self.n_items), np.int32)
+        build_rows(by_table, folds, shift, mask, self._tables(), self.step, present, self.threads)
         self._built = True
 
     def update(self, ids, codes) -> None:
@@ -156,19 +147,8 @@ class HashTables:
         codes = self._check_codes(codes, len(ids))
         moved = self.locate(codes, out=self._scratch.get("moved", (self.L, len(ids)), np.uint32))
         self.step += 1
-        reinsert_rows(
-            ids,
-            moved,
-            self.located,
-            self.buckets,
-            self.items,
-            self._arrivals,
-            self.policy == "reservoir",
-            self.seed,
-            self.step,
-            self._scratch.get("movers", (self.threads, len(ids)), np.int32),
-            self.threads,
-        )
+        movers = self._scratch.get("movers", (self.threads, len(ids)), np.int32)
+        reinsert_rows(ids, moved, self._tables(), self.step, movers, self.threads)
 
     def query(self, codes) -> ActiveSet:
         """The ids in the buckets of `codes` (n, L), oldest first; group r * L + t is row r in table t."""

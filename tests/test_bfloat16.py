@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from slide import SGD, Adam, Dense, Network, Sampled, reference
 from slide._kernels.simd import vec
-from slide.bfloat16 import BLOCK, narrow, widen
+from slide.bfloat16 import BLOCK_ROWS, narrow, widen
 from slide.data import make_xmc
 from slide.layers.base import exact_topk
-from slide.layers.lane_block import lanes_of
+from slide.layers.lane_block import NO_IDS, lanes_of
 from slide.layers.weights import BFloat16Weights, Weights, touched_ids
 from slide.memory import Scratch
 from tests.conftest import read_only, times
@@ -135,9 +135,9 @@ def updated(shape, optimizer, moment_type, threads):
         for got, want in zip((ours.w, ours.m, ours.v), bits, strict=True):
             np.testing.assert_array_equal(got, want)
         np.testing.assert_array_equal(ours.bias, theirs.bias)
-        reference.bfloat16_update_rows(
-            active.indptr, active.ids, coef, block.indptr, x, twin.w, twin.m, twin.v, twin.bias, twin.adam,
-            optimizer.hyper(step, 1.0), step, twin.seed,
+        reference.update_rows(
+            active.indptr, active.ids, coef, block.indptr, NO_IDS, x, twin.w, twin.m, twin.v, twin.bias, twin.adam,
+            optimizer.hyper(step, 1.0), twin.seed, step,
         )  # fmt: skip
     return ours.state(), twin.state()
 
@@ -240,7 +240,7 @@ def test_a_sampled_layer_may_be_hidden(data):
 
 
 def test_exact_prediction_is_that_of_the_widened_weights(rng):
-    net = network(n_features=50, n_labels=2 * BLOCK + 77, layer={"sampler": "uniform"})
+    net = network(n_features=50, n_labels=2 * BLOCK_ROWS + 77, layer={"sampler": "uniform"})
     layer = net.layers[-1]
     layer.bias[:] = rng.standard_normal(layer.n_neurons) / 4
     x = rng.standard_normal((9, 32)).astype(np.float32)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from slide import reference
 from slide._kernels import full, topk
 from slide.layers import panels
-from slide.layers.base import BLOCK, exact_topk
+from slide.layers.base import BLOCK_NEURONS, exact_topk
 from slide.layers.weights import Float32Rows
 from slide.memory import Scratch
 from slide.optim import SGD, Adam
@@ -103,16 +103,17 @@ def test_the_full_softmax_agrees_with_numpy(seed, n, d, n_neurons, smooth, optim
     check_full(*problem(seed, n, d, n_neurons), smooth, optimizer, block)
 
 
-@pytest.mark.parametrize("n_neurons", [1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 500])
+@pytest.mark.parametrize("n_neurons", [1, BLOCK_NEURONS - 1, BLOCK_NEURONS, BLOCK_NEURONS + 1, 2 * BLOCK_NEURONS + 500])
 def test_the_full_softmax_at_the_edges_of_a_block(simd, n_neurons):
-    check_full(*problem(n_neurons, 5, 6, n_neurons), 0.1, OPTIMIZERS[0], BLOCK)
-    check_full(*problem(n_neurons, 1, 1, n_neurons), 0.0, OPTIMIZERS[1], BLOCK)
+    check_full(*problem(n_neurons, 5, 6, n_neurons), 0.1, OPTIMIZERS[0], BLOCK_NEURONS)
+    check_full(*problem(n_neurons, 1, 1, n_neurons), 0.0, OPTIMIZERS[1], BLOCK_NEURONS)
 
 
 def test_the_full_softmax_of_rows_without_labels_moves_nothing():
     x, W, bias, _, _ = problem(3, 4, 5, 20)
     nothing = np.zeros(0, np.int32)
-    _, loss, dx, w, biases, _, _ = full_step(x, W, bias, np.zeros(5, np.int64), nothing, 0.2, SGD(), BLOCK, 1, 2)
+    given = x, W, bias, np.zeros(5, np.int64), nothing, 0.2, SGD(), BLOCK_NEURONS
+    _, loss, dx, w, biases, _, _ = full_step(*given, 1, 2)
     assert not loss.any() and not dx.any()
     np.testing.assert_array_equal(w, W)
     np.testing.assert_array_equal(biases[0], bias)
@@ -152,7 +153,7 @@ def test_the_top_k_agree_with_numpy_and_ties_go_to_the_smaller_id(seed, n, d, n_
         np.testing.assert_array_equal(ids, want_ids)
 
 
-@pytest.mark.parametrize("n_neurons", [1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 500])
+@pytest.mark.parametrize("n_neurons", [1, BLOCK_NEURONS - 1, BLOCK_NEURONS, BLOCK_NEURONS + 1, 2 * BLOCK_NEURONS + 500])
 def test_the_top_k_at_the_edges_of_a_block(simd, rng, n_neurons):
     x, W, bias = integers(rng, 130, 5), integers(rng, n_neurons, 5), integers(rng, n_neurons)
     k = min(5, n_neurons)

@@ -59,7 +59,7 @@ def no_room(threads):
 
 shapes = st.tuples(
     st.integers(0, 2**32 - 1), st.integers(1, 130), st.integers(1, 150),
-    st.integers(1, 60) | st.integers(250, 600),  # more rows than a chunk has
+    st.integers(1, 60) | st.integers(250, 600),  # more rows than a tile has
     st.sampled_from([1, 3, 16, 20, 32, 100]), st.booleans(),
 )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t
 
-from slide._kernels.optimizer cimport prefetch_span
+from slide._kernels.optimizer cimport prefetch_bytes
 from slide._kernels.simd.vec cimport ops
 
 cdef enum:
@@ -11,7 +11,7 @@ cdef enum:
 
 
 def sum_rows(const float[:, ::1] W, const int32_t[::1] ids, const float[::1] ones, float[:, ::1] out, int threads):
-    """out[c] += the rows ids of chunk c, of ids in chunks of the length of `ones`."""
+    """out[c] += the rows ids of piece c, of ids in pieces of the length of `ones`."""
     cdef int64_t c, size = ones.shape[0]
     for c in prange(out.shape[0], nogil=True, num_threads=threads, schedule="static"):
         ops.row_lookup(&W[0, 0], W.shape[1], &ids[c * size], &ones[0], size, &out[c, 0])
@@ -22,9 +22,9 @@ def scale_rows(float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, const int32_t[
     cdef int64_t i, r, following, n = ids.shape[0], width = w.shape[1]
     for i in prange(n, nogil=True, num_threads=threads, schedule="static"):
         following = ids[min(i + FETCHED_ROWS, n - 1)]
-        prefetch_span(&w[following, 0], width * sizeof(float))
-        prefetch_span(&m[following, 0], width * sizeof(float))
-        prefetch_span(&v[following, 0], width * sizeof(float))
+        prefetch_bytes(&w[following, 0], width * sizeof(float))
+        prefetch_bytes(&m[following, 0], width * sizeof(float))
+        prefetch_bytes(&v[following, 0], width * sizeof(float))
         r = ids[i]
         ops.scale(&w[r, 0], width, factor)
         ops.scale(&m[r, 0], width, factor)

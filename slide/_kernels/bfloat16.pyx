@@ -17,7 +17,7 @@ from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 
 from slide._kernels.groups cimport Groups, Tile, ids_of, inputs_of
-from slide._kernels.optimizer cimport OptimizerStep, add_ahead, prefetch_span
+from slide._kernels.optimizer cimport OptimizerStep, add_ahead, prefetch_bytes
 from slide._kernels.prefetch cimport prefetch_read_l2
 from slide._kernels.rng cimport key
 from slide._kernels.simd.vec cimport N_LANES, TILE_ROWS, Ahead, ops
@@ -115,7 +115,7 @@ cdef class BFloat16Rows(WeightRows):
             ops.widen(&self.w[ids[k], 0], d, room + k * d)
         return n
 
-    cdef void plan(self, int64_t row, Ahead *ahead) noexcept nogil:
+    cdef void plan_prefetch(self, int64_t row, Ahead *ahead) noexcept nogil:
         cdef int64_t d = self.width
         add_ahead(ahead, &self.w[row, 0], d * sizeof(uint16_t))
         if self.adam and self.narrow_moments:
@@ -124,14 +124,14 @@ cdef class BFloat16Rows(WeightRows):
         elif self.adam:
             add_ahead(ahead, &self.m[row, 0], d * sizeof(float))
             add_ahead(ahead, &self.v[row, 0], d * sizeof(float))
-        self.plan_bias(row)
+        self.prefetch_bias(row)
 
     cdef void step(self, int64_t row, const float *g, float bias_g, const OptimizerStep *step, float *room,
                    int64_t next_row) noexcept nogil:
         cdef int64_t d = self.width
         cdef uint64_t stream = key(step.seed, step.number, row)
         if next_row >= 0:
-            prefetch_span(&self.w[next_row, 0], d * sizeof(uint16_t))
+            prefetch_bytes(&self.w[next_row, 0], d * sizeof(uint16_t))
         if not self.adam:
             ops.widen(&self.w[row, 0], d, room)
             ops.sgd(room, g, d, step.weights.lr, step.weights.decay)

@@ -18,7 +18,7 @@ Logits are z (blocks x block size x ld): a neuron a row, a sample a column, the 
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t
 
-from slide._kernels.optimizer cimport OptimizerStep, add_ahead, step_of, step_span
+from slide._kernels.optimizer cimport OptimizerStep, add_ahead, step_of, step_weights
 from slide._kernels.simd.vec cimport Ahead, ops
 from slide._kernels.weights cimport Float32Rows
 
@@ -185,7 +185,8 @@ cdef void update_block(Float32Rows rows, int64_t first, int64_t size, const floa
         for p in range(panels.shape[0]):
             ops.panel_product(z + low * ld, ld, count, &panels[p, 0, 0], n, NULL, g + p * width, columns, NULL, ahead)
         step_neurons(rows, first + low, count, g, columns, step)
-    step_span(&rows.bias[0, first], &rows.bias[1, first], &rows.bias[2, first], bias_g, size, rows.adam, &step.biases)
+    step_weights(&rows.bias[0, first], &rows.bias[1, first], &rows.bias[2, first], bias_g, size, rows.adam,
+                 &step.biases)
 
 
 cdef inline void step_neurons(Float32Rows rows, int64_t first, int64_t count, const float *g, int64_t columns,
@@ -195,4 +196,5 @@ cdef inline void step_neurons(Float32Rows rows, int64_t first, int64_t count, co
     if columns == d:  # all side by side
         count, d = 1, count * d
     for r in range(first, first + count):
-        step_span(&rows.w[r, 0], &rows.m[r, 0], &rows.v[r, 0], g + (r - first) * columns, d, rows.adam, &step.weights)
+        step_weights(&rows.w[r, 0], &rows.m[r, 0], &rows.v[r, 0], g + (r - first) * columns, d, rows.adam,
+                     &step.weights)

@@ -13,7 +13,7 @@ from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t
 
 from slide._kernels.groups cimport Groups, column_ids, columns_of, inputs_of
-from slide._kernels.optimizer cimport OptimizerStep, step_entry, step_of, sum_coef
+from slide._kernels.optimizer cimport OptimizerStep, step_weight, step_of, sum_coef
 from slide._kernels.simd.vec cimport ops
 from slide._kernels.transpose cimport N_PARTS, PairsByRow
 from slide._kernels.weights cimport Float32Rows
@@ -79,5 +79,5 @@ cdef inline void step_where_not_zero(Float32Rows rows, int64_t r, const float *g
     cdef int64_t j
     for j in range(rows.width):
         if g[j] != 0.0:
-            step_entry(&rows.w[r, j], &rows.m[r, j] if rows.adam else NULL, &rows.v[r, j] if rows.adam else NULL, g[j],
-                       rows.adam, &step.weights)
+            step_weight(&rows.w[r, j], &rows.m[r, j] if rows.adam else NULL, &rows.v[r, j] if rows.adam else NULL,
+                        g[j], rows.adam, &step.weights)

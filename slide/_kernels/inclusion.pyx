@@ -9,7 +9,7 @@ from slide._kernels.marks cimport is_marked, mark, unmark
 
 
 cdef enum:
-    SMALL = 64  # counts below it, which most are, are weighed once a group
+    SMALL_COUNTS = 64  # counts below it, which most are, are weighed once for each group
 
 
 cdef inline float weight_of(int32_t count, int64_t entries, float draws, float missed,
@@ -22,7 +22,7 @@ cdef inline float weight_of(int32_t count, int64_t entries, float draws, float m
 cdef void weigh_row(const int32_t* ids, int64_t n, const int32_t* retrieved, int64_t n_retrieved,
                     const int32_t* counts, int64_t entries, float draws, float missed, int64_t n_neurons,
                     uint64_t* seen, float* weights) noexcept nogil:
-    cdef float of_small[SMALL]
+    cdef float of_small[SMALL_COUNTS]
     cdef int64_t i
     cdef int32_t count
     memset(of_small, 0, sizeof(of_small))
@@ -32,7 +32,7 @@ cdef void weigh_row(const int32_t* ids, int64_t n, const int32_t* retrieved, int
         count = counts[ids[i]]
         if is_marked(seen, ids[i]):
             weights[i] = 1
-        elif count >= SMALL:
+        elif count >= SMALL_COUNTS:
             weights[i] = weight_of(count, entries, draws, missed, n_neurons)
         else:
             if of_small[count] == 0:

@@ -1,4 +1,4 @@
-# One step of the optimizer: its settings, and the step of a single weight or of a span of them.
+# One step of the optimizer: its settings, and the step of a single weight or of some side by side.
 from libc.math cimport sqrtf
 from libc.stdint cimport int64_t, uint64_t
 
@@ -24,8 +24,8 @@ cdef inline OptimizerStep step_of(bint adam, tuple hyper, uint64_t seed=0, uint6
     return step
 
 
-cdef inline void step_span(float *w, float *m, float *v, const float *g, int64_t n, bint adam,
-                           const AdamStep *p) noexcept nogil:
+cdef inline void step_weights(float *w, float *m, float *v, const float *g, int64_t n, bint adam,
+                              const AdamStep *p) noexcept nogil:
     """n weights side by side; m and v are not read where the optimizer is SGD."""
     if adam:
         ops.adam(w, m, v, g, n, p)
@@ -33,7 +33,7 @@ cdef inline void step_span(float *w, float *m, float *v, const float *g, int64_t
         ops.sgd(w, g, n, p.lr, p.decay)
 
 
-cdef inline void step_entry(float *w, float *m, float *v, float g, bint adam, const AdamStep *p) noexcept nogil:
+cdef inline void step_weight(float *w, float *m, float *v, float g, bint adam, const AdamStep *p) noexcept nogil:
     if adam:
         m[0] = p.beta1 * m[0] + (1 - p.beta1) * g
         v[0] = p.beta2 * v[0] + (1 - p.beta2) * (g * g)
@@ -42,7 +42,7 @@ cdef inline void step_entry(float *w, float *m, float *v, float g, bint adam, co
         w[0] = (1 - p.decay) * w[0] - p.lr * g
 
 
-cdef inline void prefetch_span(const void *p, int64_t n_bytes) noexcept nogil:
+cdef inline void prefetch_bytes(const void *p, int64_t n_bytes) noexcept nogil:
     """All of it at once, where no other work is at hand."""
     cdef int64_t j
     for j in range(0, n_bytes, 64):
@@ -50,7 +50,7 @@ cdef inline void prefetch_span(const void *p, int64_t n_bytes) noexcept nogil:
 
 
 cdef inline void add_ahead(Ahead *ahead, const void *at, int64_t n_bytes) noexcept nogil:
-    """Plans to prefetch a piece of memory, line by line beside other work."""
+    """Notes a piece of memory, to be prefetched line by line beside other work."""
     if ahead.n < MOST_AHEAD:
         ahead.at[ahead.n] = <const char *>at
         ahead.left[ahead.n] = (n_bytes + 63) // 64

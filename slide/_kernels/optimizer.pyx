@@ -10,4 +10,4 @@ def step_rows(float[:, ::1] w, float[:, ::1] m, float[:, ::1] v, const float[:, 
     cdef OptimizerStep step = step_of(adam, hyper)
     cdef int64_t i, width = w.shape[1]
     for i in prange(w.shape[0], nogil=True, num_threads=threads, schedule="static"):
-        step_span(&w[i, 0], &m[i, 0], &v[i, 0], &g[i, 0], width, adam, &step.weights)
+        step_weights(&w[i, 0], &m[i, 0], &v[i, 0], &g[i, 0], width, adam, &step.weights)

@@ -21,7 +21,7 @@ cpdef enum Fault:
 cdef enum:
     FEW_ULPS = 8  # of a double: above the error of the at most five roundings below
 
-cdef int64_t FAR = 1_000_000_000_000_000
+cdef int64_t LARGEST_INDEX = 1_000_000_000_000_000  # beyond every range
 cdef double LARGEST = 9_007_199_254_740_992.0  # up to here a double holds every whole number
 cdef double[23] TENS
 TENS[:] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
@@ -35,7 +35,7 @@ cdef struct Decimal:
     bint cut  # digits were left off
 
 
-cdef struct Rows:
+cdef struct ParsedRows:
     int32_t* labels
     int32_t* features
     float* values
@@ -54,10 +54,10 @@ cdef inline bint is_end(const uint8_t* p) noexcept nogil:
 
 
 cdef inline const uint8_t* scan_index(const uint8_t* p, int64_t* out) noexcept nogil:
-    """Digits at p as a number (FAR or more where it is that large); returns where they end."""
+    """Digits at p as a number (LARGEST_INDEX or more where it is that large); returns where they end."""
     cdef int64_t number = 0
     while <unsigned int>(p[0] - 48) <= 9:
-        if number < FAR:
+        if number < LARGEST_INDEX:
             number = number * 10 + (p[0] - 48)
         p += 1
     out[0] = number
@@ -138,7 +138,7 @@ cdef bint round_decimal(const Decimal* x, float* out) noexcept nogil:
 
 
 cdef Fault parse_row(const uint8_t** at, const uint8_t* text, int64_t n_features, int64_t n_labels,
-                     Rows* rows) noexcept nogil:
+                     ParsedRows* rows) noexcept nogil:
     """One row at at[0], which moves past its newline, or to the token at fault."""
     cdef const uint8_t* p = at[0]
     cdef const uint8_t* end
@@ -194,7 +194,7 @@ def parse_rows(const uint8_t[::1] text, int64_t n_features, int64_t n_labels, in
     holds (index in values, start, end in text) of each number that is left for the caller to round. report:
     rows done, position in text (of the token at fault, or of the first row not read), labels, values, doubts.
     """
-    cdef Rows rows = Rows(&labels[0], &features[0], &values[0], &doubts[0, 0], 0, 0, 0)
+    cdef ParsedRows rows = ParsedRows(&labels[0], &features[0], &values[0], &doubts[0, 0], 0, 0, 0)
     cdef const uint8_t* start = &text[0]
     cdef const uint8_t* at = start
     cdef const uint8_t* end = start + text.shape[0]

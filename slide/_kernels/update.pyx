@@ -4,17 +4,17 @@ In:   rows of weights; pairs by row (from transpose.pyx); groups, whose inputs l
       lanes): the gradient of the pair's output for each of the group's samples
 Out:  rows of weights, in place
 Steps, part by part of the touched rows (update_part):
-  1. rows.plan      what some rows are made of is planned to be prefetched
-  2. gradient_rows  their gradients are summed; meanwhile lines come from memory
-  3. rows.step      the optimizer on each, in weights.pyx or bfloat16.pyx
-Inputs that have but some columns have stages of their own: `update_sparse_rows`, of a row only the weights of those.
+  1. rows.plan_prefetch  the weights and moments of the next rows are noted
+  2. gradient_rows       their gradients are summed; meanwhile what was noted comes from memory, line by line
+  3. rows.step           the optimizer on each, in weights.pyx or bfloat16.pyx
+Where inputs have but some columns, `update_sparse_rows` changes only the weights of those.
 """
 
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from slide._kernels.groups cimport Groups, column_ids, columns_of, inputs_of
-from slide._kernels.optimizer cimport OptimizerStep, add_ahead, step_of, step_span, sum_coef
+from slide._kernels.optimizer cimport OptimizerStep, add_ahead, step_of, step_weights, sum_coef
 from slide._kernels.simd.vec cimport GRADIENT_ROWS, Ahead, ops
 from slide._kernels.transpose cimport N_PARTS, PairsByRow
 from slide._kernels.weights cimport Float32Rows, WeightRows
@@ -54,7 +54,7 @@ cdef void update_part(WeightRows rows, PairsByRow by_row, int64_t part, Groups g
     while k < end:
         ahead.n = ahead.lines = 0
         while lanes > 1 and planned < min(k + GRADIENT_ROWS, end):
-            rows.plan(by_row.rows[planned], &ahead)
+            rows.plan_prefetch(by_row.rows[planned], &ahead)
             add_ahead(&ahead, coef_of(by_row, by_row.starts[planned], coef, lanes), lanes * sizeof(float))
             planned += 1
         done = gradient_rows(by_row, k, end, groups, coef, scratch, bias_g, &ahead)
@@ -187,7 +187,7 @@ cdef inline void step_columns(Float32Rows rows, int64_t row, const OptimizerStep
     if rows.adam:
         gather_columns(&rows.m[row, 0], some, some.m)
         gather_columns(&rows.v[row, 0], some, some.v)
-    step_span(some.w, some.m, some.v, some.g, some.n, rows.adam, &step.weights)
+    step_weights(some.w, some.m, some.v, some.g, some.n, rows.adam, &step.weights)
     scatter_columns(some.w, some, &rows.w[row, 0])
     if rows.adam:
         scatter_columns(some.m, some, &rows.m[row, 0])

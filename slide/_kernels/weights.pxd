@@ -16,10 +16,10 @@ cdef class WeightRows:
     cdef void logits(self, Groups groups, const Tile *tile, float *room, float *out) noexcept nogil
     cdef void add_input_gradient(self, Groups groups, const Tile *tile, const float *delta, float *room,
                                  float *dx) noexcept nogil
-    cdef void plan(self, int64_t row, Ahead *ahead) noexcept nogil
+    cdef void plan_prefetch(self, int64_t row, Ahead *ahead) noexcept nogil
     cdef void step(self, int64_t row, const float *g, float bias_g, const OptimizerStep *step, float *room,
                    int64_t next_row) noexcept nogil
-    cdef void plan_bias(self, int64_t row) noexcept nogil
+    cdef void prefetch_bias(self, int64_t row) noexcept nogil
     cdef void step_bias(self, int64_t row, float bias_g, const OptimizerStep *step) noexcept nogil
 
 

@@ -7,7 +7,7 @@ row after the other. Each number format is a class with these operations: float3
 from libc.stdint cimport int32_t
 
 from slide._kernels.groups cimport column_ids, columns_of, ids_of, inputs_of
-from slide._kernels.optimizer cimport add_ahead, prefetch_span, step_entry, step_span
+from slide._kernels.optimizer cimport add_ahead, prefetch_bytes, step_weight, step_weights
 from slide._kernels.prefetch cimport prefetch_write_l2
 from slide._kernels.simd.vec cimport ops
 
@@ -27,8 +27,8 @@ cdef class WeightRows:
         """dx (columns x lanes) += what comes of the deltas (rows x lanes) of a tile's rows."""
         pass
 
-    cdef void plan(self, int64_t row, Ahead *ahead) noexcept nogil:
-        """Plans to prefetch a row's weights and moments."""
+    cdef void plan_prefetch(self, int64_t row, Ahead *ahead) noexcept nogil:
+        """Notes a row's weights and moments, to be prefetched beside other work."""
         pass
 
     cdef void step(self, int64_t row, const float *g, float bias_g, const OptimizerStep *step, float *room,
@@ -36,7 +36,7 @@ cdef class WeightRows:
         """The optimizer on a row, whose gradient is g. room: a row. next_row, unless negative, is prefetched."""
         pass
 
-    cdef void plan_bias(self, int64_t row) noexcept nogil:
+    cdef void prefetch_bias(self, int64_t row) noexcept nogil:
         if self.has_bias:
             prefetch_write_l2(&self.bias[0, row])
             prefetch_write_l2(&self.bias[1, row])
@@ -44,7 +44,7 @@ cdef class WeightRows:
 
     cdef void step_bias(self, int64_t row, float bias_g, const OptimizerStep *step) noexcept nogil:
         if self.has_bias:
-            step_entry(&self.bias[0, row], &self.bias[1, row], &self.bias[2, row], bias_g, step.adam, &step.biases)
+            step_weight(&self.bias[0, row], &self.bias[1, row], &self.bias[2, row], bias_g, step.adam, &step.biases)
 
 
 cdef class Float32Rows(WeightRows):
@@ -76,13 +76,13 @@ cdef class Float32Rows(WeightRows):
         else:
             ops.lane_input_gradient(&self.w[0, 0], self.width, ids, tile.n, tile.following, cols, d, delta, dx, lanes)
 
-    cdef void plan(self, int64_t row, Ahead *ahead) noexcept nogil:
+    cdef void plan_prefetch(self, int64_t row, Ahead *ahead) noexcept nogil:
         cdef int64_t n_bytes = self.width * sizeof(float)
         add_ahead(ahead, &self.w[row, 0], n_bytes)
         if self.adam:
             add_ahead(ahead, &self.m[row, 0], n_bytes)
             add_ahead(ahead, &self.v[row, 0], n_bytes)
-        self.plan_bias(row)
+        self.prefetch_bias(row)
 
     cdef void step(self, int64_t row, const float *g, float bias_g, const OptimizerStep *step, float *room,
                    int64_t next_row) noexcept nogil:
@@ -91,6 +91,6 @@ cdef class Float32Rows(WeightRows):
                            &self.w[next_row, 0], &self.m[next_row, 0], &self.v[next_row, 0])
         else:
             if next_row >= 0:
-                prefetch_span(&self.w[next_row, 0], self.width * sizeof(float))
-            step_span(&self.w[row, 0], &self.m[row, 0], &self.v[row, 0], g, self.width, self.adam, &step.weights)
+                prefetch_bytes(&self.w[next_row, 0], self.width * sizeof(float))
+            step_weights(&self.w[row, 0], &self.m[row, 0], &self.v[row, 0], g, self.width, self.adam, &step.weights)
         self.step_bias(row, bias_g, step)

@@ -12,9 +12,9 @@ from slide.layers.lane_block import LaneBlock
 from slide.layers.stage_clock import StageClock
 from slide.memory import Scratch
 
-BLOCK = 96  # neurons whose weights, logits and moments stay in a second-level cache; whole tiles of every set
-CHUNK = 256  # samples that a block of weights serves while it is in the cache
-TASKS = 32  # pieces of a prediction: more than the threads, so that they balance
+BLOCK_NEURONS = 96  # neurons whose weights, logits and moments stay in a second-level cache; whole tiles of every set
+TASK_SAMPLES = 256  # that a block of weights serves while it is in the cache
+PREDICTION_TASKS = 32  # more than the threads, so that they balance
 
 
 @dataclass(frozen=True)
@@ -144,10 +144,10 @@ def exact_topk(x, w, bias, k, scratch, threads):
     n_panels, _, width = samples.shape
     if n == 0:
         return np.empty((0, k), np.float32), np.empty((0, k), np.int32)
-    chunk = max(1, CHUNK // width)
-    tasks = max(1, TASKS * chunk // n_panels)
-    n_parts = min(tasks, max(1, len(w) // (BLOCK * max(k, 1))), -(-len(w) // BLOCK))
+    task_panels = max(1, TASK_SAMPLES // width)
+    most = max(1, PREDICTION_TASKS * task_panels // n_panels)
+    n_parts = min(most, max(1, len(w) // (BLOCK_NEURONS * max(k, 1))), -(-len(w) // BLOCK_NEURONS))
     values, ids = np.full((n_parts, n, k), -np.inf, np.float32), np.full((n_parts, n, k), -1, np.int32)
-    work = scratch.get("topk", (threads, (BLOCK + 1) * width))
-    _topk.topk_rows(samples, w, bias, chunk, BLOCK, work, values, ids, threads)
+    work = scratch.get("topk", (threads, (BLOCK_NEURONS + 1) * width))
+    _topk.topk_rows(samples, w, bias, task_panels, BLOCK_NEURONS, work, values, ids, threads)
     return values[0], ids[0]

@@ -4,12 +4,12 @@ import numpy as np
 
 from slide._kernels import full as _full
 from slide.layers import panels
-from slide.layers.base import BLOCK, Layer, as_dense
+from slide.layers.base import BLOCK_NEURONS, Layer, as_dense
 from slide.layers.lane_block import LaneBlock
 from slide.layers.weights import Weights
 from slide.rows import SparseRows
 
-CHUNKS = 64  # sums of input gradients, each in one order: more than the threads, so that they balance
+GRADIENT_SUMS = 64  # of the inputs, each in one order: more than the threads, so that they balance
 
 
 class DenseLayer(Layer):
@@ -57,7 +57,7 @@ class FullSoftmax(DenseLayer):
     def _forward(self, x, labels):
         context, s = self.context, self.scratch
         self._input, self._x = x, np.ascontiguousarray(as_dense(x))
-        n, block = len(labels), min(BLOCK, self.n_neurons)
+        n, block = len(labels), min(BLOCK_NEURONS, self.n_neurons)
         n_blocks = -(-self.n_neurons // block)
         with context.clock("forward"):
             samples = panels.pack(self._x.T)
@@ -87,7 +87,7 @@ class FullSoftmax(DenseLayer):
         sample = np.repeat(np.arange(n, dtype=np.int32), count)[order]
         block_ptr = np.searchsorted(label, np.arange(len(z) + 1) * z.shape[1]).astype(np.int64)
         is_data = isinstance(self._input, SparseRows)
-        dx = s.get("dx", (min(CHUNKS, len(z)), 0 if is_data else d, columns))
+        dx = s.get("dx", (min(GRADIENT_SUMS, len(z)), 0 if is_data else d, columns))
         target = (1 - smooth) * scale / np.maximum(count, 1)
         own = self.parameters
         with context.clock("backward"):

@@ -4,7 +4,7 @@ import numpy as np
 
 from slide._kernels.simd import vec as _vec
 
-LINE = 16  # floats in a cache line
+LINE_FLOATS = 16  # of a cache line
 
 
 def pack(x: np.ndarray) -> np.ndarray:
@@ -21,5 +21,5 @@ def pack(x: np.ndarray) -> np.ndarray:
 
 def stride(columns: int) -> int:
     """Floats from row to row, at least `columns`: an odd number of cache lines, so that rows share no cache set."""
-    lines = -(-columns // LINE)
-    return LINE * (lines + 1 - lines % 2)
+    lines = -(-columns // LINE_FLOATS)
+    return LINE_FLOATS * (lines + 1 - lines % 2)

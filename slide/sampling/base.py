@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from slide._kernels.sampling import bound_rows, compact_rows, complete_rows
+from slide._kernels.sampling import Fill, GroupSets, IdLists, bound_rows, compact_rows, complete_rows
 from slide.checks import check_integer, check_number
 from slide.rows import ActiveSet, offsets
 from slide.threads import check_threads
@@ -139,30 +139,15 @@ def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neuron
     where = offsets(np.clip(bounds, minimum, n_neurons))
     label_slots = np.empty(len(labels_ids), dtype=np.int32)
     parts = np.empty((n_groups, 4), dtype=np.int64)
+    seen, places = seen_scratch(threads, n_neurons), scratch("places", threads, n_neurons, np.int32)
     active = collect(
         where,
-        lambda ids, sizes: complete_rows(
-            retrieved.indptr,
-            retrieved.ids,
-            labels_indptr,
-            labels_ids,
-            pool,
-            pool_share,
-            group_size,
-            minimum,
-            n_neurons,
-            seed,
-            step,
-            where,
-            seen_scratch(threads, n_neurons),
-            scratch("places", threads, n_neurons, np.int32),
-            label_slots,
-            parts,
-            ids,
-            sizes,
+        lambda sets: complete_rows(
+            IdLists(retrieved.indptr, retrieved.ids), IdLists(labels_indptr, labels_ids),
+            Fill(pool, pool_share, minimum, n_neurons, seed, step), group_size, seen, places, label_slots, parts, sets,
             threads,
         ),
-    )
+    )  # fmt: skip
     return active, label_slots, parts
 
 
@@ -197,13 +182,13 @@ def room(tables, located, group_size, most, threads) -> np.ndarray:
 
 
 def collect(where, kernel) -> ActiveSet:
-    """Runs kernel(scratch, sizes), which puts a group's ids at scratch[where[g]:], and packs them."""
-    ids = scratch("ids", 1, int(where[-1]), np.int32)[0]
+    """Runs kernel(GroupSets with room for the ids of group g at where[g]:where[g + 1]), and packs them."""
     sizes = np.empty(len(where) - 1, dtype=np.int64)
-    kernel(ids, sizes)
+    sets = GroupSets(where, scratch("ids", 1, int(where[-1]), np.int32)[0], sizes)
+    kernel(sets)
     indptr = offsets(sizes)
     packed = np.empty(indptr[-1], dtype=np.int32)
-    compact_rows(ids, where, indptr, packed)
+    compact_rows(sets, indptr, packed)
     return ActiveSet(indptr, packed)
 
 

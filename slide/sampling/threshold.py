@@ -71,20 +71,10 @@ def sample_frequent(tables, codes, n_rows, group_size, n_neurons, m, active, thr
     where = room(tables, located, group_size, n_neurons, threads)
     counts = scratch("counts", threads, n_neurons, np.uint16)
     histograms = scratch("histograms", threads, 2**16, np.uint32)
+    m, active = min(m, 2**16), min(active or n_neurons, n_neurons)
     return collect(
         where,
-        lambda ids, sizes: frequent_rows(
-            located,
-            tables.buckets,
-            tables.items,
-            group_size,
-            min(m, 2**16),
-            min(active or n_neurons, n_neurons),
-            where,
-            counts,
-            histograms,
-            ids,
-            sizes,
-            threads,
+        lambda sets: frequent_rows(
+            located, tables.buckets, tables.items, group_size, m, active, counts, histograms, sets, threads
         ),
     )

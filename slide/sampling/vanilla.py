@@ -52,21 +52,10 @@ class Vanilla(Sampler):
         active = min(self.active or n_neurons, n_neurons)
         where = room(tables, located, group_size, active, threads)
         order = scratch("order", threads, tables.L, np.int32)
+        seen = seen_scratch(threads, n_neurons)
         return collect(
             where,
-            lambda ids, sizes: vanilla_rows(
-                located,
-                tables.buckets,
-                tables.items,
-                group_size,
-                active,
-                seed,
-                step,
-                where,
-                order,
-                seen_scratch(threads, n_neurons),
-                ids,
-                sizes,
-                threads,
+            lambda sets: vanilla_rows(
+                located, tables.buckets, tables.items, group_size, active, seed, step, order, seen, sets, threads
             ),
         )
