@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(shell find slide/_kernels -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: demo test test-fast figures clean
+.PHONY: demo test test-fast build figures clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -24,6 +24,12 @@ test-fast: $(VENV)/.installed
 	@echo "== lint, and the tests that take no seconds"
 	$(VENV)/bin/ruff check .
 	$(PY) -m pytest -m "not slow" --hypothesis-profile=quick
+
+# Only the kernels that changed, which a new set-up would build all of.
+build:
+	@test -e $(VENV)/.installed || $(MAKE) $(VENV)/.installed
+	$(PY) setup.py --quiet build_ext --inplace
+	@touch $(VENV)/.installed
 
 figures: $(VENV)/.installed
 	@echo "== every figure and table of the paper (figures/README.md); an interrupted run goes on where it was"
