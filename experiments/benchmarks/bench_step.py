@@ -135,7 +135,7 @@ def stages_of(network, X, Y, steps, counts) -> dict:
 def finding(records) -> str:
     first, *others = summarise(of(records, "step"))
     stages = sorted(first["stages"].items(), key=lambda item: -item[1]["ms"])[:3]
-    parts = (f"{STAGES[name]} {x['ms']:.2f} ms (at least {x['floor_ms']:.2f}, by {x['bound']})" for name, x in stages)
+    parts = (f"{STAGES[name]} {x['ms']:.2f} ms (at least {x['floor_ms']:.2f}, by {bound_of(x)})" for name, x in stages)
     floor = sum(stage["floor_ms"] for stage in first["stages"].values())
     ratios = ", ".join(f"{line['name']} {line['ratio']:.2f}" for line in others)
     return (
@@ -143,6 +143,10 @@ def finding(records) -> str:
         f"memory and arithmetic need at least {floor:.2f}. The longest stages: {', '.join(parts)}. "
         f"Times as long: {ratios}."
     )
+
+
+def bound_of(stage) -> str:
+    return "arithmetic" if stage["bound"] == "arithmetic" else "memory"
 
 
 def plot(records):

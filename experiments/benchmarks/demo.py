@@ -159,7 +159,7 @@ def plot(records):
         draw.accuracy(axis, label)
     draw.seconds_axis(axes[0])
     mark_gap(axes[0], summary)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    draw.legend_above(figure, axes[0], columns=4)
     return figure
 
 
