@@ -88,7 +88,9 @@ def test_softmax_over_three_neurons(smooth, counts, labels, delta, loss):
 def test_pairs_by_group_become_pairs_by_row():
     """Groups want rows 7 and 3; 3; 5 and 7. Pairs are numbered as they stand: row 3 has the second and the third."""
     active = ActiveSet.of([[7, 3], [3], [5, 7]])
-    part_ptr, n_touched, (rows, starts, counts), (pair, group) = weights(np.zeros((9, 1))).transpose(active, 1)
+    by_row = weights(np.zeros((9, 1))).transpose(active, 1)
+    names = ("part_ptr", "n_touched", "rows", "starts", "counts", "pair", "group")
+    part_ptr, n_touched, rows, starts, counts, pair, group = (np.asarray(getattr(by_row, name)) for name in names)
     found = {}
     for first, n in zip(part_ptr[:-1], n_touched, strict=True):
         for row, start, count in zip(*(a[first : first + n] for a in (rows, starts, counts)), strict=True):
