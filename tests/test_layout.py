@@ -24,7 +24,8 @@ def offenders(paths, wrong):
 
 
 def test_only_tests_import_the_oracle():
-    assert not offenders(files("slide", ".py", ".pyx", ".pxd"), lambda name: name.startswith("slide.reference"))
+    others = [path for path in files("slide", ".py", ".pyx", ".pxd") if path.parent.name != "reference"]
+    assert not offenders(others, lambda name: name.startswith("slide.reference"))
 
 
 def test_kernels_know_only_kernels():
