@@ -1,4 +1,4 @@
-"""The command line: python -m slide train | evaluate | predict | info."""
+"""The command line: python -m slide train | evaluate | predict | convert | info."""
 
 import sys
 

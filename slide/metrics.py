@@ -49,8 +49,8 @@ def propensities(Y_train, A: float = 0.55, B: float = 1.5) -> np.ndarray:
     """float64 (labels,): p_l = 1 / (1 + C (N_l + B)^-A) with C = (log N - 1)(B + 1)^A (Jain, Prabhu & Varma
     2016).
 
-    N is the number of training rows and N_l that of rows with label l. A, B: 0.6, 2.6 for the Amazon sets;
-    0.5, 0.4 for WikiLSHTC-325K; 0.55, 1.5 otherwise.
+    N is the number of training rows and N_l that of rows with label l. A, B: 0.6, 2.6 for Amazon-670K and
+    Amazon-3M; 0.5, 0.4 for WikiLSHTC-325K and Wikipedia-500K; 0.55, 1.5 for others, AmazonCat-13K among them.
 
     Raises ValueError where there are fewer than 3 rows, for which C is negative, or B is not above 0.
     """

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from slide import reference
 from slide._kernels import parse
-from slide.data.xmc import nearest_float32
+from slide.data.samples import nearest_float32
 from tests.conftest import times
 
 BLANKS = st.sampled_from([" ", "  ", "\t", " \t"])
@@ -21,7 +21,9 @@ NUMBERS = st.one_of(
 BROKEN = st.sampled_from("nan inf 1e 1e+ . - 1.2.3 0x1 1_0 --1 1,5 1f".split() + [""])
 LABELS = st.one_of(
     st.lists(st.integers(0, 9), max_size=4).map(lambda ids: ",".join(map(str, ids))),
+    st.lists(st.integers(1, 10), max_size=4).map(lambda ids: ", ".join(map(str, ids))),
     st.sampled_from(["-1", "10", "1,", ",1", "a", "1.0", "1,99999999999999999999", "\r"]),
+    st.sampled_from(["1,\t 2", "1, ", "1 ,2", "0, 11"]),
 )
 FEATURES = st.builds("{}:{}".format, st.integers(0, 21), NUMBERS)
 FAULTY = st.one_of(
@@ -42,7 +44,11 @@ def rows_of(features):
 TEXTS = st.lists(st.one_of(rows_of(FEATURES), rows_of(FEATURES), rows_of(FAULTY)), min_size=1, max_size=5)
 
 
-def run(module, text, max_rows):
+RULES = st.tuples(st.just(20), st.sampled_from([10, -1]), st.integers(0, 1), st.integers(0, 1), st.integers(0, 2))
+ZERO_BASED = (20, 10, 0, 0, 0)
+
+
+def run(module, text, max_rows, rules=ZERO_BASED):
     size = len(text)
     outputs = (
         np.zeros(size + 1, np.int64),
@@ -53,7 +59,7 @@ def run(module, text, max_rows):
         np.zeros((size // 4 + 1, 3), np.int64),
     )
     report = np.zeros(5, np.int64)
-    fault = module.parse_rows(np.frombuffer(text, np.uint8), 20, 10, max_rows, *outputs, report)
+    fault = module.parse_rows(np.frombuffer(text, np.uint8), *rules, max_rows, *outputs, report)
     label_ptr, labels, feature_ptr, features, values, doubts = outputs
     for k, start, end in doubts[: report[4]]:
         values[k] = nearest_float32(text[start:end].decode())
@@ -65,10 +71,21 @@ def run(module, text, max_rows):
 
 
 @times(7)
-@given(TEXTS.map("".join), st.integers(0, 6))
-@example("1,2 0:1 3:2.5\n 0:1\n\n \n", 9)
-def test_rows_or_the_place_of_their_first_fault_are_found(text, max_rows):
-    assert run(parse, text.encode(), max_rows) == run(reference, text.encode(), max_rows)
+@given(TEXTS.map("".join), st.integers(0, 6), RULES)
+@example("1,2 0:1 3:2.5\n 0:1\n\n \n", 9, ZERO_BASED)
+@example("1, 2 1:1\n0, 1 2:1\n", 9, (20, 10, 1, 1, 0))
+@example("1:2 20:3\n\n0:1\n", 9, (20, -1, 1, 0, 0))
+@example("1 0:1\n \n\n", 9, (20, 10, 0, 0, 1))
+@example("1 0:1\n \t\r\n1 2:1\n", 9, (20, 10, 0, 0, 2))
+def test_rows_or_the_place_of_their_first_fault_are_found(text, max_rows, rules):
+    assert run(parse, text.encode(), max_rows, rules) == run(reference, text.encode(), max_rows, rules)
+
+
+def test_rows_of_ids_from_one_end_at_a_blank_line():
+    text = b"2, 3 1:1 4:2.5\n 2:3\r\n5\n"
+    found = run(parse, text + b"  \n", 9, (20, 10, 1, 1, parse.Blank.NO))
+    values = np.float32([1, 2.5, 3]).tobytes()
+    assert found == (parse.Fault.BLANK, len(text), [0, 2, 2, 3], [1, 2, 4], [0, 2, 3, 3], [0, 3, 1], values)
 
 
 @times(8)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from slide.data import DATASETS, load, load_folder, make_xmc, registry, save_xmc
+from slide.data import DATASETS, load_folder, load_public, make_xmc, registry, save_xmc
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def small(monkeypatch):
     [
         ("amazon-670k/train.txt", "amazon-670k/test.txt.gz"),
         ("Amazon-670K/amazon_train.txt", "Amazon-670K/amazon_test.txt"),
-        ("train.txt.xz", "amazon_test.txt"),
+        ("train.txt.xz", "amazon_test.txt.bz2"),
     ],
 )
 def test_a_set_is_found_under_its_names_and_compressed(tmp_path, small, names):
@@ -32,26 +32,26 @@ def test_a_set_is_found_under_its_names_and_compressed(tmp_path, small, names):
     for path, pair in zip(names, (train, test), strict=True):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         save_xmc(tmp_path / path, *pair)
-    found = load(name, root=tmp_path)
+    found = load_public(name, root=tmp_path)
     for (X, Y), (X2, Y2) in zip((train, test), found, strict=True):
         assert (X != X2).nnz == 0 and (Y != Y2).nnz == 0
 
 
 def test_a_set_that_is_not_there_says_what_to_do(tmp_path, small):
-    with pytest.raises(FileNotFoundError, match="(?s)train set of Amazon-670K.*manikvarma.*3. call"):
-        load("amazon-670k", root=tmp_path)
+    with pytest.raises(FileNotFoundError, match="(?s)train set of Amazon-670K.*manikvarma.*3. call load_public"):
+        load_public("amazon-670k", root=tmp_path)
     with pytest.raises(ValueError, match="found 'amazon', expected one of Amazon-670K, .*WikiLSHTC-325K"):
-        load("amazon", root=tmp_path)
+        load_public("amazon", root=tmp_path)
     name, train, test = small
     save_xmc(tmp_path / "train.txt", *test)
     save_xmc(tmp_path / "test.txt", *test)
     with pytest.raises(ValueError, match=r"train.txt, line 1: found \(10, .*expected \(30, .*train set"):
-        load(name, root=tmp_path)
+        load_public(name, root=tmp_path)
 
 
 def test_a_folder_of_ones_own_holds_a_train_and_a_test_file(tmp_path, small):
     _, train, test = small
-    with pytest.raises(FileNotFoundError, match="found none of train.txt, train.txt.gz or train.txt.xz"):
+    with pytest.raises(FileNotFoundError, match="found none of train.txt, train.txt.gz, .*, train.txt.zst"):
         load_folder(tmp_path)
     save_xmc(tmp_path / "train.txt.gz", *train)
     save_xmc(tmp_path / "test.txt.xz", *test)

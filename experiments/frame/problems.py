@@ -86,14 +86,14 @@ def _made(name, seed, scale=1.0, **sizes):
 
 def _sets(name, seed):
     from slide.data import make_xmc
-    from slide.data.registry import DATASETS, load, load_folder
+    from slide.data.registry import DATASETS, load_folder, load_public
 
     if name == TINY:
         return "tiny synthetic set", make_xmc("amazon-670k", 1500, 300, scale=0.004, seed=seed)
     if name in DATASETS:
         for folder in folders():
             try:
-                return DATASETS[name].name, load(name, folder)
+                return DATASETS[name].name, load_public(name, folder)
             except FileNotFoundError:
                 continue
     elif (folder := find(name)) is not None:

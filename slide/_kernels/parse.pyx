@@ -1,4 +1,4 @@
-"""The XMC-repository text format: text to CSR (parse_rows, sort_rows) and CSR to text (format_rows).
+"""Lines of samples, `l1,l2 f:v f:v`: text to CSR (parse_rows, sort_rows) and CSR to text (format_rows).
 
 Decimal numbers are rounded to the nearest float32 in double arithmetic whose error is bounded: where that
 leaves a doubt (a tie, a subnormal, the edge of the range) the kernel says so and the caller decides exactly.
@@ -16,6 +16,13 @@ cpdef enum Fault:
     FEATURE = 3
     FEATURE_RANGE = 4
     VALUE = 5
+    BLANK = 6
+
+
+cpdef enum Blank:  # which lines without labels and features are samples
+    EVERY = 0
+    SPACED = 1  # those of blanks, not an empty one
+    NO = 2
 
 
 cdef enum:
@@ -33,6 +40,14 @@ cdef struct Decimal:
     int64_t exponent
     bint negative
     bint cut  # digits were left off
+
+
+cdef struct Rules:
+    int64_t n_features
+    int64_t n_labels  # below 0: lines begin with features
+    int64_t first_feature  # the least id in the text; stored from 0
+    int64_t first_label
+    int64_t blank
 
 
 cdef struct ParsedRows:
@@ -137,21 +152,22 @@ cdef bint round_decimal(const Decimal* x, float* out) noexcept nogil:
     return True
 
 
-cdef Fault parse_row(const uint8_t** at, const uint8_t* text, int64_t n_features, int64_t n_labels,
-                     ParsedRows* rows) noexcept nogil:
-    """One row at at[0], which moves past its newline, or to the token at fault."""
+cdef Fault parse_row(const uint8_t** at, const uint8_t* text, const Rules* rules, ParsedRows* rows) noexcept nogil:
+    """One row at at[0], which moves past its newline, or to the token or blank line at fault."""
     cdef const uint8_t* p = at[0]
+    cdef const uint8_t* start = p
     cdef const uint8_t* end
-    cdef int64_t index
+    cdef int64_t index, found = rows.n_labels + rows.n_values
     cdef int64_t* doubt
     cdef Decimal number
-    if not is_blank(p[0]) and not is_end(p):
+    if rules.n_labels >= 0 and not is_blank(p[0]) and not is_end(p):
         while True:
             at[0] = p
             end = scan_index(p, &index)
             if end == p or not (end[0] == 44 or is_blank(end[0]) or is_end(end)):
                 return Fault.LABEL
-            if index >= n_labels:
+            index -= rules.first_label
+            if not 0 <= index < rules.n_labels:
                 return Fault.LABEL_RANGE
             rows.labels[rows.n_labels] = <int32_t>index
             rows.n_labels += 1
@@ -159,17 +175,23 @@ cdef Fault parse_row(const uint8_t** at, const uint8_t* text, int64_t n_features
             if p[0] != 44:
                 break
             p += 1
+            while is_blank(p[0]):
+                p += 1
     while True:
         while is_blank(p[0]):
             p += 1
         at[0] = p
         if is_end(p):
+            if rows.n_labels + rows.n_values == found and (rules.blank == NO or rules.blank == SPACED and p == start):
+                at[0] = start
+                return Fault.BLANK
             at[0] = p + (1 if p[0] == 10 else 2)
             return Fault.NONE
         end = scan_index(p, &index)
         if end == p or end[0] != 58:
             return Fault.FEATURE
-        if index >= n_features:
+        index -= rules.first_feature
+        if not 0 <= index < rules.n_features:
             return Fault.FEATURE_RANGE
         p = end + 1
         end = scan_decimal(p, &number)
@@ -184,16 +206,20 @@ cdef Fault parse_row(const uint8_t** at, const uint8_t* text, int64_t n_features
         p = end
 
 
-def parse_rows(const uint8_t[::1] text, int64_t n_features, int64_t n_labels, int64_t max_rows,
-               int64_t[::1] label_ptr, int32_t[::1] labels, int64_t[::1] feature_ptr, int32_t[::1] features,
-               float[::1] values, int64_t[:, ::1] doubts, int64_t[::1] report):
+def parse_rows(const uint8_t[::1] text, int64_t n_features, int64_t n_labels, int64_t first_feature,
+               int64_t first_label, int64_t blank, int64_t max_rows, int64_t[::1] label_ptr, int32_t[::1] labels,
+               int64_t[::1] feature_ptr, int32_t[::1] features, float[::1] values, int64_t[:, ::1] doubts,
+               int64_t[::1] report):
     """Parses rows until `text` ends, `max_rows` are done or a row is at fault; returns the Fault.
 
-    text: bytes, the last a newline. Outputs, filled from their start: label_ptr and feature_ptr (rows + 1),
-    labels (len(text) // 2 + 1 suffice), features, values and doubts (len(text) // 4 + 1 suffice). doubts
-    holds (index in values, start, end in text) of each number that is left for the caller to round. report:
-    rows done, position in text (of the token at fault, or of the first row not read), labels, values, doubts.
+    text: bytes, the last a newline. n_labels: -1 where lines hold features alone. first_feature, first_label: the
+    least id in the text; ids are stored from 0. blank: a Blank. Outputs, filled from their start: label_ptr and
+    feature_ptr (rows + 1), labels (len(text) // 2 + 1 suffice), features, values and doubts (len(text) // 4 + 1
+    suffice). doubts holds (index in values, start, end in text) of each number that is left for the caller to round.
+    report: rows done, position in text (of the token or blank line at fault, or of the first row not read), labels,
+    values, doubts.
     """
+    cdef Rules rules = Rules(n_features, n_labels, first_feature, first_label, blank)
     cdef ParsedRows rows = ParsedRows(&labels[0], &features[0], &values[0], &doubts[0, 0], 0, 0, 0)
     cdef const uint8_t* start = &text[0]
     cdef const uint8_t* at = start
@@ -203,7 +229,7 @@ def parse_rows(const uint8_t[::1] text, int64_t n_features, int64_t n_labels, in
     label_ptr[0] = feature_ptr[0] = 0
     with nogil:
         while at < end and row < max_rows:
-            fault = parse_row(&at, start, n_features, n_labels, &rows)
+            fault = parse_row(&at, start, &rules, &rows)
             if fault != Fault.NONE:
                 break
             row += 1

@@ -4,9 +4,9 @@ import argparse
 import os
 import sys
 
-from slide.cli import evaluate, info, predict, train
+from slide.cli import convert, evaluate, info, predict, train
 
-COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "info": info}
+COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "convert": convert, "info": info}
 
 
 class Parser(argparse.ArgumentParser):

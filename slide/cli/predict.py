@@ -1,16 +1,17 @@
-"""Print the best labels of every row of a data file, as label:logit, best first."""
+"""Print the best labels of every row of a data file, as label:logit, best first; by name where --like has names."""
 
 import sys
 
+from slide.cli import files
 from slide.cli.arguments import add_class_arguments, add_setting, given_classes, given_settings, positive_int
-from slide.cli.evaluate import check_shape
-from slide.data import load_xmc
 from slide.network import Network
 
 
 def add_arguments(parser):
     parser.add_argument("model", metavar="MODEL", help="a network that train saved")
-    parser.add_argument("--input", required=True, metavar="FILE", help="data in XMC text; its labels are not read")
+    parser.add_argument("--input", required=True, metavar="FILE", help=f"{files.DATA}; its labels are not read")
+    files.add_like_argument(parser)
+    files.add_reading_arguments(parser)
     parser.add_argument("--top-k", type=positive_int, default=5, metavar="K", help="labels per row (default 5)")
     parser.add_argument("--sampled", action="store_true", help="only labels that the hash tables retrieve")
     add_setting(parser, "threads")
@@ -19,11 +20,13 @@ def add_arguments(parser):
 
 def run(options):
     network = Network.load(options.model, **given_settings(options, ["threads"]), **given_classes(options))
-    X, _ = load_xmc(options.input)
-    check_shape(options.input, network, X)
+    like = files.read_file(options.like, options) if options.like else None
+    data = files.read_file(options.input, options, files.like_network(network, like, labels=False), need_labels=False)
+    print(files.describe(data), file=sys.stderr)
+    names = like.vocabulary.labels if like and like.vocabulary else range(network.n_labels)
     if options.sampled:
         network.rehash()
-    ids, values = network.predict(X, k=options.top_k, sampled=options.sampled)
+    ids, values = network.predict(data.X, k=options.top_k, sampled=options.sampled)
     for row, logits in zip(ids, values, strict=True):
-        found = (f"{label}:{logit:.4f}" for label, logit in zip(row, logits, strict=True) if label >= 0)
+        found = (f"{names[label]}:{logit:.4f}" for label, logit in zip(row, logits, strict=True) if label >= 0)
         sys.stdout.write(" ".join(found) + "\n")

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from slide import metrics
 from slide.checks import Choice, Number, Plugin
+from slide.cli import files as data_files
 from slide.cli.arguments import FIELDS, add_setting, given_classes, given_settings, of_kind, positive_int
-from slide.data import load_xmc
 from slide.defaults import ALWAYS, BY_SIZE, make_network, recommended, settings_of
 from slide.info import build_info
 from slide.network import Network
@@ -27,11 +27,12 @@ ROW = "{:>6} {:>8} {:>10} {:>9} {:>8} {:>7} {:>7} {:>7} {:>9}"
 
 def add_arguments(parser):
     files = parser.add_argument_group("files")
-    files.add_argument("--train", required=True, metavar="FILE", help="training data in XMC text, plain, .gz or .xz")
+    files.add_argument("--train", required=True, metavar="FILE", help=f"training data: {data_files.DATA}")
     files.add_argument("--test", required=True, metavar="FILE", help="test data, evaluated whole")
     files.add_argument("--save", metavar="MODEL", help="where the network goes at the end and at Ctrl-C (.npz)")
     files.add_argument("--resume", metavar="MODEL", help="go on training this network; its settings stay")
     files.add_argument("--log", metavar="RUN.jsonl", help="JSON lines: settings, evaluations, result")
+    data_files.add_reading_arguments(files)
     hidden = parser.add_argument_group("hidden layers", CHOSEN)
     _add(hidden, "hidden", positive_int, "widths", ALWAYS["hidden"][0], nargs="+", metavar="N")
     titles = dict.fromkeys(f.metadata["group"] for f in FIELDS.values())
@@ -46,6 +47,7 @@ def add_arguments(parser):
     _add(length, "epochs", positive_int, "passes over the training data", BY_SIZE["epochs"], metavar="N")
     length.add_argument("--steps", type=positive_int, metavar="N", help="end after N batches, in place of epochs")
     training.add_argument("--evaluate-every", type=positive_int, metavar="N", help="batches (default an epoch)")
+    data_files.add_psp_arguments(training)
     training.add_argument("--grow", type=of_kind(Number("(0, inf)")), metavar="FACTOR",
                           help="from a third of the batches on, active sets so many times as large, shared by as many "
                                "times more samples (default 1)")  # fmt: skip
@@ -59,11 +61,10 @@ def run(options) -> int:
     for path in (options.save, options.log):
         if path is not None and not Path(path).parent.is_dir():
             raise ValueError(f"{path}: found no folder {Path(path).parent}, expected one to write to")
-    X, Y = load_xmc(options.train)
-    X_test, Y_test = load_xmc(options.test)
-    for what, train, test in (("features", X, X_test), ("labels", Y, Y_test)):
-        if train.shape[1] != test.shape[1]:
-            raise ValueError(f"{options.test}: found {test.shape[1]} {what}, expected {train.shape[1]} as in training")
+    train = data_files.read_file(options.train, options)
+    test = data_files.read_file(options.test, options, like=train)
+    print(data_files.describe(train, test))
+    X, Y = train.X, train.Y
     if X.shape[0] == 0:
         raise ValueError(f"{options.train}: found no rows, expected at least one")
     network, steps, chosen = _network(options, X.shape, Y)
@@ -72,13 +73,16 @@ def run(options) -> int:
                          "with a sampler that leaves neurons out")  # fmt: skip
     log = open(options.log, "w") if options.log else nullcontext()
     with log as file, _interruptible() as interrupted:
-        training = Training(network, (X, Y), (X_test, Y_test), file, interrupted)
+        training = Training(network, (X, Y), (test.X, test.Y), file, interrupted)
+        if (options.psp_a, options.psp_b) != (None, None):
+            training.propensities = data_files.propensities(options, Y)
         training.grow, training.grow_at = options.grow, max(1, (network.schedule.steps or network.step + steps) // 3)
         training.start(options, chosen)
         training.go(steps, options.evaluate_every)
         if options.save:
             network.save(options.save)
             print(f"saved {options.save}")
+        data_files.print_psp(training.evaluations[-1])
     return 130 if interrupted else 0
 
 
@@ -140,7 +144,7 @@ class Training:
         self.grow, self.grow_at = None, 0
         self.seconds = 0.0
         self.per_epoch = -(-train[0].shape[0] // network.batch_size)
-        self.propensities = metrics.propensities(train[1])
+        self.propensities = None
         self.evaluations = []
 
     def write(self, **record):

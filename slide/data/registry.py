@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from slide.data.compression import SUFFIXES
 from slide.data.xmc import load_xmc, read_header
 
+ENDS = ("", *SUFFIXES)
 REPOSITORY = "http://manikvarma.org/downloads/XC/XMLRepository.html"
 CITATION = (
     "K. Bhatia, K. Dahiya, H. Jain, A. Mittal, Y. Prabhu, M. Varma: The Extreme Classification Repository: "
@@ -53,12 +55,12 @@ DATASETS = {
 }
 
 
-def load(name, root="data"):
+def load_public(name, root="data"):
     """A public set from files that are on this machine: ((X, Y), (X_test, Y_test)), as load_xmc gives them.
 
     name: a key of DATASETS, in any case. root: a folder. The files are looked for in root/<name>/ (in lower
     case or as published) and in root, as train.txt and test.txt or under the repository's own names
-    (amazon_train.txt and so on), plain, .gz or .xz. Nothing is ever downloaded.
+    (amazon_train.txt and so on), plain or compressed (.gz, .xz, .bz2, .zst). Nothing is ever downloaded.
 
     Raises ValueError where the name is unknown or a file's header is not the published shape, and what
     load_xmc raises; FileNotFoundError, with the steps to take, where a file is missing.
@@ -79,7 +81,7 @@ def load(name, root="data"):
 
 
 def load_folder(path):
-    """The pair ((X, Y), (X_test, Y_test)) from train.txt and test.txt in a folder, each plain, .gz or .xz.
+    """The pair ((X, Y), (X_test, Y_test)) from train.txt and test.txt in a folder, each plain or compressed.
 
     Raises FileNotFoundError where one of them is missing, ValueError where their headers differ in features
     or labels, and what load_xmc raises.
@@ -87,7 +89,7 @@ def load_folder(path):
     train, test = (_find([Path(path)], [part]) for part in ("train", "test"))
     for part, found in (("train", train), ("test", test)):
         if found is None:
-            names = f"{part}.txt, {part}.txt.gz or {part}.txt.xz"
+            names = ", ".join(f"{part}.txt{suffix}" for suffix in ENDS)
             raise FileNotFoundError(f"{path}: found none of {names}, expected one")
     found, expected = read_header(test)[1:], read_header(train)[1:]
     if found != expected:
@@ -100,9 +102,9 @@ def _find(folders, stems):
     """The first file there is, plain before compressed; None where there is none."""
     for folder in folders:
         for stem in stems:
-            for suffix in (".txt", ".txt.gz", ".txt.xz"):
-                if (folder / (stem + suffix)).is_file():
-                    return folder / (stem + suffix)
+            for suffix in ENDS:
+                if (folder / f"{stem}.txt{suffix}").is_file():
+                    return folder / f"{stem}.txt{suffix}"
     return None
 
 
@@ -114,7 +116,7 @@ def _find_public(dataset, part, root):
             f"the {part} set of {dataset.name} is not in {folder} or {root}. To put it there:\n"
             f"  1. open {dataset.url} and download {dataset.name} (bag-of-words features);\n"
             f"  2. unpack it, and move {dataset.stem}_train.txt and {dataset.stem}_test.txt (or train.txt, "
-            f"test.txt) to {folder}; they may be compressed (.gz, .xz);\n"
-            f'  3. call load("{dataset.name.lower()}", root="{root}") again.'
+            f"test.txt) to {folder}; they may be compressed ({', '.join(SUFFIXES)});\n"
+            f'  3. call load_public("{dataset.name.lower()}", root="{root}") again.'
         )
     return path

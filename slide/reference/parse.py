@@ -1,4 +1,4 @@
-"""Twin of slide/_kernels/parse.pyx: the XMC-repository text format."""
+"""Twin of slide/_kernels/parse.pyx: lines of samples."""
 
 import numpy as np
 
@@ -33,36 +33,42 @@ def round_decimal(sign, digits, exponent):
     return np.float32(sign) * min(around, key=distance)
 
 
-def parse_row(line, n_features, n_labels):
+def parse_row(line, n_features, n_labels, first_feature, first_label, blank):
     """(fault, its position in the line, labels, features, values) of a line without its end."""
-    at, labels, features, values = 0, [], [], []
-    first, *rest = line.replace(b"\t", b" ").split(b" ")
-    for piece in first.split(b",") if first else ():
-        if not piece.isdigit() or int(piece) >= n_labels:
+    line, at, labels, features, values = line.replace(b"\t", b" "), 0, [], [], []
+    if blank and not line.strip(b" ") and (blank == 2 or not line):
+        return 6, 0, labels, features, values
+    more = n_labels >= 0 and line[:1] not in (b"", b" ")
+    while more:
+        piece, comma, _ = line[at:].partition(b" ")[0].partition(b",")
+        if not piece.isdigit() or not 0 <= int(piece) - first_label < n_labels:
             return 2 if piece.isdigit() else 1, at, labels, features, values
-        labels.append(int(piece))
-        at += len(piece) + 1
-    at = len(first) + 1
-    for token in rest:
+        labels.append(int(piece) - first_label)
+        at += len(piece + comma)
+        more = comma == b","
+        while more and line[at : at + 1] == b" ":
+            at += 1
+    for token in line[at:].split(b" "):
         feature, colon, number = token.partition(b":")
         decimal = scan_decimal(number)
         fault = 5 if decimal is None else 0
-        if feature.isdigit() and int(feature) >= n_features:
+        if feature.isdigit() and not 0 <= int(feature) - first_feature < n_features:
             fault = 4
         if not feature.isdigit() or not colon:
             fault = 3
         if token and fault:
             return fault, at, labels, features, values
         if token:
-            features.append(int(feature))
+            features.append(int(feature) - first_feature)
             values.append(round_decimal(*decimal))
         at += len(token) + 1
     return 0, at, labels, features, values
 
 
 def parse_rows(
-    text, n_features, n_labels, max_rows, label_ptr, labels, feature_ptr, features, values, doubts, report
-):
+    text, n_features, n_labels, first_feature, first_label, blank, max_rows, label_ptr, labels, feature_ptr, features,
+    values, doubts, report,
+):  # fmt: skip
     """As the kernel, but every number is rounded here: `doubts` stays empty."""
     text = bytes(text)
     at = row = n_found = n_values = fault = 0
@@ -70,7 +76,7 @@ def parse_rows(
     while at < len(text) and row < max_rows and not fault:
         end = text.index(b"\n", at)
         line = text[at:end].removesuffix(b"\r")
-        fault, place, *found = parse_row(line, n_features, n_labels)
+        fault, place, *found = parse_row(line, n_features, n_labels, first_feature, first_label, blank)
         labels[n_found : n_found + len(found[0])] = found[0]
         features[n_values : n_values + len(found[1])] = found[1]
         values[n_values : n_values + len(found[1])] = found[2]

@@ -1,0 +1,109 @@
+"""One door for every file format: load, read and save."""
+
+import warnings
+from os import fspath
+from pathlib import Path
+
+from slide.data import libsvm, npz, xmc
+from slide.data.compression import SUFFIXES, without_suffix
+from slide.data.reading import FORMATS, Data, Expected, Settings, read_pair, read_single
+
+ONE_BASED = {False: (0, 0), True: (1, 1), "features": (1, 0), "labels": (0, 1)}
+SUFFIX_FORMATS = {".txt": "xmc", ".libsvm": "libsvm", ".svm": "libsvm", ".svmlight": "libsvm", ".npz": "npz"}
+WRITERS = {"xmc": xmc.save_xmc, "libsvm": libsvm.save_libsvm, "npz": npz.save_npz}
+PAIR_WRITERS = {"xmc": xmc.save_xmc_pair, "npz": npz.save_npz_pair}
+
+
+def load(path, **options):
+    """Reads a file, or two with features and labels, in any of the formats below: (X, Y).
+
+    Takes the arguments of `read`, and raises what it raises; its notes become warnings.
+
+    X: csr_matrix (N, D), float32. Y: csr_matrix (N, L), float32, ones. Indices are sorted within rows.
+    """
+    data = read(path, **options)
+    for note in data.notes:
+        warnings.warn(note, stacklevel=2)
+    return data.X, data.Y
+
+
+def read(path, like=None, format=None, one_based=False, n_features=None, n_labels=None, need_labels=True) -> Data:
+    """Reads a file, or two with features and labels, as `Data`.
+
+    path: a file; or two, as a pair of paths or as "X,Y" where no file has that name. Of `trn_X_Xf.txt` or `X.trn.npz`
+        alone the labels are looked for beside it, as `trn_X_Y.txt` or `Y.trn.npz`. Compression (gzip, xz, bzip2,
+        Zstandard) and format are told by the content; a byte order mark is passed over.
+    format: "xmc", the text of the Extreme Classification Repository with a header of three numbers; "libsvm", the same
+        lines without a header; "npz", features and labels as `save` writes them; "fasttext", text with `__label__`s;
+        None to tell by the first line. A pair is of headed texts or of SciPy's .npz.
+    like: the training data, as `Data` or a path, whose numbers of features and labels and whose vocabulary hold.
+    one_based: True where ids in the text count from 1; "features" or "labels" where only those do.
+    n_features, n_labels: expected numbers; text without a header has them from here, or else from its largest ids.
+    need_labels: whether features without labels are an error.
+
+    Raises ValueError, naming the file (and the line of a text), what was found and what was expected; ValueError too
+    where a package that the format needs is not installed; OSError where a file cannot be read.
+    """
+    if format is not None and format not in FORMATS:
+        raise ValueError(f"format: found {format!r}, expected one of {', '.join(FORMATS)}, or None")
+    if one_based not in tuple(ONE_BASED):
+        raise ValueError(f"one_based: found {one_based!r}, expected True, False, 'features' or 'labels'")
+    if like is not None and (n_features is not None or n_labels is not None):
+        raise ValueError("n_features, n_labels: found numbers beside like, expected None, as it has them")
+    if like is not None and not isinstance(like, Data):
+        like = read(like, one_based=one_based)
+    paths, expected = _paths(path), Expected.of(like, n_features, n_labels)
+    settings = Settings(format, *ONE_BASED[one_based], expected, need_labels)
+    data = read_pair(*paths, settings) if len(paths) == 2 else read_single(paths[0], settings)
+    expected.check(data)
+    return data
+
+
+def save(path, X, Y, vocabulary=None, format=None):
+    """Writes X and Y in the format that the end of `path` says, so that `read` gives them back.
+
+    path: `.txt` (XMC text) or `.libsvm`, `.svm`, `.svmlight` (LibSVM text without a header, ids from 0), and then
+        `.gz`, `.xz`, `.bz2` or `.zst` where it is to be compressed; `.npz` (both matrices, and the vocabulary); or a
+        pair of `.txt` or `.npz` for features and labels.
+    format: "xmc" or "libsvm" for a text of any other name.
+
+    Raises ValueError as `save_xmc` does, and where the path says no format.
+    """
+    paths = _paths(path)
+    writers = PAIR_WRITERS if len(paths) == 2 else WRITERS
+    kinds = {format or _format_of(one) for one in paths}
+    if len(kinds) > 1 or not kinds <= {*writers}:
+        found = f"{path}: found {' and '.join(sorted(kinds))}"
+        raise ValueError(f"{found}, expected {' or '.join(writers)}{' for both files' if len(paths) == 2 else ''}")
+    writer = writers[kinds.pop()]
+    if vocabulary is not None and writer is not npz.save_npz:
+        raise ValueError(f"vocabulary: found one for {path}, expected None: one .npz file alone keeps it")
+    writer(*paths, X, Y, **({"vocabulary": vocabulary} if vocabulary is not None else {}))
+
+
+def keeps_vocabulary(path) -> bool:
+    """Whether `save` can write a vocabulary to `path`."""
+    paths = _paths(path)
+    return len(paths) == 1 and SUFFIX_FORMATS.get(Path(path).suffix.lower()) == "npz"
+
+
+def _format_of(path):
+    stem, packing = without_suffix(path)
+    kind = SUFFIX_FORMATS.get(stem.suffix.lower())
+    if kind is None or (packing and kind == "npz"):
+        known = ", ".join(SUFFIX_FORMATS)
+        raise ValueError(f"{path}: found no known end of a file name, expected {known} (texts may be followed by "
+                         f"{', '.join(SUFFIXES)}), or to be told the format")  # fmt: skip
+    return kind
+
+
+def _paths(path) -> tuple:
+    """The path of a file, or of two: a pair, or "X,Y" where no file has that name."""
+    if isinstance(path, tuple | list):
+        paths = tuple(map(fspath, path))
+    else:
+        path = fspath(path)
+        paths = (path,) if "," not in path or Path(path).exists() else tuple(path.split(","))
+    if len(paths) not in (1, 2) or not all(paths):
+        raise ValueError(f"path: found {path!r}, expected a file, or two: features and labels")
+    return paths
