@@ -15,9 +15,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, issparse
 
 from slide._kernels.parse import Fault, format_rows, parse_rows, sort_rows
+from slide.matrices import checked_csr
 
 BLOCK = 4 << 20  # bytes of text worked on at a time
 LONGEST_HEADER = 1000
@@ -91,7 +92,11 @@ def _packed(raw, suffix):
 
 
 def _canonical(name, matrix):
-    matrix = csr_matrix(matrix)
+    if issparse(matrix):
+        indptr, columns, values = checked_csr(matrix, name)
+        matrix = csr_matrix((values, columns, indptr), shape=matrix.shape)
+    else:
+        matrix = csr_matrix(matrix)
     if max(matrix.shape) > MOST:
         raise ValueError(f"{name}: found the shape {matrix.shape}, expected at most {MOST} rows and columns")
     if not matrix.has_sorted_indices:

@@ -8,7 +8,7 @@ from slide._kernels.hashing.row_hasher import RowHasher
 from slide.checks import check_integer
 from slide.hashing.outside import check_codes, check_state, is_outside
 from slide.hashing.run import LANES, run_hasher, run_hasher_csr
-from slide.rows import check_structure
+from slide.matrices import checked_csr
 from slide.threads import check_threads
 
 MAX_CODE_BITS = 31
@@ -216,21 +216,22 @@ class HashFamily:
         return rows.toarray() if scipy.sparse.issparse(rows) else rows
 
     def as_rows(self, rows):
-        """rows as C-contiguous float32, or as SciPy CSR in canonical form with float32 values.
+        """rows as C-contiguous float32, or as SciPy CSR in canonical form with float32 values, which is a copy.
 
         Raises ValueError as `codes`.
         """
         sparse = scipy.sparse.issparse(rows)
-        rows = rows.tocsr() if sparse else np.asarray(rows)
+        if not sparse:
+            rows = np.asarray(rows)
         if rows.ndim != 2 or rows.shape[1] != self.dim:
             raise ValueError(f"rows: found shape {rows.shape}, expected (n, {self.dim})")
         if not sparse:
             return np.ascontiguousarray(rows, np.float32)
-        check_structure(rows, "rows")
-        if not rows.has_canonical_format:
-            rows = rows.copy()
-            rows.sum_duplicates()
-        return rows.astype(np.float32, copy=False)
+        indptr, columns, values = checked_csr(rows, "rows")
+        kind = scipy.sparse.csr_matrix if scipy.sparse.isspmatrix(rows) else scipy.sparse.csr_array
+        own = kind((values, columns, indptr), shape=rows.shape)
+        own.sum_duplicates()
+        return own.astype(np.float32, copy=False)
 
     def _has_own_codes(self):
         """Whether a subclass has a `codes` of its own, which need not know of `out`."""
