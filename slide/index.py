@@ -12,7 +12,9 @@ from slide.fields import Settings, documented, setting
 from slide.hashing import HashFamily
 from slide.hashing.outside import check_codes, check_family, check_state
 from slide.memory import Scratch
-from slide.tables import HashTables
+from slide.part import Part, prefixed
+from slide.table_set import table_types
+from slide.tables import HashTables, default_range_bits
 
 TABLES = "hash tables"  # the group of the settings of tables
 
@@ -130,9 +132,10 @@ class LSHIndex:
         family.threads = self.threads
         return family
 
-    def use_threads(self, threads: int) -> None:
-        """Runs on so many threads from now on; what it gives does not depend on them."""
-        self.threads = self.tables.threads = self.family.threads = threads
+    def use_threads(self, threads: int, commit: Commit) -> None:
+        """Runs on so many threads from when `commit` is run; what it gives does not depend on them."""
+        for each in (self, self.tables, self.family):
+            commit.set(each, threads=threads)
 
     def build(self, weights: np.ndarray) -> None:
         """Hashes all neurons: weights (n_neurons, n_inputs), float32 or the bits of bfloat16."""
@@ -201,12 +204,10 @@ class LSHIndex:
     def state(self) -> dict[str, np.ndarray]:
         """Every array that goes on from here; `moved` where there are any."""
         counters = np.array([self.rehashes, self.next_rehash], dtype=np.int64)
-        parts = {"tables": self.tables.state(), "family": check_state(self.family)}
-        if self.inputs:
-            parts["inputs"] = self.inputs.state()
+        parts = prefixed("tables.", self.tables.state()) | prefixed("family.", check_state(self.family))
         moved = {"moved": self.moved} if len(self.moved) else {}
-        whole = {f"{part}.{name}": array for part, state in parts.items() for name, array in state.items()}
-        return {"counters": counters, **moved, **whole}
+        inputs = prefixed("inputs.", self.inputs.state()) if self.inputs else {}
+        return {"counters": counters, **moved, **parts, **inputs}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Takes over a `state` of an index of the same settings.
@@ -218,11 +219,10 @@ class LSHIndex:
         if rehashes < 0 or following < 1:
             raise ValueError(f"counters: found {counters}, expected rehashes done, and the batch of the next")
         renew = self.schedule.renew_every
-        family, parts = self._family(rehashes // renew if renew else 0), {}
-        for name in ("family", "tables", "inputs"):
-            parts[name] = {k.removeprefix(f"{name}."): state[k] for k in state if k.startswith(f"{name}.")}
+        family = self._family(rehashes // renew if renew else 0)
+        parts = {name: Part(state, f"{name}.") for name in ("family", "tables", "inputs")}
         moved = self._check_moved(state.get("moved", NO_IDS))
-        family.load_state(check_state(family, parts["family"], like=self.family))
+        family.load_state(check_state(family, dict(parts["family"]), like=self.family))
         if self.inputs:
             self.inputs.load_state(parts["inputs"])
         self.tables.load_state(parts["tables"])
@@ -235,3 +235,11 @@ class LSHIndex:
         if len(moved) and not (0 <= moved.min() and moved.max() < self.tables.n_items):
             raise ValueError(f"moved: found {moved.min()} to {moved.max()}, expected 0 to {self.tables.n_items - 1}")
         return moved
+
+
+def index_types(family: HashFamily, n_neurons: int, bucket_size: int, policy: str) -> dict:
+    """{name: (dtype, shape)} of the arrays of a state; * as for `slide.layers.array_types`."""
+    sums = {"inputs.sums": (np.float64, (2, family.dim)), "inputs.weight": (np.float64, ())} if family.watches else {}
+    sizes = n_neurons, family.L, default_range_bits(n_neurons, family.code_bits), bucket_size, policy == "reservoir"
+    tables = {"settings": (np.uint64, (7,)), "progress": (np.uint64, (2,)), **table_types(*sizes)}
+    return {"counters": (np.int64, (2,)), "moved*": None, "family.*": None, **prefixed("tables.", tables), **sums}

@@ -18,8 +18,8 @@ IDENTITY = np.array([1, 0], dtype=np.uint64)  # the fold that changes nothing
 
 
 def default_range_bits(n_items: int, code_bits: int) -> int:
-    """About four items per bucket, never fewer than 2**10 buckets, never more than there are codes."""
-    return min(code_bits, max(10, math.ceil(math.log2(n_items)) - 2))
+    """About four items per bucket, never fewer than 2**10 buckets, never more than there are codes, or 2**28."""
+    return min(code_bits, 28, max(10, math.ceil(math.log2(n_items)) - 2))
 
 
 class HashTables:
@@ -66,7 +66,7 @@ class HashTables:
             raise ValueError(f"policy: found {policy!r}, expected one of {', '.join(POLICIES)}")
         self.policy = policy
         if range_bits is None:
-            range_bits = min(28, default_range_bits(self.n_items, self.code_bits))
+            range_bits = default_range_bits(self.n_items, self.code_bits)
         self.range_bits = check_integer("range_bits", range_bits, 1, min(28, self.code_bits))
         self.threads = check_threads(threads)
         self._huge_pages = huge_pages
