@@ -128,3 +128,15 @@ class Plugin:
 
     def __str__(self):
         return f"{', '.join(self.known)}, or package.module:Class"
+
+
+def check_array(name: str, found, like: np.ndarray) -> np.ndarray:
+    """`found` as an array; ValueError where it is None, or has not the dtype and shape of `like`."""
+    if found is None:
+        raise ValueError(f"{name}: found none, expected {like.dtype} of shape {like.shape}")
+    found = np.asarray(found)
+    if found.dtype != like.dtype or found.shape != like.shape:
+        raise ValueError(
+            f"{name}: found {found.dtype} of shape {found.shape}, expected {like.dtype} of shape {like.shape}"
+        )
+    return found

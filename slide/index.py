@@ -6,11 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from slide.bfloat16 import blocks, widen
-from slide.checks import Integer, Number
+from slide.checks import Integer, Number, check_array
+from slide.commit import Commit
 from slide.fields import Settings, documented, setting
 from slide.hashing import HashFamily
+from slide.hashing.outside import check_codes, check_family, check_state
 from slide.memory import Scratch
-from slide.tables import HashTables
+from slide.part import Part, prefixed
+from slide.table_set import table_types
+from slide.tables import HashTables, default_range_bits
 
 TABLES = "hash tables"  # the group of the settings of tables
 
@@ -44,6 +48,9 @@ class RehashSchedule(Settings):
         return t
 
 
+NO_IDS = np.zeros(0, np.int32)
+
+
 class InputStatistics:
     """The mean and variance of the inputs that came last, rows (n, dim), dense or CSR.
 
@@ -57,16 +64,19 @@ class InputStatistics:
         self._sums = np.zeros((2, dim))
         self._weight = 0.0
 
-    def add(self, rows) -> None:
-        """A batch; an empty one changes nothing."""
+    def add(self, rows, commit: Commit | None = None) -> None:
+        """A batch; an empty one changes nothing. commit: where the change is added to; None makes it at once."""
         n = rows.shape[0]
         if not n:
             return
         squares = rows.multiply(rows) if hasattr(rows, "multiply") else np.square(rows)
-        for total, values in zip(self._sums, (rows, squares), strict=True):
-            total *= self.keep
+        sums = self.keep * self._sums
+        for total, values in zip(sums, (rows, squares), strict=True):
             total += np.asarray(values.sum(axis=0, dtype=np.float64)).ravel() / n
-        self._weight = self.keep * self._weight + 1
+        change = commit or Commit()
+        change.set(self, _sums=sums, _weight=self.keep * self._weight + 1)
+        if commit is None:
+            change.run()
 
     def mean_and_variance(self):
         """(mean, variance), float32 (dim,) each; None before any row came."""
@@ -79,7 +89,10 @@ class InputStatistics:
         return {"sums": self._sums, "weight": np.array(self._weight)}
 
     def load_state(self, state) -> None:
-        self._sums, self._weight = np.array(state["sums"], np.float64), float(state["weight"])
+        sums, weight = (check_array(f"inputs.{name}", state.get(name), own) for name, own in self.state().items())
+        if not (np.isfinite(sums).all() and (sums[1] >= 0).all() and 0 <= weight < np.inf):
+            raise ValueError("inputs: found negative or infinite sums, expected those of a mean and a variance")
+        self._sums, self._weight = np.array(sums), float(weight)
 
 
 class LSHIndex:
@@ -87,6 +100,13 @@ class LSHIndex:
 
     make_family(seed) makes the hash family; n_neurons rows of weights are indexed under their row number. They are
     hashed by the family's `codes`, and the inputs that look them up by its `query_codes`.
+
+    Whatever changes it changes it whole: a rehash hashes and builds beside what is in use, a renewed or newly fitted
+    family included, and takes its place at the end.
+
+    moved : int32, the neurons whose weights have changed since they were hashed and that `settle` is to hash again.
+
+    Raises ValueError where a family, or what it returns, is not what `HashFamily` says.
     """
 
     def __init__(self, make_family, n_neurons, schedule, seed, bucket_size, policy, threads, huge_pages=True):
@@ -96,81 +116,130 @@ class LSHIndex:
         self.threads = threads
         self.rehashes = 0
         self.next_rehash = schedule.interval(0)
-        self.family = None
-        self.inputs = None
-        self._renew(0)
+        self.moved = NO_IDS
+        self.family = self._family(0)
+        self.inputs = InputStatistics(self.family.dim) if self.family.watches else None
         self.tables = HashTables(
             n_neurons, self.family.L, self.family.code_bits, bucket_size, policy, seed=seed, threads=threads,
             huge_pages=huge_pages,
         )  # fmt: skip
         self._scratch = Scratch()
 
-    def _renew(self, generation: int) -> None:
-        self.family = self._make_family((self._seed + 7919 * generation) % 2**64)
-        self.family.threads = self.threads
-        if self.family.watches and self.inputs is None:
-            self.inputs = InputStatistics(self.family.dim)
+    def _family(self, generation: int) -> HashFamily:
+        """The family of a generation, to which nothing was fitted."""
+        family = self._make_family((self._seed + 7919 * generation) % 2**64)
+        check_family(family, HashFamily, like=getattr(self, "family", None))
+        family.threads = self.threads
+        return family
 
-    def use_threads(self, threads: int) -> None:
-        """Runs on so many threads from now on; what it gives does not depend on them."""
-        self.threads = self.tables.threads = self.family.threads = threads
+    def use_threads(self, threads: int, commit: Commit) -> None:
+        """Runs on so many threads from when `commit` is run; what it gives does not depend on them."""
+        for each in (self, self.tables, self.family):
+            commit.set(each, threads=threads)
 
     def build(self, weights: np.ndarray) -> None:
         """Hashes all neurons: weights (n_neurons, n_inputs), float32 or the bits of bfloat16."""
-        if self.inputs:
-            self.family.inputs = self.inputs.mean_and_variance()
+        commit = Commit()
+        self.rebuild(weights, commit)
+        commit.run()
+
+    def rebuild(self, weights: np.ndarray, commit: Commit, family: HashFamily | None = None) -> None:
+        """As `build`, by a new family where one is given; the change is added to `commit`."""
         if type(self.family).fit is not HashFamily.fit:
-            self.family.fit(widen(weights, self.threads))
+            family = family or self.family.copy()
+            if self.inputs:
+                family.inputs = self.inputs.mean_and_variance()
+            family.fit(widen(weights, self.threads))
+        family = family or self.family
         codes = self.tables.code_buffer()
         for part in blocks(weights):
-            self.family.codes_into(widen(weights[part], self.threads), codes[part])
-        self.tables.build(codes)
+            family.codes_into(widen(weights[part], self.threads), codes[part])
+        self.tables.build(codes, commit)
+        commit.set(self, family=family, moved=NO_IDS)
 
-    def codes(self, rows, watch=False) -> np.ndarray:
+    def codes(self, rows, watch: bool = False, commit: Commit | None = None) -> np.ndarray:
         """uint32 (n, L): the buckets of inputs, from a dense array or CSR rows.
 
-        watch: whether these are inputs of training, which a family that `watches` is to know.
+        watch: whether these are inputs of training, which a family that `watches` is to know; commit: once that is
+        run, or None: from now on.
         """
-        codes = self.family.query_codes(rows)
+        codes = check_codes(self.family, "query_codes", self.family.query_codes(rows), rows.shape[0])
         if watch and self.inputs:
-            self.inputs.add(rows)
+            self.inputs.add(rows, commit)
         return codes
+
+    def settle(self, step: int, weights: np.ndarray) -> None:
+        """Brings the tables up to date with the weights after batch number `step`: all neurons, or those that `moved`.
+
+        What fails or is interrupted here can be done again, with the same result.
+        """
+        if not self.maintain(step, weights):
+            self.reinsert(self.moved, weights)
 
     def maintain(self, step: int, weights: np.ndarray) -> bool:
         """Rehashes all neurons if it is time after batch number `step` (1-based); says whether it did."""
         if step < self.next_rehash:
             return False
-        self.rehashes += 1
-        self.next_rehash = step + self.schedule.interval(self.rehashes)
+        commit, rehashes = Commit(), self.rehashes + 1
         renew = self.schedule.renew_every
-        if renew and self.rehashes % renew == 0:
-            self._renew(self.rehashes // renew)
-        self.build(weights)
+        family = self._family(rehashes // renew) if renew and rehashes % renew == 0 else None
+        self.rebuild(weights, commit, family)
+        commit.set(self, rehashes=rehashes, next_rehash=step + self.schedule.interval(rehashes))
+        commit.run()
         return True
 
     def reinsert(self, ids: np.ndarray, weights: np.ndarray) -> None:
         """Hashes only the given neurons again and moves them to their new buckets."""
-        if len(ids):
-            ids = np.sort(ids)
-            codes = self._scratch.get("codes", (self.family.L, len(ids)), np.uint32).T
-            rows, taken = weights, ids
-            if weights.dtype != np.float32:
-                rows, taken = widen(weights[ids], self.threads), np.arange(len(ids), dtype=np.int32)
-            self.tables.update(ids, self.family.codes_taken(rows, taken, out=codes))
+        if not len(ids):
+            return
+        commit, ids = Commit(), np.sort(ids)
+        codes = self._scratch.get("codes", (self.family.L, len(ids)), np.uint32).T
+        rows, taken = weights, ids
+        if weights.dtype != np.float32:
+            rows, taken = widen(weights[ids], self.threads), np.arange(len(ids), dtype=np.int32)
+        self.tables.update(ids, self.family.codes_taken(rows, taken, out=codes), commit)
+        commit.set(self, moved=NO_IDS)
+        commit.run()
 
     def state(self) -> dict[str, np.ndarray]:
+        """Every array that goes on from here; `moved` where there are any."""
         counters = np.array([self.rehashes, self.next_rehash], dtype=np.int64)
-        parts = {"tables": self.tables.state(), "family": self.family.state()}
-        if self.inputs:
-            parts["inputs"] = self.inputs.state()
-        return {"counters": counters, **{f"{part}.{k}": v for part, state in parts.items() for k, v in state.items()}}
+        parts = prefixed("tables.", self.tables.state()) | prefixed("family.", check_state(self.family))
+        moved = {"moved": self.moved} if len(self.moved) else {}
+        inputs = prefixed("inputs.", self.inputs.state()) if self.inputs else {}
+        return {"counters": counters, **moved, **parts, **inputs}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
-        self.rehashes, self.next_rehash = (int(x) for x in state["counters"])
+        """Takes over a `state` of an index of the same settings.
+
+        Raises ValueError where an array is missing, unknown, or not what an index can have.
+        """
+        counters = check_array("counters", state.get("counters"), np.zeros(2, np.int64))
+        rehashes, following = counters.tolist()
+        if rehashes < 0 or following < 1:
+            raise ValueError(f"counters: found {counters}, expected rehashes done, and the batch of the next")
         renew = self.schedule.renew_every
-        self._renew(self.rehashes // renew if renew else 0)
-        for part, into in (("family", self.family), ("tables", self.tables), ("inputs", self.inputs)):
-            if into is None:
-                continue
-            prefix = f"{part}."
-            into.load_state({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        family = self._family(rehashes // renew if renew else 0)
+        parts = {name: Part(state, f"{name}.") for name in ("family", "tables", "inputs")}
+        moved = self._check_moved(state.get("moved", NO_IDS))
+        family.load_state(check_state(family, dict(parts["family"]), like=self.family))
+        if self.inputs:
+            self.inputs.load_state(parts["inputs"])
+        self.tables.load_state(parts["tables"])
+        self.family, self.moved, self.rehashes, self.next_rehash = family, moved, rehashes, following
+
+    def _check_moved(self, moved):
+        moved = np.array(moved)
+        if moved.ndim != 1 or moved.dtype != np.int32 or len(np.unique(moved)) != len(moved):
+            raise ValueError(f"moved: found {moved.dtype} of shape {moved.shape}, expected unique int32 (n,)")
+        if len(moved) and not (0 <= moved.min() and moved.max() < self.tables.n_items):
+            raise ValueError(f"moved: found {moved.min()} to {moved.max()}, expected 0 to {self.tables.n_items - 1}")
+        return moved
+
+
+def index_types(family: HashFamily, n_neurons: int, bucket_size: int, policy: str) -> dict:
+    """{name: (dtype, shape)} of the arrays of a state; * as for `slide.layers.array_types`."""
+    sums = {"inputs.sums": (np.float64, (2, family.dim)), "inputs.weight": (np.float64, ())} if family.watches else {}
+    sizes = n_neurons, family.L, default_range_bits(n_neurons, family.code_bits), bucket_size, policy == "reservoir"
+    tables = {"settings": (np.uint64, (7,)), "progress": (np.uint64, (2,)), **table_types(*sizes)}
+    return {"counters": (np.int64, (2,)), "moved*": None, "family.*": None, **prefixed("tables.", tables), **sums}

@@ -1,12 +1,14 @@
 """Network: the public face of training and prediction."""
 
 from dataclasses import dataclass, fields, replace
+from threading import get_ident
 
 import numpy as np
 
 from slide import metrics, storage
 from slide.attributes import Attributes, ReadOnly
 from slide.checks import check_integer, check_number
+from slide.commit import Commit
 from slide.fields import documented, given, takes
 from slide.layers import build_layers
 from slide.layers.base import Context
@@ -14,7 +16,8 @@ from slide.layers.lane_block import LaneBlock
 from slide.layers.sampled import SampledLayer
 from slide.rows import as_label_rows, as_sparse_rows
 from slide.settings import NetworkSettings, check_layers, check_names, check_together
-from slide.threads import one_blas_thread
+from slide.threads import MOST, one_blas_thread
+from slide.turns import Turns, refuse_within
 
 WEIGHTS, ORDER, DROPOUT = 1, 2, 3  # what random numbers are for: each has a stream of its own
 # Samples a call of the layers in prediction, and bytes of their input where that is made dense: what is held at once,
@@ -60,8 +63,12 @@ class Network(Attributes):
 
     {settings}
 
-    One network must not be used by two Python threads at once, not even to predict: layers keep their work arrays
-    between calls.
+    Several Python threads may use one network. One at a time trains it: a second training raises RuntimeError.
+    Predictions wait for each other, and for the batch that is being learnt.
+
+    Whatever exception ends a call, Ctrl-C and one of a hash family, sampler or callback of one's own among them, the
+    network is then as after its last whole batch. A batch whose loss is not finite, or whose gradients might make
+    weights infinite, raises FloatingPointError and is not learnt.
 
     Raises ValueError naming the setting, the value found and what was expected, also where a setting has no effect.
 
@@ -85,6 +92,8 @@ class Network(Attributes):
         self._context = Context.of(self._settings)
         self._layers = tuple(build_layers(self.n_features, self.specs, self.context, self._rng(WEIGHTS)))
         self._step = self._samples = 0
+        self._open = None  # of a batch whose output layer was updated and others not: what `_close` takes
+        self._turns = Turns()
 
     def __repr__(self) -> str:
         widths = " -> ".join(f"{n:,}" for n in (self.n_features, *(spec.n_neurons for spec in self.specs)))
@@ -100,11 +109,16 @@ class Network(Attributes):
         if type(settings.optimizer) is not optimizer:
             raise ValueError(f"optimizer: found {settings.optimizer!r}, expected {optimizer.__name__}, as it was made")
         check_together(settings, specs)
-        self._settings, self._specs, self._context = settings, specs, Context.of(settings, self.context.clock)
+        self._alone("a new setting", self._go_on_with, settings, specs)
+
+    def _go_on_with(self, settings, specs):
+        commit, context = Commit(), Context.of(settings, self.context.clock)
+        commit.set(self, _settings=settings, _specs=specs, _context=context)
         for layer, spec in zip(self.layers, specs, strict=True):
-            layer.use(self.context)
+            layer.use(context, commit)
             if spec is not layer.spec:
-                layer.resize(spec)
+                layer.resize(spec, commit)
+        commit.run()
 
     @property
     def label_smoothing(self) -> float:
@@ -128,8 +142,7 @@ class Network(Attributes):
         """One step on one batch, X and Y as in `fit`. Returns the mean loss."""
         rows = self._as_rows(X)
         labels = self._as_labels(Y, rows)
-        with one_blas_thread():
-            return self._learn(rows, labels)
+        return self._as_trainer("partial_fit", self._learn_alone, rows, labels)
 
     def fit(self, X, Y, epochs: int | None = None, steps: int | None = None, callback=None) -> "Network":
         """Trains for `epochs` passes over X and Y (1 if not said), or for exactly `steps` batches.
@@ -151,18 +164,50 @@ class Network(Attributes):
         elif epochs is not None:
             raise ValueError(f"epochs: found {epochs!r} beside steps={steps!r}, expected one of them")
         end = self.step + check_integer("steps", steps, 0)
-        order, epoch = None, -1
-        with one_blas_thread():
-            while self.step < end:
-                if self.step // per_epoch != epoch:
-                    epoch = self.step // per_epoch
-                    order = self._rng(ORDER, epoch).permutation(len(rows))
-                first = self.step % per_epoch * batch_size
-                batch = order[first : first + batch_size]
-                loss = self._learn(rows.take(batch), labels.take(batch))
-                if callback is not None and callback(self, loss):
-                    break
+        self._as_trainer("fit", self._train, rows, labels, end, batch_size, callback)
         return self
+
+    def _train(self, rows, labels, end, batch_size, callback):
+        order, epoch, per_epoch = None, -1, -(-len(rows) // batch_size)
+        while self.step < end:
+            if self.step // per_epoch != epoch:
+                epoch = self.step // per_epoch
+                order = self._rng(ORDER, epoch).permutation(len(rows))
+            first = self.step % per_epoch * batch_size
+            batch = order[first : first + batch_size]
+            loss = self._learn_alone(rows.take(batch), labels.take(batch))
+            if callback is not None and callback(self, loss):
+                break
+        self._alone("fit", self._settle)
+
+    def _learn_alone(self, x, labels):
+        refuse_within(Network._in_turn.__code__, self, "a batch")
+        with self._turns.waiting:  # whoever waits comes first
+            pass
+        return self._in_turn(self._learn, x, labels)
+
+    def _alone(self, what, do, *args):
+        """do(*args) while nobody else uses the network."""
+        refuse_within(Network._in_turn.__code__, self, what)
+        with self._turns.waiting:
+            return self._in_turn(do, *args)
+
+    def _in_turn(self, do, *args):
+        with self._turns.state, one_blas_thread():
+            self._finish()
+            return do(*args)
+
+    def _as_trainer(self, what, do, *args):
+        """do(*args) while no other thread trains."""
+        turns = self._turns
+        if turns.nested(what):
+            return do(*args)
+        with turns.training:
+            turns.trainer = get_ident()
+            try:
+                return do(*args)
+            finally:
+                turns.trainer = None
 
     def grow(self, factor: float) -> None:
         """From the next batch on, the last layer's active sets are `factor` (above 0) times as large, and shared by as
@@ -186,9 +231,25 @@ class Network(Attributes):
         Training does so by its schedule, whose last rebuild may lie far back: sampled prediction finds more after it.
         Later rebuilds of training come when they would have come.
         """
+        self._alone("rehash", self._rehash)
+
+    def _rehash(self):
+        self._settle()
+        commit = Commit()
         for layer in self.layers:
             if getattr(layer, "index", None) is not None:
-                layer.index.build(layer.parameters.w)
+                layer.index.rebuild(layer.parameters.w, commit)
+        commit.run()
+
+    def _settle(self):
+        """Does what the last batch left for the next one: tables follow the weights."""
+        for layer in self.layers:
+            layer.settle(self.step)
+
+    def _finish(self):
+        """Ends a batch that was interrupted when part of it was learnt."""
+        if self._open is not None:
+            self._close(Commit(), *self._open)
 
     def _rng(self, purpose, number=0) -> np.random.Generator:
         """The stream of one purpose in one epoch or step: no two of them share their numbers."""
@@ -206,21 +267,44 @@ class Network(Attributes):
         return as_label_rows(Y, len(rows), self.n_labels)
 
     def _learn(self, x, labels) -> float:
-        step, rate = self.step + 1, self.schedule.rate(self.step + 1)
+        """Computes all that a batch changes, then changes it."""
+        self._settle()
+        step, commit = self.step + 1, Commit()
+        rate = self.schedule.rate(step)
         *hidden, output = self.layers
         for layer in hidden:
-            x = layer.forward(x, step)
+            x = layer.forward(x, step, commit)
         x, kept = self._drop(x, step) if hidden else (x, None)
-        loss, dy = output.learn(x, labels, step, rate)
+        loss = output.learn(x, labels, step, rate, commit)
+        rest = step, rate, kept, len(labels)
+        if not (output.updates_early and hidden):
+            self._close(commit, *rest)
+            return loss
+        commit.set(self, _open=rest)
+        commit.run()
+        try:
+            self._finish()
+        except BaseException:  # the batch has begun: if not here, it is finished before anything else
+            self._finish()
+            raise
+        return loss
+
+    def _close(self, commit, step, rate, kept, n_samples):
+        """Gradients and updates of the hidden layers; with it the batch is learnt."""
+        *hidden, output = self.layers
+        dy = output.gradient()
         if kept is not None:
             dy = dy * kept
         for layer in reversed(hidden):
             dy = layer.backward(dy)
-        for layer in hidden:
-            layer.update(step, rate)
-        self._step = step
-        self._samples += len(labels)
-        return loss
+        try:
+            for layer in hidden:
+                layer.update(step, rate, commit)
+        except FloatingPointError:
+            self._open = None  # the output layer's update stays, and is finite
+            raise
+        commit.set(self, _step=step, _samples=self.samples + n_samples, _open=None)
+        commit.run()
 
     def _drop(self, x, step):
         """(x with dropout, its mask); the mask is a function of the seed and the step."""
@@ -240,7 +324,7 @@ class Network(Attributes):
         the hash tables retrieve (see `rehash`); where they are fewer than k, ids is -1 and values -inf. What is
         retrieved for a row is a function of the seed and that row, whatever other rows X has.
         """
-        ids, values, _ = self._predict(self._as_rows(X), check_integer("k", k), sampled)
+        ids, values, _ = self._alone("predict", self._predict, self._as_rows(X), check_integer("k", k), sampled)
         return ids, values
 
     def _rows_at_once(self):
@@ -253,16 +337,17 @@ class Network(Attributes):
         ids, values = np.full((len(rows), k), -1, np.int32), np.full((len(rows), k), -np.inf, np.float32)
         active = 0.0
         *hidden, output = self.layers
-        with one_blas_thread():
-            at_once = self._rows_at_once()
-            for low in range(0, len(rows), at_once):
-                part = slice(low, min(low + at_once, len(rows)))
-                x = rows.take(part)
-                n = len(x)
-                for layer in hidden:
-                    x = layer.retrieve(x) if sampled else layer.exact(x)
-                values[part], ids[part], mean = output.retrieve_topk(x, k) if sampled else output.topk(x, k)
-                active += mean * n
+        if sampled:
+            self._settle()
+        at_once = self._rows_at_once()
+        for low in range(0, len(rows), at_once):
+            part = slice(low, min(low + at_once, len(rows)))
+            x = rows.take(part)
+            n = len(x)
+            for layer in hidden:
+                x = layer.retrieve(x) if sampled else layer.exact(x)
+            values[part], ids[part], mean = output.retrieve_topk(x, k) if sampled else output.topk(x, k)
+            active += mean * n
         return ids, values, active / max(len(rows), 1)
 
     def evaluate(self, X, Y, ks=(1, 3, 5), sampled: bool = False, propensities=None) -> Evaluation:
@@ -272,14 +357,34 @@ class Network(Attributes):
         ks = [check_integer("ks", k) for k in ks]
         rows = self._as_rows(X)
         labels = as_label_rows(Y, len(rows), self.n_labels)
-        ids, _, active = self._predict(rows, max(ks), sampled)
+        ids, _, active = self._alone("evaluate", self._predict, rows, max(ks), sampled)
         # Where there are fewer labels than k, the places beyond them are predictions that are wrong.
         ids = np.pad(ids, ((0, 0), (0, max(ks) - ids.shape[1])), constant_values=-1)
         return Evaluation(metrics.evaluate_topk(labels.to_scipy(), ids, ks, propensities), active)
 
     def save(self, path) -> None:
         """Everything that training needs to go on, in one .npz file, written atomically; nothing in it executes."""
-        storage.save(self, path)
+        self._alone("save", storage.save, self, path)
+
+    def __getstate__(self) -> dict:
+        return self._alone("pickling", self._copied)
+
+    def _copied(self):
+        settings = {f.name: getattr(self._settings, f.name) for f in fields(self._settings)}
+        arrays = {name: np.array(array) for name, array in storage.state(self).items()}
+        return {"n_features": self.n_features, "layers": self.specs, "settings": settings, "arrays": arrays,
+                "step": self.step, "samples": self.samples}  # fmt: skip
+
+    def __setstate__(self, state):
+        settings = state["settings"] | {"threads": min(state["settings"]["threads"], MOST)}
+        self.__init__(state["n_features"], state["layers"], **settings)
+        storage.load_state(self, state["arrays"])
+        self._step, self._samples = state["step"], state["samples"]
+
+    def __deepcopy__(self, memo) -> "Network":
+        twin = memo[id(self)] = type(self).__new__(type(self))
+        twin.__setstate__(self.__getstate__())
+        return twin
 
     @classmethod
     def load(cls, path, threads: int | None = None, hash=None, sampler=None) -> "Network":

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from slide._kernels.rows import take_rows
+from slide.matrices import checked_csr
 
 INT32_MAX = np.iinfo(np.int32).max
 
@@ -122,12 +123,14 @@ def as_sparse_rows(X, name: str = "X", n_columns: int | None = None) -> SparseRo
     """Validated rows of a scipy sparse matrix or of anything that NumPy reads as a 2-D array of real numbers.
 
     Duplicate entries are summed and zeros dropped, so a matrix gives the same rows however it is stored. The
-    caller's object is never modified; a canonical CSR matrix of float32 and int32 is not copied.
+    caller's object is never modified, and always copied, to arrays that are read-only: what happens to it later does
+    not reach these rows. SparseRows are checked and taken as they are.
 
-    Raises ValueError, naming `name`, where X is not 2-D, not real numbers, not finite in float32, or of a
+    Raises ValueError, naming `name`, where X is not 2-D, not real numbers, not finite in float32, masked, or of a
     width other than `n_columns` (None: any width up to 2**31 - 1), or where its indices are corrupt.
     """
     if isinstance(X, SparseRows):
+        _check_rows(X, name)
         _check_width(X.shape[1], name, n_columns)
         return X
     X = X if sparse.issparse(X) else _dense(X, name)
@@ -136,24 +139,21 @@ def as_sparse_rows(X, name: str = "X", n_columns: int | None = None) -> SparseRo
     if X.dtype.kind not in "biuf":
         raise ValueError(f"{name}: found values of dtype {X.dtype}, expected real numbers")
     _check_width(X.shape[1], name, n_columns)
+    shape = int(X.shape[0]), int(X.shape[1])
     if not sparse.issparse(X):
         rows, columns = np.nonzero(X)
-        indptr, values = offsets(np.bincount(rows, minlength=X.shape[0])), X[rows, columns]
+        indptr, values = offsets(np.bincount(rows, minlength=shape[0])), X[rows, columns]
     else:
-        indptr, columns, values = _canonical(X, name)
+        indptr, columns, values = _canonical(*checked_csr(X, name), shape)
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(values, dtype=np.float32)
-    if not np.isfinite(values).all():
-        bad = values[~np.isfinite(values)][0]
-        raise ValueError(f"{name}: found {bad} (as float32), expected finite numbers")
+    _check_finite(values, name)
     if not values.all():
         indptr, columns, values = _without_zeros(indptr, columns, values)
-    return SparseRows(
-        np.ascontiguousarray(indptr, dtype=np.int64),
-        np.ascontiguousarray(columns, dtype=np.int32),
-        values,
-        (int(X.shape[0]), int(X.shape[1])),
-    )
+    arrays = np.ascontiguousarray(indptr, dtype=np.int64), np.ascontiguousarray(columns, dtype=np.int32), values
+    for array in arrays:
+        array.setflags(write=False)
+    return SparseRows(*arrays, shape)
 
 
 def as_label_rows(Y, n_rows: int | None = None, n_labels: int | None = None, name: str = "Y") -> SparseRows:
@@ -258,53 +258,45 @@ def _check_width(width, name, n_columns):
 
 
 def _dense(X, name):
+    if isinstance(X, np.ma.MaskedArray):
+        raise ValueError(f"{name}: found a masked array, expected an array whose every number counts")
     try:
         return np.asarray(X)
     except ValueError as error:
         raise ValueError(f"{name}: found {type(X).__name__}, expected a 2-D array of real numbers") from error
 
 
-def _canonical(X, name):
-    """(indptr, columns, values) of a sparse matrix, columns ascending and unique in a row."""
-    check_structure(X, name)
-    X = X.tocsr()
-    indptr, columns, values = X.indptr, X.indices[: X.indptr[-1]], X.data[: X.indptr[-1]]
+def _canonical(indptr, columns, values, shape):
+    """(indptr, columns, values) of CSR arrays of one's own, columns ascending and unique in a row."""
     ascends = columns[1:] > columns[:-1]
     ends = indptr[1:-1]
     ascends[ends[(ends > 0) & (ends < len(columns))] - 1] = True
     if ascends.all():
         return indptr, columns, values
-    values = values.astype(np.float64 if values.dtype.kind != "f" else values.dtype)
-    copy = sparse.csr_array((values, columns.copy(), indptr.copy()), shape=X.shape)
-    copy.sum_duplicates()
-    return copy.indptr, copy.indices, copy.data
+    values = values.astype(np.float64 if values.dtype.kind != "f" else values.dtype, copy=False)
+    own = sparse.csr_array((values, columns, indptr), shape=shape)
+    own.sum_duplicates()
+    return own.indptr, own.indices, own.data
 
 
-def check_structure(X, name):
-    """ValueError, naming `name`, where the index arrays of a SciPy sparse matrix would lead outside of them.
-
-    It looks at nothing else: scipy's own full check prunes the object that it checks.
-    """
-    if X.format in ("csr", "csc", "bsr"):
-        block = X.blocksize if X.format == "bsr" else (1, 1)
-        major, minor = (X.shape[0] // block[0], X.shape[1] // block[1])
-        if X.format == "csc":
-            major, minor = minor, major
-        indptr, n = X.indptr, min(len(X.indices), len(X.data))
-        if len(indptr) != major + 1 or indptr[0] != 0 or indptr[-1] > n or (np.diff(indptr) < 0).any():
-            raise ValueError(
-                f"{name}: found a corrupt indptr, expected {major + 1} ascending offsets from 0 to {n}"
-            )
-        _check_range(X.indices[: indptr[-1]], minor, name)
-    elif X.format == "coo":
-        _check_range(X.row, X.shape[0], name)
-        _check_range(X.col, X.shape[1], name)
+def _check_finite(values, name):
+    if not np.isfinite(values).all():
+        bad = values[~np.isfinite(values)][0]
+        raise ValueError(f"{name}: found {bad} (as float32), expected finite numbers")
 
 
-def _check_range(ids, n, name):
-    if len(ids) and not (0 <= ids.min() and ids.max() < n):
-        bad = ids.min() if ids.min() < 0 else ids.max()
-        raise ValueError(f"{name}: found index {bad}, expected 0 to {n - 1}")
+def _check_rows(rows, name):
+    """Raises ValueError where SparseRows are not what they say: anyone may construct them."""
+    indptr, ids, values = rows.indptr, rows.ids, rows.values
+    for array, dtype in ((indptr, np.int64), (ids, np.int32), (values, np.float32)):
+        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
+            raise ValueError(f"{name}: found SparseRows of {type(array).__name__}, expected arrays as documented")
+    sizes = np.diff(indptr)
+    if len(sizes) != len(rows) or indptr[0] != 0 or not indptr[-1] == len(ids) == len(values) or (sizes < 0).any():
+        raise ValueError(f"{name}: found a corrupt indptr, expected offsets of {len(rows)} rows from 0 to {len(ids)}")
+    if len(ids) and ids.view(np.uint32).max() >= rows.shape[1]:  # as an unsigned number a negative one is large
+        raise ValueError(f"{name}: found index {ids.min()} to {ids.max()}, expected 0 to {rows.shape[1] - 1}")
+    _check_finite(values, name)
 
 
 def _without_zeros(indptr, columns, values):

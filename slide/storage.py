@@ -3,23 +3,28 @@
 import json
 import os
 import secrets
-import zipfile
 from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
 
+from slide.archive import Archive
 from slide.checks import check_integer
 from slide.hashing import FAMILIES, HashFamily
 from slide.index import RehashSchedule
+from slide.layers import array_types
 from slide.layers.settings import Dense, Sampled
 from slide.optim import OPTIMIZERS, Schedule
+from slide.part import Part, prefixed
 from slide.plugins import NotImported, describe, restore
 from slide.sampling import SAMPLERS, Sampler
-from slide.settings import NetworkSettings
+from slide.settings import NetworkSettings, check_layers
 from slide.threads import check_threads
 
 FORMAT = 2
+MOST_STEPS = 2**31 - 2  # the kernels count steps in int32
+MOST_HEADER = 1 << 20  # bytes
+FREE = 64 << 20  # bytes that hash functions may take, whatever the size of the file
 SPECS = {"dense": Dense, "sampled": Sampled}
 CLASSES = {"hash": (FAMILIES, HashFamily), "sampler": (SAMPLERS, Sampler)}
 OBJECTS = ("optimizer", "schedule")  # settings that are objects with settings of their own
@@ -54,6 +59,101 @@ def _check_json(name, described):
         raise ValueError(f"{name}: found {described!r}, expected settings of plain JSON values ({error})") from error
 
 
+def read_header(archive) -> dict:
+    """What `save` wrote beside the arrays, of the keys that it wrote; ValueError where it is not that."""
+    entry = archive.entries.get("header")
+    if entry is None or entry.dtype != np.uint8 or len(entry.shape) != 1 or entry.shape[0] > MOST_HEADER:
+        raise ValueError("no header of slide's")
+    header = json.loads(bytes(archive["header"]), parse_constant=_refuse_constant, object_pairs_hook=_unique)
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ValueError(f"format {header.get('format') if isinstance(header, dict) else header!r}, not {FORMAT}")
+    _check_keys("header", header, ("format", "step", "samples", "settings"))
+    found = header["settings"]
+    _check_keys("settings", found, ("n_features", *PLAIN, "layers", *OBJECTS))
+    if not isinstance(found["layers"], list):
+        raise ValueError(f"layers {found['layers']!r}, not a list")
+    for spec in found["layers"]:
+        kind = SPECS[_name("kind", spec, SPECS)]
+        _check_keys("layer", spec, ("kind", *(f.name for f in fields(kind))))
+        if kind is Sampled:
+            _check_keys("rehash", spec["rehash"], [f.name for f in fields(RehashSchedule)])
+            for name in CLASSES:
+                _check_described(name, spec[name])
+    optimizer = OPTIMIZERS[_name("name", found["optimizer"], OPTIMIZERS)]
+    _check_keys("optimizer", found["optimizer"], ("name", *(f.name for f in fields(optimizer))))
+    _check_keys("schedule", found["schedule"], [f.name for f in fields(Schedule)])
+    return header
+
+
+def _refuse_constant(name):
+    raise ValueError(f"the number {name} in its header")
+
+
+def _unique(pairs):
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) != len(keys):
+        raise ValueError(f"a key twice among {keys} in its header")
+    return dict(pairs)
+
+
+def _check_keys(what, found, expected):
+    if not isinstance(found, dict) or found.keys() != set(expected):
+        keys = sorted(found) if isinstance(found, dict) else found
+        raise ValueError(f"{what} {keys!r}, not one of {sorted(expected)}")
+
+
+def _name(key, found, known):
+    name = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"{key} {name!r}, not one of {sorted(known)}")
+    return name
+
+
+def _check_described(name, described):
+    """Raises ValueError where what describes a class is not what `plugins.describe` gives."""
+    parts = {"class": described} if isinstance(described, str) else described
+    sound = isinstance(parts, dict) and isinstance(parts.get("class"), str) and parts.keys() <= {"class", "config"}
+    if not sound or not isinstance(parts.get("config", {}), dict):
+        raise ValueError(f"{name} {described!r}, not a class and its config")
+
+
+def check_families(config: dict, archive) -> None:
+    """Raises ValueError where a hash family, which is made before its arrays are looked at, would be of another size
+    than the file: the file's own arrays say how many tables there are, and functions take about as much as weights."""
+    width, most = config["n_features"], FREE + 16 * archive.size
+    for i, spec in enumerate(config["layers"]):
+        tables = archive.entries.get(f"layers.{i}.index.tables.located")
+        if spec["kind"] == "sampled" and (tables or "config" in spec["hash"]):
+            settings = {"dim": width, "K": spec["K"], "L": spec["L"]}
+            if "config" in spec["hash"]:
+                settings |= {k: v for k, v in spec["hash"]["config"].items() if k != "seed" and isinstance(v, int)}
+            for name, value in settings.items():
+                check_integer(f"hash {name}", value, 0)
+            K, L = settings.pop("K"), settings.pop("L")
+            if tables and tables.shape[:1] != (L,):
+                raise ValueError(f"{L} hash tables, but arrays of shape {tables.shape}")
+            if 8 * K * L * max(settings.values()) > most:
+                raise ValueError(f"{K} x {L} hash functions of {max(settings.values())} in a file that is smaller")
+        width = spec["n_neurons"]
+
+
+def check_types(archive, expected: dict) -> None:
+    """Raises ValueError where the file has other arrays than `expected` (see `slide.layers.array_types`)."""
+    expected = {"header": (np.uint8, archive.entries["header"].shape), **expected}
+    free = tuple(name[:-1] for name in expected if name.endswith("*"))
+    for name, what in expected.items():
+        if what is None:
+            continue
+        entry, (dtype, shape) = archive.entries.get(name), what
+        if entry is None:
+            raise ValueError(f"no array {name!r}")
+        if (entry.dtype, entry.shape) != (np.dtype(dtype), shape):
+            raise ValueError(f"the array {name!r} of {entry.dtype} {entry.shape}, not {np.dtype(dtype)} {shape}")
+    for name in archive:
+        if name not in expected and not name.startswith(free):
+            raise ValueError(f"an unknown array {name!r}")
+
+
 def restore_classes(config: dict, given: dict) -> dict:
     """The settings with their hash families and samplers; `given` has classes that no file may import (see `load`)."""
     used = {name: False for name, value in given.items() if value is not None}
@@ -69,19 +169,30 @@ def restore_classes(config: dict, given: dict) -> dict:
     return {**config, "layers": layers}
 
 
-def from_settings(cls, config: dict):
-    """A new network from what `settings` gave, classes restored."""
-    layers = []
+def from_settings(config: dict):
+    """(n_features, specs, keywords of Network) from what `settings` gave, classes restored."""
+    specs = []
     for spec in config["layers"]:
         spec = dict(spec)
         kind = SPECS[spec.pop("kind")]
         if "rehash" in spec:
             spec["rehash"] = RehashSchedule(**spec["rehash"])
-        layers.append(kind(**spec))
+        specs.append(kind(**spec))
     given = dict(config["optimizer"])
     optimizer = OPTIMIZERS[given.pop("name")](**given)
-    plain = {name: config[name] for name in PLAIN}
-    return cls(config["n_features"], layers, optimizer=optimizer, schedule=Schedule(**config["schedule"]), **plain)
+    objects = {"optimizer": optimizer, "schedule": Schedule(**config["schedule"])}
+    return config["n_features"], specs, {**{name: config[name] for name in PLAIN}, **objects}
+
+
+def state(network) -> dict[str, np.ndarray]:
+    """Every array that training goes on from; views, and copies of some."""
+    layers = [prefixed(f"layers.{i}.", layer.state()) for i, layer in enumerate(network.layers)]
+    return {name: array for layer in layers for name, array in layer.items()}
+
+
+def load_state(network, arrays) -> None:
+    for i, layer in enumerate(network.layers):
+        layer.load_state(Part(arrays, f"layers.{i}."))
 
 
 def save(network, path) -> None:
@@ -89,7 +200,11 @@ def save(network, path) -> None:
     header = {"format": FORMAT, "step": network.step, "samples": network.samples, "settings": settings(network)}
     arrays = {"header": np.frombuffer(json.dumps(header, default=int).encode(), dtype=np.uint8)}
     for i, layer in enumerate(network.layers):
-        arrays.update({f"layers.{i}.{name}": array for name, array in layer.state().items()})
+        try:
+            layer.check_finite()
+        except FloatingPointError as error:
+            raise FloatingPointError(f"layers.{i}.{error}, which would be saved; {path} was left as it is") from None
+    arrays |= state(network)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         with open(temporary, "xb") as file:
@@ -107,23 +222,27 @@ def load(cls, path, threads=None, hash=None, sampler=None):
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
     threads = check_threads(threads)
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: found no .npz archive or one cut short, expected a model that slide saved")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            header = json.loads(bytes(archive["header"]))
-            if header["format"] != FORMAT:
-                raise ValueError(f"found format {header['format']!r}, expected {FORMAT}")
-            config = restore_classes(header["settings"], {"hash": hash, "sampler": sampler})
-            config["threads"] = threads
-            network = from_settings(cls, config)
-            network._step = check_integer("step", header["step"], 0)
-            network._samples = check_integer("samples", header["samples"], 0)
-            for i, layer in enumerate(network.layers):
-                prefix = f"layers.{i}."
-                layer.load_state({n.removeprefix(prefix): archive[n] for n in archive.files if n.startswith(prefix)})
-    except NotImported as error:
-        raise NotImported(f"{path}: {error}") from None
-    except Exception as error:  # what is not a model may fail anywhere: zlib, JSON, memory, a missing name
-        raise ValueError(f"{path}: found {error}, expected a model that slide saved") from error
+    with open(path, "rb") as file:
+        try:
+            with Archive(file) as archive:
+                return _load(cls, archive, threads, {"hash": hash, "sampler": sampler})
+        except NotImported as error:
+            raise NotImported(f"{path}: {error}") from None
+        except MemoryError as error:
+            raise MemoryError(f"{path}: {error or 'found too little memory for this model'}") from error
+        except Exception as error:  # what is not a model may fail anywhere: in zipfile, zlib, NumPy
+            raise ValueError(f"{path}: found {error}, expected a model that slide saved") from error
+
+
+def _load(cls, archive, threads, classes):
+    header = read_header(archive)
+    described = header["settings"] | {"threads": threads}
+    check_families(described, archive)
+    n_features, specs, keywords = from_settings(restore_classes(described, classes))
+    n_features = check_integer("n_features", n_features)
+    check_types(archive, array_types(n_features, check_layers(specs), keywords["optimizer"]))
+    network = cls(n_features, specs, **keywords)
+    load_state(network, archive)
+    network._step = check_integer("step", header["step"], 0, MOST_STEPS)
+    network._samples = check_integer("samples", header["samples"], 0)
     return network

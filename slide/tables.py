@@ -5,9 +5,11 @@ import math
 import numpy as np
 
 from slide import memory
-from slide._kernels.tables import Tables, build_rows, locate_rows, reinsert_rows
-from slide.checks import check_integer
+from slide._kernels.tables import build_rows, clear_rows, locate_rows, reinsert_rows
+from slide.checks import check_array, check_integer
+from slide.commit import Commit
 from slide.rows import ActiveSet, gather_slices
+from slide.table_set import TableSet, allocate, check_layout
 from slide.threads import check_threads
 
 POLICIES = ("fifo", "reservoir")
@@ -16,8 +18,8 @@ IDENTITY = np.array([1, 0], dtype=np.uint64)  # the fold that changes nothing
 
 
 def default_range_bits(n_items: int, code_bits: int) -> int:
-    """About four items per bucket, never fewer than 2**10 buckets, never more than there are codes."""
-    return min(code_bits, max(10, math.ceil(math.log2(n_items)) - 2))
+    """About four items per bucket, never fewer than 2**10 buckets, never more than there are codes, or 2**28."""
+    return min(code_bits, 28, max(10, math.ceil(math.log2(n_items)) - 2))
 
 
 class HashTables:
@@ -42,8 +44,11 @@ class HashTables:
     `count` items that hash there. Between builds this capacity takes the place of bucket_size: `update` lets
     the policy act when it is full.
 
+    Tables are built beside those in use and take their place at once, so that what interrupts a build leaves them as
+    they were. From the second build on there are two sets of arrays, of which one is spare.
+
     Differs from the paper: buckets take the room they need, not bucket_size slots each, which for 670,091
-    items, L=50 and 18 bits is 0.46 GB (`nbytes`) in place of 6.7 GB.
+    items, L=50 and 18 bits is 0.46 GB a set (`nbytes`) in place of 6.7 GB.
 
     Raises ValueError where a setting is out of its range.
     """
@@ -61,39 +66,49 @@ class HashTables:
             raise ValueError(f"policy: found {policy!r}, expected one of {', '.join(POLICIES)}")
         self.policy = policy
         if range_bits is None:
-            range_bits = min(28, default_range_bits(self.n_items, self.code_bits))
+            range_bits = default_range_bits(self.n_items, self.code_bits)
         self.range_bits = check_integer("range_bits", range_bits, 1, min(28, self.code_bits))
         self.threads = check_threads(threads)
-        self.step = 0
-        self._built = False
+        self._huge_pages = huge_pages
         self._scratch = memory.Scratch()
-        self._allocate(huge_pages)
-
-    def _allocate(self, huge_pages):
-        n, n_buckets = self.n_items, 2**self.range_bits
-        slots = min(n_buckets * self.bucket_size, n + n // 4 + n_buckets)
-        arrivals = n_buckets if self.policy == "reservoir" else 0
-        self.located = memory.zeros((self.L, n), np.uint32, huge_pages)
-        self.buckets = memory.zeros((self.L, n_buckets + 1, 2), np.uint32, huge_pages)
-        self.items = memory.zeros((self.L, slots), np.int32, huge_pages)
-        self._arrivals = memory.zeros((self.L, arrivals), np.uint32, huge_pages)
-        self._mask = n_buckets - 1
+        self._mask = 2**self.range_bits - 1
         if self.range_bits == self.code_bits:
             self._shift, self._folds = 0, np.tile(IDENTITY, (self.L, 1))
         else:
             self._shift = 64 - self.range_bits
             self._folds = np.random.default_rng(self.seed).integers(0, 2**64, (self.L, 2), dtype=np.uint64)
+        self._sets = self._allocate(), None  # in use, and spare
 
-    def _tables(self) -> Tables:
-        """The arrays as kernels take them."""
-        arrays = self.located, self.buckets, self.items, self._arrivals
-        return Tables(*arrays, self.bucket_size, self.policy == "reservoir", self.seed)
+    def _allocate(self) -> TableSet:
+        reservoir = self.policy == "reservoir"
+        sizes = self.n_items, self.L, self.range_bits, self.bucket_size, reservoir
+        return allocate(*sizes, self.seed, self._huge_pages)
+
+    @property
+    def located(self) -> np.ndarray:
+        """uint32 (L, n_items), read-only: the bucket of each item in each table."""
+        return read_only(self._sets[0].located)
+
+    @property
+    def buckets(self) -> np.ndarray:
+        """uint32 (L, buckets + 1, 2), read-only: a bucket's first slot, and how many ids it holds."""
+        return read_only(self._sets[0].buckets)
+
+    @property
+    def items(self) -> np.ndarray:
+        """int32 (L, slots), read-only: the ids in the buckets' slots."""
+        return read_only(self._sets[0].items)
+
+    @property
+    def step(self) -> int:
+        """The number of builds and updates."""
+        return self._sets[0].step
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays of the tables."""
-        arrays = self.located, self.buckets, self.items, self._arrivals, self._folds
-        return sum(array.nbytes for array in arrays)
+        """Bytes of all arrays of the tables in use."""
+        used = self._sets[0]
+        return sum(array.nbytes for array in (used.located, used.buckets, used.items, used.arrivals, self._folds))
 
     def locate(self, codes, threads: int | None = None, out: np.ndarray | None = None) -> np.ndarray:
         """uint32 (L, n): the bucket of each table for `codes` (n, L). threads: None is the tables' own
@@ -106,49 +121,68 @@ class HashTables:
         locate_rows(codes, self._folds, self._shift, self._mask, located, threads or self.threads)
         return located
 
+    def _next(self) -> TableSet:
+        """The set that the next build writes to: the spare one, once that in use holds anything."""
+        used, spare = self._sets
+        if not used.built:
+            return used
+        if spare is None:
+            spare = self._allocate()
+            self._sets = used, spare
+        return spare
+
     def code_buffer(self) -> np.ndarray:
-        """uint32 (n_items, L), for the codes of the next `build`: where the tables keep them, so without a copy.
+        """uint32 (n_items, L), for the codes of the next `build`: where it keeps them, so without a copy."""
+        return self._next().located.T
 
-        Writing to it leaves the tables unfit for use until they are built.
-        """
-        return self.located.T
-
-    def build(self, codes) -> None:
+    def build(self, codes, commit: Commit | None = None) -> None:
         """Empties the tables and inserts items 0..n_items-1, in this order, by their `codes` uint32 (n_items,
         L).
 
         Fastest with codes in `code_buffer()`, or otherwise in the order of memory of a transposed (L, n_items).
 
+        commit: where the change is added to, which is made when that is run; None makes it at once.
+
         Raises ValueError where codes has another shape or is not an array of integers.
         """
         codes = self._check_codes(codes, self.n_items)
-        self.step += 1
+        made, step = self._next(), self.step + 1
         by_table, folds, shift, mask = codes.T, self._folds, self._shift, self._mask
         if not by_table.flags.c_contiguous:
-            by_table, folds, shift = self.locate(codes, out=self.located), np.tile(IDENTITY, (self.L, 1)), 0
+            by_table, folds, shift = self.locate(codes, out=made.located), np.tile(IDENTITY, (self.L, 1)), 0
             mask = 2 * self._mask + 1  # the bucket after the last is one, too
         present = self._scratch.get("present", (self.threads, self.n_items), np.int32)
-        build_rows(by_table, folds, shift, mask, self._tables(), self.step, present, self.threads)
-        self._built = True
+        build_rows(by_table, folds, shift, mask, made.tables, step, present, self.threads)
+        change = commit or Commit()
+        change.set(made, step=step, built=True)
+        change.set(self, _sets=(made, *(each for each in self._sets if each is not made)))
+        if commit is None:
+            change.run()
 
-    def update(self, ids, codes) -> None:
+    def update(self, ids, codes, commit: Commit | None = None) -> None:
         """Moves items to the buckets of their new `codes` uint32 (m, L), one after the other in the order of
         `ids` (m,).
 
         An item whose bucket is unchanged stays where it is, or stays forgotten. Any other leaves its old
         bucket, if it is still there, and arrives at the new one as the newest.
 
+        commit: as for `build`; nothing may come between this and its run.
+
         Raises ValueError where ids are not unique integers in 0..n_items-1, where codes has another shape, or
         before the first `build`.
         """
-        if not self._built:
+        used = self._sets[0]
+        if not used.built:
             raise ValueError("update: found tables that were never built, expected a call of build before")
         ids = self._check_ids(ids)
         codes = self._check_codes(codes, len(ids))
         moved = self.locate(codes, out=self._scratch.get("moved", (self.L, len(ids)), np.uint32))
-        self.step += 1
         movers = self._scratch.get("movers", (self.threads, len(ids)), np.int32)
-        reinsert_rows(ids, moved, self._tables(), self.step, movers, self.threads)
+        change = commit or Commit()
+        change.call(reinsert_rows, ids, moved, used.tables, used.step + 1, movers, self.threads)
+        change.set(used, step=used.step + 1)
+        if commit is None:
+            change.run()
 
     def query(self, codes) -> ActiveSet:
         """The ids in the buckets of `codes` (n, L), oldest first; group r * L + t is row r in table t."""
@@ -175,67 +209,39 @@ class HashTables:
             "held": total / (self.n_items * self.L),
         }
 
+    def _settings(self) -> list:
+        policy = POLICIES.index(self.policy)
+        return [self.n_items, self.L, self.code_bits, self.bucket_size, self.range_bits, policy, self.seed]
+
     def state(self) -> dict:
         """What `load_state` needs to go on bit by bit the same, as arrays (views; copy to keep)."""
+        used = self._sets[0]
+        clear_rows(used.tables, self.threads)
         return {
-            "settings": np.array(
-                [
-                    self.n_items,
-                    self.L,
-                    self.code_bits,
-                    self.bucket_size,
-                    self.range_bits,
-                    POLICIES.index(self.policy),
-                    self.seed,
-                ],
-                dtype=np.uint64,
-            ),
-            "progress": np.array([self.step, self._built], dtype=np.uint64),
-            "located": self.located,
-            "buckets": self.buckets,
-            "items": self.items,
-            "arrivals": self._arrivals,
+            "settings": np.array(self._settings(), dtype=np.uint64),
+            "progress": np.array([used.step, used.built], dtype=np.uint64),
+            "located": used.located,
+            "buckets": used.buckets,
+            "items": used.items,
+            "arrivals": used.arrivals,
         }
 
     def load_state(self, state: dict) -> None:
         """Takes over a `state` of tables with the same settings.
 
-        Raises ValueError, leaving the tables as they were, where an array is missing, has another shape or
+        Raises ValueError, leaving the tables as they were, where an array is missing, has another dtype or shape or
         holds what no table can hold.
         """
         mine = self.state()
-        taken = {}
-        for name, own in mine.items():
-            if name not in state:
-                raise ValueError(f"state: found no {name!r}, expected {', '.join(mine)}")
-            taken[name] = np.asarray(state[name], dtype=own.dtype)
-            if taken[name].shape != own.shape:
-                raise ValueError(f"state[{name!r}]: found shape {taken[name].shape}, expected {own.shape}")
+        taken = {name: check_array(f"state[{name!r}]", state.get(name), own) for name, own in mine.items()}
         if not np.array_equal(taken["settings"], mine["settings"]):
             raise ValueError(f"state['settings']: found {taken['settings']}, expected {mine['settings']}")
-        self._check_layout(**taken)
-        self.step, self._built = int(taken["progress"][0]), bool(taken["progress"][1])
+        check_layout(**taken, n_items=self.n_items)
+        change, used = Commit(), self._sets[0]
         for name in ("located", "buckets", "items", "arrivals"):
-            mine[name][...] = taken[name]
-
-    def _check_layout(self, located, buckets, items, progress, **_):
-        """Raises ValueError where following the arrays would lead outside of them."""
-        starts, sizes = buckets[:, :, 0].astype(np.int64), buckets[:, :, 1]
-        room = np.diff(starts, axis=1)
-        if located.max() > self._mask + 1:
-            raise ValueError(f"state['located']: found bucket {located.max()}, expected at most {self._mask + 1}")
-        if items.size and not (0 <= items.min() and items.max() < self.n_items):
-            raise ValueError(f"state['items']: found an id out of range, expected 0 to {self.n_items - 1}")
-        sound = (
-            (room >= int(progress[1])).all()
-            and starts.max() <= items.shape[1]
-            and (sizes[:, :-1] <= room).all()
-            and not sizes[:, -1].any()
-        )
-        if not sound:
-            raise ValueError(
-                "state['buckets']: found offsets and sizes that overlap, expected a layout by build"
-            )
+            change.call(np.copyto, mine[name], taken[name])
+        change.set(used, step=int(taken["progress"][0]), built=bool(taken["progress"][1]))
+        change.run()
 
     def _check_codes(self, codes, n_rows=None):
         codes = np.asarray(codes)
@@ -259,3 +265,9 @@ class HashTables:
         if np.count_nonzero(seen) != len(ids):
             raise ValueError(f"ids: found {len(ids) - np.count_nonzero(seen)} repeated, expected unique ids")
         return ids
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.setflags(write=False)
+    return view

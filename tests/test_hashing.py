@@ -146,6 +146,7 @@ class Copying(HashFamily):
     """An outsider's family, which knows dense rows alone."""
 
     def __init__(self, family):
+        self.bits_per_hash = family.bits_per_hash
         super().__init__(family.dim, family.K, family.L)
         self.family = family
 

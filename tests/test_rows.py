@@ -62,12 +62,14 @@ def test_duplicates_are_summed_and_the_caller_keeps_his_matrix(entries):
     assert all(vars(X)[name] is value for name, value in before.items()) and vars(X).keys() == before.keys()
 
 
-def test_canonical_rows_are_not_copied():
+@pytest.mark.parametrize("storage", [*FORMATS, "dense", "rows"])
+def test_rows_are_a_copy_that_nobody_writes_to(storage):
     X = sparse.random_array(
         (20, 30), density=0.2, format="csr", dtype=np.float32, rng=np.random.default_rng(0)
     )
-    rows = as_sparse_rows(X)
-    assert np.shares_memory(rows.ids, X.indices) and np.shares_memory(rows.values, X.data)
+    rows = as_sparse_rows(X.toarray() if storage == "dense" else X.asformat(storage) if storage != "rows" else X)
+    assert not np.shares_memory(rows.ids, X.indices) and not np.shares_memory(rows.values, X.data)
+    assert not any(array.flags.writeable for array in (rows.indptr, rows.ids, rows.values))
     assert as_sparse_rows(rows) is rows
     assert as_sparse_rows([[1, 0], [0, 2]]).ids.tolist() == [0, 1]
 

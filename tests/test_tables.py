@@ -59,6 +59,8 @@ def test_what_is_built_and_updated_is_that_of_lists(n, L, bits, fold, bucket_siz
             reference.reinsert_rows(ids, moved, located, lists, capacity, counts, reservoir, seed, tables.step)
             assert contents(tables) == lists
             np.testing.assert_array_equal(tables.located, located)
+            cleared = reference.clear_rows(tables.buckets, tables.items)
+            np.testing.assert_array_equal(tables.state()["items"], cleared)
 
 
 @pytest.mark.parametrize("policy", ["fifo", "reservoir"])
@@ -158,14 +160,15 @@ def test_a_state_that_does_not_fit_is_refused():
     for name, value, message in [
         ("buckets", beyond, "overlap"),
         ("items", np.full_like(good["items"], 20), "id out of range"),
-        ("items", good["items"][:, 1:], "found shape"),
+        ("items", good["items"][:, 1:], "found int32 of shape"),
+        ("items", good["items"].astype(float), "found float64 of shape"),
         ("located", np.full_like(good["located"], 17), "found bucket 17"),
         ("buckets", np.full_like(good["buckets"], 9), "overlap"),
         ("settings", good["settings"] + np.uint64(1), "settings"),
     ]:
         with pytest.raises(ValueError, match=message):
             tables.load_state({**good, name: value})
-    with pytest.raises(ValueError, match="found no 'items'"):
+    with pytest.raises(ValueError, match="items.*found none"):
         tables.load_state({name: array for name, array in good.items() if name != "items"})
     tables.load_state(good)
 

@@ -255,3 +255,22 @@ cdef inline void insert_item(Tables tables, int64_t t, uint32_t b, int32_t item,
             slots[slot] = slots[slot + 1]
         slot = capacity - 1
     slots[slot] = item
+
+
+# ---- Slots without an id -------------------------------------------------------------------------------------------
+
+
+def clear_rows(Tables tables, int threads):
+    """items = 0 in every slot that holds no id: what a build or an update left there means nothing."""
+    cdef int64_t t
+    for t in prange(tables.items.shape[0], nogil=True, schedule="static", num_threads=threads):
+        clear_row(tables, t)
+
+
+cdef void clear_row(Tables tables, int64_t t) noexcept nogil:
+    cdef const uint32_t* buckets = &tables.buckets[t, 0, 0]
+    cdef int64_t n_buckets = tables.buckets.shape[1], b, used, end
+    for b in range(n_buckets):
+        used = <int64_t>buckets[2 * b] + buckets[2 * b + 1]
+        end = buckets[2 * b + 2] if b + 1 < n_buckets else tables.items.shape[1]
+        memset(&tables.items[t, 0] + used, 0, (end - used) * sizeof(int32_t))

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import sparse
 
 from slide.data.samples import MOST
-from slide.rows import check_structure
+from slide.matrices import checked_csr
 
 
 def features(name: str, matrix) -> sparse.csr_matrix:
@@ -41,7 +41,8 @@ def check_pair(X, Y):
 
 def _canonical(name, matrix):
     if sparse.issparse(matrix):
-        check_structure(matrix, name)
+        indptr, columns, values = checked_csr(matrix, name)
+        matrix = sparse.csr_matrix((values, columns, indptr), shape=matrix.shape)
     else:
         matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.dtype.kind not in "biuf":

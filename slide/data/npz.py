@@ -19,7 +19,7 @@ from scipy import sparse
 from slide.data.canonical import check_pair, features, labels
 from slide.data.vocabulary import Vocabulary
 from slide.data.writing import replacing
-from slide.rows import check_structure
+from slide.matrices import checked_csr
 
 PARTS = ("data", "indices", "indptr", "shape", "format")
 FORMATS = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix}
@@ -112,8 +112,8 @@ class _Archive:
             ends = f"{arrays[2][0]} to {arrays[2][-1]}"
             raise ValueError(f"{prefix}indptr from {ends}, expected 0 to at most {len(arrays[1])}, the entries")
         matrix = FORMATS[kind](arrays, shape=shape)
-        check_structure(matrix, prefix.removesuffix(".") or "the matrix")
-        return matrix.tocsr()
+        indptr, columns, values = checked_csr(matrix, prefix.removesuffix(".") or "the matrix")
+        return sparse.csr_matrix((values, columns, indptr), shape=shape)
 
     def vocabulary(self, n_features, n_labels):
         names = ("words", "idf", "labels")

@@ -6,8 +6,9 @@ import scipy.sparse
 from slide import counter_rng
 from slide._kernels.hashing.row_hasher import RowHasher
 from slide.checks import check_integer
+from slide.hashing.outside import check_codes, check_state, is_outside
 from slide.hashing.run import LANES, run_hasher, run_hasher_csr
-from slide.rows import check_structure
+from slide.matrices import checked_csr
 from slide.threads import check_threads
 
 MAX_CODE_BITS = 31
@@ -49,7 +50,8 @@ class HashFamily:
     * `query_codes(rows)`, where inputs are hashed unlike the weights that are indexed: `codes` is for the
       indexed rows, `query_codes` for the inputs that look them up. By default both are the same.
     * `fit(rows)`, called with all rows about to be indexed before they are hashed; `state()` and
-      `load_state(state)` keep what it learnt. `codes` then depends on that, too.
+      `load_state(state)` keep what it learnt, in arrays of numbers whose names, dtypes and shapes never change.
+      `codes` then depends on that, too.
     * `watches = True`, where `fit` wants to know the inputs of the layer, too: in training the index then keeps the
       mean and the variance of those that it saw last, and puts them in `inputs` before it calls `fit`: float32
       (dim,) each, or None before there were any.
@@ -89,8 +91,19 @@ class HashFamily:
         """A new family of the same settings, but of this seed, that nothing was fitted to."""
         return type(self)(**(self.config() | {"seed": seed}))
 
+    def copy(self):
+        """The same family, with what it was fitted to, that may be fitted anew without changing this one."""
+        if not is_outside(type(self)):  # `fit` of the package's own replaces arrays, and changes none
+            twin = object.__new__(type(self))
+            vars(twin).update(vars(self))
+            return twin
+        twin = type(self)(**self.config())
+        twin.load_state(check_state(self, like=self))
+        twin.threads, twin.inputs = self.threads, self.inputs
+        return twin
+
     def __getstate__(self):
-        fitted = self.state()
+        fitted = check_state(self)
         return self.config() | ({"_fitted": fitted} if fitted else {})
 
     def __setstate__(self, state):
@@ -155,7 +168,7 @@ class HashFamily:
         if self._has_own_codes():
             self._fill_by_own(lambda part: rows[part], out)
         else:
-            self.codes(rows, out=out)
+            check_codes(self, "hasher", self.codes(rows, out=out), len(rows))
 
     def codes_taken(self, rows, ids, out=None):
         """The codes of rows[ids]: dense rows (n, dim), ids int32 (m,). Built-in families make no copy of the rows.
@@ -170,13 +183,14 @@ class HashFamily:
             self._fill_by_own(lambda part: rows[ids[part]], codes)
         elif len(ids):
             self._codes_taken(rows, ids.astype(np.int32, copy=False), codes, self._threads_for(len(ids)))
+            check_codes(self, "hasher", codes, len(ids))
         return codes
 
     def fit(self, rows):
         """Takes note of all rows (n, dim) about to be indexed, before they are hashed; nothing by default."""
 
     def state(self):
-        """{name: array} of what `fit` learnt; empty by default."""
+        """{name: array} of what `fit` learnt, always of the same dtypes and shapes; empty by default."""
         return {}
 
     def load_state(self, state):
@@ -202,21 +216,22 @@ class HashFamily:
         return rows.toarray() if scipy.sparse.issparse(rows) else rows
 
     def as_rows(self, rows):
-        """rows as C-contiguous float32, or as SciPy CSR in canonical form with float32 values.
+        """rows as C-contiguous float32, or as SciPy CSR in canonical form with float32 values, which is a copy.
 
         Raises ValueError as `codes`.
         """
         sparse = scipy.sparse.issparse(rows)
-        rows = rows.tocsr() if sparse else np.asarray(rows)
+        if not sparse:
+            rows = np.asarray(rows)
         if rows.ndim != 2 or rows.shape[1] != self.dim:
             raise ValueError(f"rows: found shape {rows.shape}, expected (n, {self.dim})")
         if not sparse:
             return np.ascontiguousarray(rows, np.float32)
-        check_structure(rows, "rows")
-        if not rows.has_canonical_format:
-            rows = rows.copy()
-            rows.sum_duplicates()
-        return rows.astype(np.float32, copy=False)
+        indptr, columns, values = checked_csr(rows, "rows")
+        kind = scipy.sparse.csr_matrix if scipy.sparse.isspmatrix(rows) else scipy.sparse.csr_array
+        own = kind((values, columns, indptr), shape=rows.shape)
+        own.sum_duplicates()
+        return own.astype(np.float32, copy=False)
 
     def _has_own_codes(self):
         """Whether a subclass has a `codes` of its own, which need not know of `out`."""
@@ -226,11 +241,7 @@ class HashFamily:
         """out (n, L) by that `codes`, some rows at a time: take(part) are the rows of a slice of 0..n-1."""
         for first in range(0, len(out), OWN_ROWS):
             part = slice(first, first + OWN_ROWS)
-            codes, expected = np.asarray(self.codes(take(part))), out[part].shape
-            if codes.shape != expected or codes.dtype.kind not in "iu":
-                name = type(self).__name__
-                raise ValueError(f"{name}.codes: found {codes.dtype} {codes.shape}, expected uint32 {expected}")
-            out[part] = codes
+            out[part] = check_codes(self, "codes", self.codes(take(part)), len(out[part]))
 
     def _check_out(self, out, n):
         if out is None:

@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.sparse
 
+from slide.checks import check_array
 from slide.hashing.base import HashFamily
 from slide.hashing.simhash import SimHash
 
@@ -41,7 +42,10 @@ class MIPS(HashFamily):
 
     def load_state(self, state):
         if state:
-            self.bound = np.float64(state["bound"])
+            bound = check_array("bound", state.get("bound"), np.zeros(()))
+            if not 0 < bound < np.inf:
+                raise ValueError(f"bound: found {bound}, expected the largest norm of some rows")
+            self.bound = np.float64(bound)
 
     def codes(self, rows):
         rows = self.dense(rows)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from slide._kernels.hashing import ranged as kernel
-from slide.checks import check_number
+from slide.checks import check_array, check_number
 from slide.hashing.base import HashFamily
 from slide.hashing.dwta import DWTA
 from slide.threads import check_threads
@@ -70,9 +70,11 @@ class Ranged(HashFamily):
 
     def load_state(self, state):
         if state:
-            self._mean, self._variance, self._least = (
-                np.array(state[name], np.float32) for name in ("mean", "variance", "least")
-            )
+            own = self.state()
+            mean, variance, least = (np.array(check_array(name, state.get(name), own[name])) for name in own)
+            if not (np.isfinite(mean).all() and np.isfinite(variance).all() and (variance >= 0).all()):
+                raise ValueError("mean, variance: found negative or infinite values, expected those of inputs")
+            self._mean, self._variance, self._least = mean, variance, least
 
     def query_codes(self, rows):
         self._inner.threads = self.threads

@@ -5,15 +5,37 @@ from slide.layers.sampled import SampledLayer
 from slide.layers.settings import Dense, Sampled, default_std
 from slide.layers.sparse_input import SparseInputLayer
 
-__all__ = ["Dense", "Sampled", "build_layers"]
+__all__ = ["Dense", "Sampled", "array_types", "build_layers"]
 
 
 def build_layers(n_features, specs, context, rng):
-    """The layers of a network; the last is the softmax.
+    """The layers of a network; the last is the softmax."""
+    layers = []
+    for i, (kind, width, spec) in enumerate(_kinds(n_features, specs)):
+        std = default_std(width, spec.n_neurons, i == 0, i == len(specs) - 1)
+        std = std if spec.init_std is None else spec.init_std
+        layers.append(kind(width, spec, context, rng, std))
+    return layers
+
+
+def array_types(n_features, specs, optimizer) -> dict:
+    """{name: (dtype, shape)} of the arrays that a network of these settings is saved as, before there is one.
+
+    A name that ends in * stands for any number of arrays that begin so, of any type: their layer checks them.
+    """
+    return {
+        f"layers.{i}.{name}": what
+        for i, (kind, width, spec) in enumerate(_kinds(n_features, specs))
+        for name, what in kind.types(width, spec, optimizer).items()
+    }
+
+
+def _kinds(n_features, specs):
+    """(class, inputs, settings) of each layer.
 
     A sampled layer whose sampler takes every neuron is a dense one: matrix products need no active set.
     """
-    layers, width = [], n_features
+    width = n_features
     for i, spec in enumerate(specs):
         last = i == len(specs) - 1
         if spec.dense and i == 0 and not last:
@@ -22,7 +44,5 @@ def build_layers(n_features, specs, context, rng):
             kind = FullSoftmax if last else DenseLayer
         else:
             kind = SampledLayer
-        std = default_std(width, spec.n_neurons, i == 0, last) if spec.init_std is None else spec.init_std
-        layers.append(kind(width, spec, context, rng, std))
+        yield kind, width, spec
         width = spec.n_neurons
-    return layers

@@ -7,6 +7,7 @@ import numpy as np
 from slide._kernels import topk as _topk
 from slide.attributes import Attributes, ReadOnly
 from slide.bfloat16 import widen
+from slide.commit import Commit
 from slide.layers import panels
 from slide.layers.lane_block import LaneBlock
 from slide.layers.stage_clock import StageClock
@@ -15,6 +16,9 @@ from slide.memory import Scratch
 BLOCK_NEURONS = 96  # neurons whose weights, logits and moments stay in a second-level cache; whole tiles of every set
 TASK_SAMPLES = 256  # that a block of weights serves while it is in the cache
 PREDICTION_TASKS = 32  # more than the threads, so that they balance
+LARGEST = 1e30  # sums of squares and learning rates below it leave float32's end, 3e38, far away
+SOFTMAX = 2.0  # the most that the sum of squares of a batch's softmax less its targets can be, in the mean
+DIVERGED = "training has diverged, and the batch was not learnt (a lower learning rate may help)"
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,15 @@ class Context:
 class Layer(Attributes):
     """Rows in, rows out. Inputs and outputs are SparseRows, dense float32 (n, d) arrays or LaneBlocks.
 
-    A hidden layer has forward, backward and update; an output layer does all three in `learn`.
+    A hidden layer has forward, backward and update; an output layer learn and gradient. None of them changes what
+    training goes on from: what a batch is to change they add to a Commit, which the network runs when all is done.
     """
 
     exact_reads_sparse = False
     """Whether `exact` takes SparseRows as they are, without a dense array of them."""
+
+    updates_early = False
+    """Whether `gradient` of an output layer is known only after its Commit was run."""
 
     n_inputs = ReadOnly("make a new Network")
     n_neurons = ReadOnly("make a new Network")
@@ -70,14 +78,26 @@ class Layer(Attributes):
         """How its active neurons are found, in words."""
         return "every neuron active"
 
-    def use(self, context: Context) -> None:
-        """Goes on with another optimizer of the same class, threads and so on, from the next batch."""
-        self._context = context
-        self.parameters.optimizer = context.optimizer
+    @classmethod
+    def types(cls, n_inputs: int, spec, optimizer) -> dict:
+        """{name: (dtype, shape)} of the arrays of `state` (see `slide.layers.array_types`)."""
+        raise NotImplementedError
 
-    def resize(self, spec) -> None:
+    def use(self, context: Context, commit: Commit) -> None:
+        """Goes on with another optimizer of the same class, threads and so on, from the next batch."""
+        commit.set(self, _context=context)
+        commit.set(self.parameters, optimizer=context.optimizer)
+
+    def resize(self, spec, commit: Commit) -> None:
         """Goes on with other settings, of those that are read in every batch; the others must be as they were."""
-        self._spec = spec
+        commit.set(self, _spec=spec)
+
+    def settle(self, step: int) -> None:
+        """Does what batch number `step` left to be done before the tables are used."""
+
+    def check_finite(self) -> None:
+        """FloatingPointError, naming the array, where a weight or moment is not finite."""
+        self.parameters.check_finite()
 
     @ReadOnly("write into the array, layer.weights[...] = values")
     def weights(self) -> np.ndarray:
@@ -97,7 +117,7 @@ class Layer(Attributes):
         """float32 (n_neurons,)"""
         return self.parameters.bias[0]
 
-    def forward(self, x, step):
+    def forward(self, x, step, commit: Commit):
         """Activations of a hidden layer in training."""
         raise NotImplementedError
 
@@ -105,13 +125,43 @@ class Layer(Attributes):
         """From the gradient of this layer's output, shaped as forward gave it, to that of its input (None at 0)."""
         raise NotImplementedError
 
-    def update(self, step, rate) -> None:
-        """The optimizer on the gradients of the batch that was seen last; rate scales the learning rate."""
+    def update(self, step, rate, commit: Commit) -> None:
+        """The optimizer on the gradients of the batch that was seen last; rate scales the learning rate.
+
+        Raises FloatingPointError where a gradient may overflow.
+        """
         raise NotImplementedError
 
-    def learn(self, x, labels, step, rate):
-        """(mean loss, gradient of x): one step of the output layer; labels are SparseRows of the batch."""
+    def learn(self, x, labels, step, rate, commit: Commit) -> float:
+        """The mean loss: one step of the output layer; labels are SparseRows of the batch.
+
+        Raises FloatingPointError where the loss is not finite, or a gradient may overflow.
+        """
         raise NotImplementedError
+
+    def gradient(self):
+        """The gradient of the x that `learn` had last, shaped as it; None of data."""
+        raise NotImplementedError
+
+    def _check_gradients(self, inputs: float, deltas: float, step, rate) -> None:
+        """FloatingPointError where weights, changed by products of inputs and deltas, might not stay finite.
+
+        Both are sums of squares (see `energy`). No sum of products is larger than the root of theirs; with its square,
+        Adam's second moment, and with the steps that the optimizer makes of it, it is then far from float32's end.
+        """
+        lr, *_, decay = self.context.optimizer.hyper(step, rate)
+        if not (inputs * deltas * max(1.0, lr) ** 2 < LARGEST and lr < LARGEST and decay <= 1):
+            raise FloatingPointError(
+                f"batch {step}: found inputs of norm {inputs**0.5:.3g}, their gradients of norm {deltas**0.5:.3g}, a "
+                f"learning rate of {lr:.3g} and a decay of {decay:.3g} per step, by which weights of {self.spec!r} may "
+                f"become infinite: {DIVERGED}"
+            )
+
+    def _check_loss(self, loss, step) -> None:
+        """FloatingPointError where the loss of a sample, float (n,), is not finite."""
+        if not np.isfinite(loss).all():
+            bad = loss[~np.isfinite(loss)][0]
+            raise FloatingPointError(f"batch {step}: found a loss of {bad}, expected a finite one: {DIVERGED}")
 
     def exact(self, x) -> np.ndarray:
         """Activations (n, n_neurons) with every neuron computed, for inference."""
@@ -129,6 +179,12 @@ class Layer(Attributes):
     def retrieve_topk(self, x, k):
         """The same among the neurons that sampling finds; -1 where they are fewer than k."""
         return self.topk(x, k)
+
+
+def energy(x) -> float:
+    """The sum of squares of float32 values, an array of any shape; infinite or NaN where one is, or near the end."""
+    flat = x.ravel()
+    return float(np.dot(flat, flat))
 
 
 def as_dense(x) -> np.ndarray:

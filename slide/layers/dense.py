@@ -4,9 +4,10 @@ import numpy as np
 
 from slide._kernels import full as _full
 from slide.layers import panels
-from slide.layers.base import BLOCK_NEURONS, Layer, as_dense
+from slide.layers.base import BLOCK_NEURONS, SOFTMAX, Layer, as_dense, energy
 from slide.layers.lane_block import LaneBlock
-from slide.layers.weights import Weights
+from slide.layers.weights import Weights, weight_types
+from slide.part import Part, prefixed
 from slide.rows import SparseRows
 
 GRADIENT_SUMS = 64  # of the inputs, each in one order: more than the threads, so that they balance
@@ -20,10 +21,14 @@ class DenseLayer(Layer):
         self._parameters = Weights(spec.n_neurons, n_inputs, context.optimizer, std, rng, True, context.huge_pages)
         self._active = spec.n_neurons
 
+    @classmethod
+    def types(cls, n_inputs, spec, optimizer):
+        return prefixed("neurons.", weight_types(spec.n_neurons, n_inputs, optimizer))
+
     def exact(self, x):
         return np.maximum(as_dense(x) @ self.parameters.w.T + self.bias, 0.0)
 
-    def forward(self, x, step):
+    def forward(self, x, step, commit):
         with self.context.clock("forward"):
             self._input, self._x = x, as_dense(x)
             self._y = self.exact(self._x)
@@ -35,24 +40,31 @@ class DenseLayer(Layer):
             dx = self._dy @ self.parameters.w
             return self._input.gather(dx) if isinstance(self._input, LaneBlock) else dx
 
-    def update(self, step, rate):
+    def update(self, step, rate, commit):
+        self._check_gradients(energy(self._x), energy(self._dy), step, rate)
         with self.context.clock("update"):
-            grad = self._dy.T @ self._x
-            self.parameters.update_all(grad, self._dy.sum(axis=0), step, rate, self.context.threads)
+            grad, bias_grad = self._dy.T @ self._x, self._dy.sum(axis=0)
+        with commit.timed(self.context.clock, "update"):
+            self.parameters.update_all(grad, bias_grad, step, rate, self.context.threads, commit)
 
     def state(self):
-        return {f"neurons.{k}": v for k, v in self.parameters.state().items()}
+        return prefixed("neurons.", self.parameters.state())
 
     def load_state(self, state):
-        self.parameters.load_state({k: state[f"neurons.{k}"] for k in self.parameters.state()})
+        self.parameters.load_state(Part(state, "neurons."))
 
 
 class FullSoftmax(DenseLayer):
     """The output layer with every neuron active."""
 
-    def learn(self, x, labels, step, rate):
+    updates_early = True
+
+    def learn(self, x, labels, step, rate, commit):
         loss = self._forward(x, labels)
-        return loss, self._backward(step, rate)
+        self._check_loss(loss, step)
+        self._check_gradients(energy(self._x), SOFTMAX, step, rate)
+        self._backward(step, rate, commit)
+        return float(np.mean(np.where(np.diff(labels.indptr) > 0, loss, 0.0)))
 
     def _forward(self, x, labels):
         context, s = self.context, self.scratch
@@ -73,11 +85,10 @@ class FullSoftmax(DenseLayer):
             most = top.max(axis=0)
             self._shift = np.exp(top - most)
             self._z, self._labels, self._total = z, labels, (self._shift * total).sum(axis=0)
-        loss = np.log(self._total[:n]) + most[:n] - mean
-        return float(np.mean(np.where(np.diff(labels.indptr) > 0, loss, 0.0)))
+        return np.log(self._total[:n]) + most[:n] - mean
 
-    def _backward(self, step, rate):
-        """Gradients and optimizer in one pass over the blocks; the gradient of the input, None for that of data."""
+    def _backward(self, step, rate, commit):
+        """Gradients and optimizer in one pass over the blocks, in which the input's gradient is summed up, too."""
         context, s, labels, z = self.context, self.scratch, self._labels, self._z
         n, d = self._x.shape
         count, columns = np.diff(labels.indptr), self._shift.shape[1]
@@ -87,7 +98,7 @@ class FullSoftmax(DenseLayer):
         sample = np.repeat(np.arange(n, dtype=np.int32), count)[order]
         block_ptr = np.searchsorted(label, np.arange(len(z) + 1) * z.shape[1]).astype(np.int64)
         is_data = isinstance(self._input, SparseRows)
-        dx = s.get("dx", (min(GRADIENT_SUMS, len(z)), 0 if is_data else d, columns))
+        dx = self._dx = s.get("dx", (min(GRADIENT_SUMS, len(z)), 0 if is_data else d, columns))
         target = (1 - smooth) * scale / np.maximum(count, 1)
         own = self.parameters
         with context.clock("backward"):
@@ -96,13 +107,17 @@ class FullSoftmax(DenseLayer):
             even = fill(smooth * scale / self.n_neurons, columns)
             features = panels.pack(self._x)
             entries = _full.LabelsByBlock(block_ptr, label, sample, target.astype(np.float32))
-            _full.backward_rows(
+        with commit.timed(context.clock, "backward"):
+            commit.call(
+                _full.backward_rows,
                 own.rows, features, z, factor, even, entries, own.optimizer.hyper(step, rate), dx,
                 s.get("grads", (context.threads, _full.scratch_size(z.shape[1], features.size // n))), context.threads,
             )  # fmt: skip
-        if is_data:
+
+    def gradient(self):
+        if isinstance(self._input, SparseRows):
             return None
-        dx = np.ascontiguousarray(dx.sum(axis=0)[:, :n].T)
+        dx = np.ascontiguousarray(self._dx.sum(axis=0)[:, : len(self._x)].T)
         return self._input.gather(dx) if isinstance(self._input, LaneBlock) else dx
 
 

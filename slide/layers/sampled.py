@@ -4,14 +4,17 @@ import numpy as np
 
 from slide._kernels import topk as _topk
 from slide.attributes import ReadOnly
-from slide.bfloat16 import blocks, widen
-from slide.index import LSHIndex
-from slide.layers.base import Layer, as_dense, exact_topk
+from slide.bfloat16 import TYPES, blocks, widen
+from slide.checks import check_integer
+from slide.commit import Commit
+from slide.index import LSHIndex, index_types
+from slide.layers.base import SOFTMAX, Layer, as_dense, energy, exact_topk
 from slide.layers.lane_block import LaneBlock, lanes_of
-from slide.layers.weights import BFloat16Weights, Weights, touched_count, touched_ids
+from slide.layers.weights import BFloat16Weights, Weights, touched_count, touched_ids, weight_types
+from slide.part import Part, prefixed
 from slide.rows import SparseRows
-from slide.sampling import complete, inclusion_weights
-from slide.sampling.recent import RecentLabels
+from slide.sampling import complete, inclusion_weights, retrieve
+from slide.sampling.recent import RecentLabels, recent_types
 
 RECENT = 1 << 18  # label entries that a fill by frequency is drawn from
 
@@ -25,10 +28,12 @@ class SampledLayer(Layer):
 
     def __init__(self, n_inputs, spec, context, rng, std):
         super().__init__(n_inputs, spec, context)
-        self.resize(spec)
+        commit = Commit()
+        self.resize(spec, commit)
+        commit.run()
         self._parameters = _make_parameters(n_inputs, spec, context, rng, std)
         self._seed = self.parameters.seed = int(rng.integers(2**62))
-        self._recent = RecentLabels(RECENT, spec.n_neurons) if spec.label_fill or spec.logq_correction else None
+        self._recent = RecentLabels(RECENT, spec.n_neurons) if _keeps_recent(spec) else None
         self._index = None
         if self.sampler.needs_tables:
             self._index = LSHIndex(
@@ -38,22 +43,39 @@ class SampledLayer(Layer):
             )  # fmt: skip
             self.index.build(self.parameters.w)
 
+    @classmethod
+    def types(cls, n_inputs, spec, optimizer):
+        of_weights = TYPES[spec.weight_type], TYPES[spec.moment_type]
+        types = prefixed("neurons.", weight_types(spec.n_neurons, n_inputs, optimizer, types=of_weights))
+        if spec.make_sampler().needs_tables:
+            family = spec.make_family(n_inputs, seed=0)
+            types |= prefixed("index.", index_types(family, spec.n_neurons, spec.bucket_size, spec.policy))
+        return types | (prefixed("recent.", recent_types(RECENT)) if _keeps_recent(spec) else {})
+
     def _how(self):
         if self.index is None:
             return f"{self.sampler!r}"
         family = self.index.family
         return f"{self.sampler!r}, tables of {type(family).__name__}(K={family.K}, L={family.L})"
 
-    def use(self, context):
-        super().use(context)
+    def use(self, context, commit):
+        super().use(context, commit)
         if self.index is not None:
-            self.index.use_threads(context.threads)
+            self.index.use_threads(context.threads, commit)
 
-    def resize(self, spec):
-        super().resize(spec)
-        self._sampler = spec.make_sampler()
-        active = getattr(self.sampler, "active", None) or spec.active
-        self._minimum = active if spec.min_active is None else spec.min_active
+    def resize(self, spec, commit):
+        super().resize(spec, commit)
+        sampler = spec.make_sampler()
+        active = getattr(sampler, "active", None)
+        if active is not None:
+            active = check_integer(f"{type(sampler).__name__}.active", active)
+        commit.set(self, _sampler=sampler, _minimum=spec.min_active if spec.min_active is not None else
+                   active or spec.active)  # fmt: skip
+
+    def settle(self, step):
+        if self.index is not None:
+            with self.context.clock("rehash"):
+                self.index.settle(step, self.parameters.w)
 
     def retrieve_by(self, index, sampler) -> None:
         """Retrieves by another LSHIndex, built, and another Sampler from now on: for comparisons, it is not saved."""
@@ -66,15 +88,17 @@ class SampledLayer(Layer):
             return LaneBlock.from_sparse(x, group_size)
         return LaneBlock.from_dense(np.ascontiguousarray(x), group_size, self.scratch, self.context.threads)
 
-    def _sample(self, x, group_size, step):
+    def _sample(self, x, group_size, step, commit=None):
         """What the sampler finds for each group, and nothing else: at step 0 the active sets of prediction."""
         context = self.context
         with context.clock("hash"):
-            codes = self.index.codes(_hashable(x), watch=step > 0) if self.index else None
+            codes = self.index.codes(_hashable(x), step > 0, commit) if self.index else None
         with context.clock("sample"):
             tables = self.index.tables if self.index else None
             n = len(x) if not isinstance(x, LaneBlock) else x.n
-            return self.sampler.sample(tables, codes, n, group_size, self.n_neurons, self.seed, step, context.threads)
+            return retrieve(
+                self.sampler, tables, codes, n, group_size, self.n_neurons, self.seed, step, context.threads
+            )
 
     def _complete(self, retrieved, labels, step):
         """(the active set of each group, place of each label entry in it, sizes of its parts: see `complete`)."""
@@ -86,14 +110,14 @@ class SampledLayer(Layer):
                 context.threads, self.recent.ids if self.spec.label_fill else None, self.spec.label_fill,
             )  # fmt: skip
 
-    def forward(self, x, step):
+    def forward(self, x, step, commit):
         context = self.context
-        active, _, _ = self._complete(self._sample(x, context.group_size, step), None, step)
+        active, _, _ = self._complete(self._sample(x, context.group_size, step, commit), None, step)
         with context.clock("forward"):
             self._input, self._block, self._set = x, self._as_block(x, context.group_size), active
             self._values = self._compute(self._block, active, True)
             n = self._block.n
-            self._active = _mean_active(active, context.group_size, n)
+            commit.set(self, _active=_mean_active(active, context.group_size, n))
             return LaneBlock(n, context.group_size, self.n_neurons, active.indptr, active.ids, self._values)
 
     def _compute(self, block, active, relu):
@@ -117,30 +141,29 @@ class SampledLayer(Layer):
             return self._block.to_dense(dx, self.context.threads)
         return dx if isinstance(self._input, LaneBlock) else None
 
-    def update(self, step, rate):
+    def update(self, step, rate, commit):
+        self._check_gradients(energy(self._block.values), energy(self._delta), step, rate)
+        self._add_update(step, rate, commit)
+
+    def _add_update(self, step, rate, commit):
         context, block = self.context, self._block
         with context.clock("transpose"):
             plan = self.parameters.transpose(self._set, context.threads)
         with context.clock("update"):
+            inputs = block.indptr, block.ids, block.sample_major(self.scratch, context.threads)
+        with commit.timed(context.clock, "update"):
             self.parameters.update(
-                self._set, self._delta, block.indptr, block.ids, block.sample_major(self.scratch, context.threads),
-                step, rate, context.threads, context.update, plan,
-            )  # fmt: skip
-        self._touched = touched_count(plan)
-        self._maintain(step, plan)
+                self._set, self._delta, *inputs, step, rate, context.threads, context.update, plan, commit
+            )
+        commit.set(self, _touched=touched_count(plan))
+        if self.index is not None and self.spec.reinsert:
+            commit.set(self.index, moved=touched_ids(plan))
 
-    def _maintain(self, step, plan):
-        if self.index is None:
-            return
-        with self.context.clock("rehash"):
-            if not self.index.maintain(step, self.parameters.w) and self.spec.reinsert:
-                self.index.reinsert(touched_ids(plan), self.parameters.w)
-
-    def learn(self, x, labels, step, rate):
+    def learn(self, x, labels, step, rate, commit):
         context, s = self.context, self.scratch
-        retrieved = self._sample(x, context.group_size, step)
+        retrieved = self._sample(x, context.group_size, step, commit)
         if self.recent:
-            self.recent.add(labels.ids)
+            self.recent.add(labels.ids, commit)
         if self.spec.max_labels:
             labels = labels.sampled(self.spec.max_labels, np.random.default_rng((self.seed, step)))
         forced = labels if self.spec.labels else None
@@ -158,10 +181,15 @@ class SampledLayer(Layer):
                 active, block, weights, labels.indptr, slots, 1.0 / n, self.spec.label_smoothing,
                 self._delta, dx, loss, context.threads,
             )  # fmt: skip
-            self._active = _mean_active(active, context.group_size, n)
-            dx = self._as_input(dx)
-        self.update(step, rate)
-        return float(loss.mean()), dx
+            commit.set(self, _active=_mean_active(active, context.group_size, n))
+            self._gradient = self._as_input(dx)
+        self._check_loss(loss, step)
+        self._check_gradients(energy(block.values), SOFTMAX + energy(dx if len(dx) else self._delta), step, rate)
+        self._add_update(step, rate, commit)
+        return float(loss.mean())
+
+    def gradient(self):
+        return self._gradient
 
     def _weights(self, retrieved, active, parts, labels, step):
         """How many neurons each active one counts for in the softmax; empty: itself alone."""
@@ -205,19 +233,21 @@ class SampledLayer(Layer):
         return values, ids, len(active.ids) / max(block.n, 1)
 
     def state(self):
-        state = {f"neurons.{k}": v for k, v in self.parameters.state().items()}
+        state = prefixed("neurons.", self.parameters.state())
         if self.index is not None:
-            state.update({f"index.{k}": v for k, v in self.index.state().items()})
-        if self.recent is not None:
-            state.update({f"recent.{k}": v for k, v in self.recent.state().items()})
-        return state
+            state |= prefixed("index.", self.index.state())
+        return state | (prefixed("recent.", self.recent.state()) if self.recent is not None else {})
 
     def load_state(self, state):
-        self.parameters.load_state({k: state[f"neurons.{k}"] for k in self.parameters.state()})
+        self.parameters.load_state(Part(state, "neurons."))
         if self.index is not None:
-            self.index.load_state({k.removeprefix("index."): v for k, v in state.items() if k.startswith("index.")})
+            self.index.load_state(Part(state, "index."))
         if self.recent is not None:
-            self.recent.load_state({k: state[f"recent.{k}"] for k in ("ring", "added")})
+            self.recent.load_state(Part(state, "recent."))
+
+
+def _keeps_recent(spec):
+    return bool(spec.label_fill or spec.logq_correction)
 
 
 def _make_parameters(n_inputs, spec, context, rng, std):

@@ -6,9 +6,10 @@ import numpy as np
 
 from slide._kernels import lookup as _lookup
 from slide.attributes import ReadOnly
-from slide.layers.base import Layer
+from slide.layers.base import Layer, energy
 from slide.layers.lane_block import NO_IDS
-from slide.layers.weights import Weights, touched_count
+from slide.layers.weights import Weights, touched_count, weight_types
+from slide.part import Part, prefixed
 from slide.rows import ActiveSet
 
 
@@ -25,9 +26,19 @@ class SparseInputLayer(Layer):
         self._bias_parameters = Weights(1, spec.n_neurons, without_decay(context.optimizer), 0.0, rng, False)
         self._active = spec.n_neurons
 
-    def use(self, context):
-        super().use(context)
-        self.bias_parameters.optimizer = without_decay(context.optimizer)
+    @classmethod
+    def types(cls, n_inputs, spec, optimizer):
+        features = weight_types(n_inputs, spec.n_neurons, optimizer, with_bias=False)
+        bias = weight_types(1, spec.n_neurons, optimizer, with_bias=False)
+        return prefixed("features.", features) | prefixed("bias.", bias)
+
+    def use(self, context, commit):
+        super().use(context, commit)
+        commit.set(self.bias_parameters, optimizer=without_decay(context.optimizer))
+
+    def check_finite(self):
+        super().check_finite()
+        self.bias_parameters.check_finite()
 
     @Layer.weights
     def weights(self) -> np.ndarray:
@@ -42,7 +53,7 @@ class SparseInputLayer(Layer):
         _lookup.lookup_rows(x.indptr, x.ids, x.values, self.parameters.w, self.bias, True, out, self.context.threads)
         return out
 
-    def forward(self, x, step):
+    def forward(self, x, step, commit):
         with self.context.clock("input"):
             self._x = x
             self._y = self.scratch.get("y", (len(x), self.n_neurons))
@@ -53,26 +64,25 @@ class SparseInputLayer(Layer):
         with self.context.clock("input"):
             self._dy = np.multiply(dy, self._y > 0, out=self.scratch.get("dy", dy.shape))
 
-    def update(self, step, rate):
-        x, n, context = self._x, len(self._x), self.context
-        with context.clock("input_update"):
-            groups = np.arange(n + 1, dtype=np.int64) * self.n_neurons
+    def update(self, step, rate, commit):
+        x, n, context, dy = self._x, len(self._x), self.context, self._dy
+        self._check_gradients(energy(x.values), energy(dy), step, rate)
+        groups = np.arange(n + 1, dtype=np.int64) * self.n_neurons
+        bias_grad = dy.sum(axis=0, keepdims=True)
+        with commit.timed(context.clock, "input_update"):
             self.parameters.update(
-                ActiveSet(x.indptr, x.ids), x.values.reshape(-1, 1), groups, NO_IDS, self._dy.reshape(-1), step, rate,
-                context.threads, context.update, self._plan,
+                ActiveSet(x.indptr, x.ids), x.values.reshape(-1, 1), groups, NO_IDS, dy.reshape(-1), step, rate,
+                context.threads, context.update, self._plan, commit,
             )  # fmt: skip
-            self._touched = touched_count(self._plan)
-            self.bias_parameters.update_all(self._dy.sum(axis=0, keepdims=True), None, step, rate, 1)
+            self.bias_parameters.update_all(bias_grad, None, step, rate, 1, commit)
+        commit.set(self, _touched=touched_count(self._plan))
 
     def state(self):
-        return {f"{name}.{k}": v for name, part in self._parts().items() for k, v in part.state().items()}
+        return prefixed("features.", self.parameters.state()) | prefixed("bias.", self.bias_parameters.state())
 
     def load_state(self, state):
-        for name, part in self._parts().items():
-            part.load_state({k: state[f"{name}.{k}"] for k in part.state()})
-
-    def _parts(self):
-        return {"features": self.parameters, "bias": self.bias_parameters}
+        self.parameters.load_state(Part(state, "features."))
+        self.bias_parameters.load_state(Part(state, "bias."))
 
 
 def without_decay(optimizer):

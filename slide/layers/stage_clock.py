@@ -12,6 +12,9 @@ class StageClock:
     def __call__(self, stage: str) -> "_Span":
         return _Span(self.seconds, stage)
 
+    def add(self, stage: str, seconds: float) -> None:
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
     def reset(self) -> None:
         self.seconds = {}
 

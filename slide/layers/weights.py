@@ -15,10 +15,13 @@ from slide._kernels.groups import Groups
 from slide._kernels.transpose import PairsByRow
 from slide._kernels.weights import Float32Rows
 from slide.bfloat16 import TYPES, blocks, narrow
+from slide.checks import check_array
+from slide.commit import Commit
 from slide.layers.lane_block import NO_IDS
 from slide.rows import ActiveSet, offsets
 
 UPDATES = ("rows", "hogwild")
+CHECKED_ROWS = 1 << 14  # whose values are checked at a time
 
 
 class Weights:
@@ -35,12 +38,9 @@ class Weights:
     def __init__(self, n_rows, width, optimizer, std, rng, with_bias=True, huge_pages=True):
         self.optimizer = optimizer
         self.adam = optimizer.name == "adam"
-        self.w = memory.zeros((n_rows, width), self.types[0], huge_pages)
+        for name, (dtype, shape) in weight_types(n_rows, width, optimizer, with_bias, self.types).items():
+            setattr(self, name, memory.zeros(shape, dtype, huge_pages))
         self._fill(std, rng)
-        moments = n_rows if self.adam else 0
-        self.m = memory.zeros((moments, width), self.types[1], huge_pages)
-        self.v = memory.zeros((moments, width), self.types[1], huge_pages)
-        self.bias = memory.zeros((3, n_rows) if with_bias else (0, 0), huge_pages=huge_pages)
         self.rows = self._kernel_rows()
         self._scratch = memory.Scratch()
 
@@ -55,13 +55,24 @@ class Weights:
         return {"w": self.w, "m": self.m, "v": self.v, "bias": self.bias}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Takes over a `state`; ValueError where an array has another dtype or shape, or values that none can have."""
+        for name, own in self.state().items():
+            found = check_array(name, state.get(name), own)
+            self._check_values(name, found, ValueError)
+            own[...] = found
+
+    def check_finite(self) -> None:
+        """FloatingPointError, naming the array, where something is not finite."""
         for name, array in self.state().items():
-            found = state[name]
-            if found.shape != array.shape or found.dtype != array.dtype:
-                raise ValueError(
-                    f"{name}: found {found.dtype} of shape {found.shape}, expected {array.dtype} of {array.shape}"
-                )
-            array[...] = found
+            self._check_values(name, array, FloatingPointError)
+
+    def _check_values(self, name, array, kind):
+        squares = array[2:] if name == "bias" else array if name == "v" else array[:0]
+        for low in range(0, len(array), CHECKED_ROWS):
+            if not is_finite(array[low : low + CHECKED_ROWS]):
+                raise kind(f"{name}: found numbers that are not finite")
+            if is_negative(squares[low : low + CHECKED_ROWS]):
+                raise kind(f"{name}: found a negative second moment, expected at least 0")
 
     def lookup(self, x, bias, out, threads) -> PairsByRow:
         """out = ReLU(x @ w + bias) of SparseRows x; returns `transpose` of its columns, made meanwhile."""
@@ -109,7 +120,9 @@ class Weights:
             s.get("keys", (2, pairs), np.uint64), s.get("group_of", (pairs,), np.int32),
         )  # fmt: skip
 
-    def update(self, active, coef, x_indptr, x_cols, x, step, rate, threads, mode="rows", by_row=None) -> PairsByRow:
+    def update(
+        self, active, coef, x_indptr, x_cols, x, step, rate, threads, mode="rows", by_row=None, commit=None
+    ) -> PairsByRow:
         """The optimizer on the rows that groups wanted; returns the pairs by row, which `touched_ids` reads.
 
         active    ActiveSet: the rows of each group
@@ -118,45 +131,50 @@ class Weights:
         x         flat float32: group g's inputs, lanes x columns, at x_indptr[g] * lanes
         mode      "rows": each row has one owner, the result is the same on any number of threads; "hogwild"
         by_row    of `transpose` or `lookup`, if that was called for this batch already
+        commit    where the change of weights and moments is added to, made when that is run; None: at once
         """
-        by_row = by_row or self.transpose(active, threads)
+        by_row, change = by_row or self.transpose(active, threads), commit or Commit()
         groups = Groups(active.indptr, active.ids, x_indptr, x_cols, x, coef.shape[1])
         hyper = self.optimizer.hyper(step, rate)
         sparse = len(x_cols) > 0 or x_indptr[-1] == 0
         if mode == "hogwild":
-            self._update_hogwild(by_row, groups, coef, sparse, hyper, threads)
+            self._update_hogwild(by_row, groups, coef, sparse, hyper, threads, change)
         elif sparse:
-            self._update_sparse(by_row, groups, coef, hyper, threads)
+            self._update_sparse(by_row, groups, coef, hyper, threads, change)
         else:
             scratch = self._scratch.get("grad", (threads, _update.scratch_size(self.w.shape[1])))
-            _update.update_rows(self.rows, by_row, groups, coef, hyper, self.seed, step, scratch, threads)
+            change.call(_update.update_rows, self.rows, by_row, groups, coef, hyper, self.seed, step, scratch, threads)
+        if commit is None:
+            change.run()
         return by_row
 
-    def _update_sparse(self, by_row, groups, coef, hyper, threads):
+    def _update_sparse(self, by_row, groups, coef, hyper, threads, change):
         s, width = self._scratch, self.w.shape[1]
-        _update.update_sparse_rows(
-            self.rows, by_row, groups, coef, hyper, s.get("sparse", (threads, 5, width)),
+        change.call(
+            _update.update_sparse_rows, self.rows, by_row, groups, coef, hyper, s.get("sparse", (threads, 5, width)),
             s.get("column_place", (threads, width), np.int32, fill=-1), s.get("columns", (threads, width), np.int32),
             threads,
         )  # fmt: skip
 
-    def _update_hogwild(self, by_row, groups, coef, sparse, hyper, threads):
+    def _update_hogwild(self, by_row, groups, coef, sparse, hyper, threads, change):
         s = self._scratch
         row_ptr = offsets(by_row.n_touched)
         place = s.get("place", (len(coef),), np.int32)
         grad, bias_grad = s.get("grads", (row_ptr[-1], self.w.shape[1])), s.get("bias_grads", (row_ptr[-1],))
         _hogwild.place_rows(by_row, row_ptr, place, grad, bias_grad, threads)
         _hogwild.accumulate_rows(groups, place, coef, grad, bias_grad, threads)
-        _hogwild.apply_rows(self.rows, by_row, row_ptr, grad, bias_grad, sparse, hyper, threads)
+        change.call(_hogwild.apply_rows, self.rows, by_row, row_ptr, grad, bias_grad, sparse, hyper, threads)
 
-    def update_all(self, grad: np.ndarray, bias_grad: np.ndarray, step: int, rate: float, threads: int) -> None:
-        """The optimizer on every row; grad (n_rows, width), bias_grad (n_rows,)."""
-        hyper = self.optimizer.hyper(step, rate)
-        _optimizer.step_rows(self.w, self.m, self.v, grad, self.adam, hyper, threads)
+    def update_all(self, grad, bias_grad, step: int, rate: float, threads: int, commit: Commit | None = None) -> None:
+        """The optimizer on every row; grad (n_rows, width), bias_grad (n_rows,). commit: as for `update`."""
+        hyper, change = self.optimizer.hyper(step, rate), commit or Commit()
+        change.call(_optimizer.step_rows, self.w, self.m, self.v, grad, self.adam, hyper, threads)
         if self.bias.size:
             bias, m, v = (self.bias[i : i + 1] for i in range(3))
             no_decay = (*hyper[:4], 0.0)
-            _optimizer.step_rows(bias, m, v, bias_grad.reshape(1, -1), self.adam, no_decay, 1)
+            change.call(_optimizer.step_rows, bias, m, v, bias_grad.reshape(1, -1), self.adam, no_decay, 1)
+        if commit is None:
+            change.run()
 
 
 class BFloat16Weights(Weights):
@@ -187,6 +205,27 @@ def groups_of(active, block) -> Groups:
     """What the forward kernels read of an ActiveSet and a LaneBlock."""
     values = block.values
     return Groups(active.indptr, active.ids, block.indptr, block.ids, values.reshape(-1), values.shape[1])
+
+
+def weight_types(n_rows, width, optimizer, with_bias=True, types=(np.float32, np.float32)) -> dict:
+    """{name: (dtype, shape)} of the arrays of Weights; types: of w, and of m and v."""
+    moments = n_rows if optimizer.name == "adam" else 0
+    return {
+        "w": (types[0], (n_rows, width)), "m": (types[1], (moments, width)), "v": (types[1], (moments, width)),
+        "bias": (np.float32, (3, n_rows) if with_bias else (0, 0)),
+    }  # fmt: skip
+
+
+def is_finite(values: np.ndarray) -> bool:
+    """Of float32, or of the bits of bfloat16."""
+    if values.dtype == np.uint16:
+        return bool(((values & 0x7F80) != 0x7F80).all())
+    return bool(np.isfinite(values).all())
+
+
+def is_negative(values: np.ndarray) -> bool:
+    """Whether any is, of float32 or of the bits of bfloat16."""
+    return bool(((values > 0x8000) if values.dtype == np.uint16 else (values < 0)).any())
 
 
 def touched_count(by_row: PairsByRow) -> int:

@@ -50,6 +50,15 @@ def capacities(counts, bucket_size):
     return np.minimum(bucket_size, counts + counts // 4 + 1)
 
 
+def clear_rows(buckets, items):
+    """items (L, slots) with 0 in every slot that holds no id."""
+    cleared = np.zeros_like(items)
+    for t, table in enumerate(buckets.astype(np.int64)):
+        for start, size in table:
+            cleared[t, start : start + size] = items[t, start : start + size]
+    return cleared
+
+
 def reinsert_rows(ids, moved, located, tables, capacity, counts, reservoir, seed, step):
     """Moves the items `ids` (m,) to the buckets `moved` (L, m); changes located, tables and counts."""
     for t, table in enumerate(tables):

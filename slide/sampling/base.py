@@ -126,13 +126,12 @@ def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neuron
             f"labels_indptr: found {len(labels_indptr) - 1} rows, "
             f"expected {n_groups} groups of {group_size} (the last may be smaller)"
         )
-    if labels_indptr[0] != 0 or labels_indptr[-1] != len(labels_ids) or (np.diff(labels_indptr) < 0).any():
-        raise ValueError(
-            f"labels_indptr: found {labels_indptr}, expected offsets from 0 to {len(labels_ids)}"
-        )
+    _check_offsets("labels_indptr", labels_indptr, labels_ids)
+    _check_offsets("retrieved", retrieved.indptr, retrieved.ids)
     _check_ids("retrieved", retrieved.ids, n_neurons)
     _check_ids("labels_ids", labels_ids, n_neurons)
     pool = np.zeros(0, np.int32) if pool is None else pool
+    _check_ids("pool", pool, n_neurons)
     pool_share = check_number("pool_share", pool_share, "[0, 1]")
     ends = np.minimum(np.arange(n_groups + 1) * group_size, len(labels_indptr) - 1)
     bounds = np.diff(labels_indptr[ends]) + np.diff(retrieved.indptr)
@@ -217,6 +216,11 @@ def group_count(n_rows, group_size):
 def group_rng(seed, step, group) -> np.random.Generator:
     """Random numbers of a group, for samplers in Python; at step 0, prediction, all groups have the same."""
     return np.random.default_rng((seed, step, group if step else 0))
+
+
+def _check_offsets(name, indptr, ids):
+    if indptr[0] != 0 or indptr[-1] != len(ids) or (np.diff(indptr) < 0).any():
+        raise ValueError(f"{name}: found {indptr}, expected offsets from 0 to {len(ids)}")
 
 
 def _check_ids(name, ids, n):

@@ -60,7 +60,7 @@ class Trial:
             raise AssertionError(
                 f"{self.name}.sample: fails on {len(codes)} rows in groups of {group_size}: "
                 f"{type(error).__name__}: {error}"
-                + (" (codes are read-only: work on a copy)" if "read-only" in str(error) else "")
+                + (" (codes and tables are read-only: work on a copy)" if "read-only" in str(error) else "")
             ) from error
         for name, array in self.tables.state().items():
             if not np.array_equal(array, before[name]):

@@ -9,13 +9,14 @@ def rows_and_columns(network, rows) -> list[tuple]:
     They are what a batch of single samples, rows as training takes them, adds to: sample i adds to weight [r, c] of a
     layer where r is active for i and its input c is there. Inputs that are there and zero count: they are written.
     """
+    from slide.commit import Commit
     from slide.layers.lane_block import LaneBlock
     from slide.rows import ActiveSet
 
     found, x = [], LaneBlock.from_sparse(rows, 1)
     for layer in network.layers[:-1]:
         columns = _ones(x.indptr, x.ids, x.n_columns)
-        x = layer.forward(rows if not found else x, network.step + 1)
+        x = layer.forward(rows if not found else x, network.step + 1, Commit())
         found.append((ActiveSet(x.indptr.copy(), x.ids.copy()), columns))
     return found
 

@@ -1,0 +1,73 @@
+"""Who may use a network: one thread trains it, and others predict between its batches."""
+
+import os
+import sys
+import threading
+import weakref
+
+_all = weakref.WeakSet()
+_held: list["Turns"] = []
+
+
+class Turns:
+    """The locks of one network.
+
+    Whoever reads or changes its state does so `with turns.state`. A training holds it for one batch at a time, and
+    before each lets in who waits: `with turns.waiting: pass`; others wait `with turns.waiting, turns.state`. Only locks
+    in C, in `with` statements: what is raised between two instructions never leaves them locked.
+    """
+
+    def __init__(self):
+        self.trainer = None  # the thread that trains
+        self._renew()
+        _all.add(self)
+
+    def _renew(self):
+        self.training = threading.Lock()
+        self.state, self.waiting = threading.RLock(), threading.RLock()
+
+    def nested(self, what: str) -> bool:
+        """Whether this thread trains already: `what` is then called from a callback.
+
+        Raises RuntimeError where another one does.
+        """
+        if not self.training.locked():
+            return False
+        if self.trainer != threading.get_ident():
+            raise RuntimeError(f"{what}: found another thread that trains this network, expected one at a time")
+        return True
+
+
+def refuse_within(code, owner, what: str) -> None:
+    """RuntimeError where the calling thread is within the method of that code, of the same owner, already: what it does
+    there called someone's sampler, hash family or signal handler, which called `what`."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code is code and frame.f_locals.get("self") is owner:
+            raise RuntimeError(
+                f"{what}: found a call from within another of the same network, by a signal handler, sampler or hash "
+                "family, expected one after it: let a handler set a flag, and a callback of fit look at it"
+            )
+        frame = frame.f_back
+
+
+def _before_fork():
+    # A child has the network as it is: between two batches, since other threads do not come along.
+    for turns in sorted(_all, key=id):
+        turns.state.acquire()
+        _held.append(turns)
+
+
+def _in_parent():
+    while _held:
+        _held.pop().state.release()
+
+
+def _in_child():
+    _held.clear()
+    for turns in list(_all):
+        turns._renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)

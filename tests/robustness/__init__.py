@@ -1,0 +1,1 @@
+"""What goes wrong outside: bad input, interruptions, crafted files, threads, processes."""
