@@ -11,8 +11,8 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 # ruff: noqa: E402
 from slide.index import RehashSchedule
-from slide.info import build_info, get_include
 from slide.layers import Dense, Sampled
+from slide.machine.info import build_info, get_include
 from slide.network import Evaluation, Network
 from slide.optim import SGD, Adam, Schedule
 

@@ -2,14 +2,14 @@
 
 import math
 
-from slide.fields import options, with_effect
 from slide.hashing import FAMILIES, HashFamily
 from slide.index import RehashSchedule
 from slide.layers import Dense, Sampled
 from slide.network import Network
 from slide.optim import OPTIMIZERS, Schedule
 from slide.plugins import find_class
-from slide.settings import NetworkSettings
+from slide.settings.fields import options, with_effect
+from slide.settings.network import NetworkSettings
 
 FEW = 2_000  # labels up to which there is nothing to save: all of them are active
 RETRIEVED = 1 / 3  # of an active set

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from slide.bfloat16 import blocks, widen
-from slide.checks import Integer, Number, check_array
-from slide.commit import Commit
-from slide.fields import Settings, documented, setting
 from slide.hashing import HashFamily
 from slide.hashing.outside import check_codes, check_family, check_state
-from slide.memory import Scratch
-from slide.part import Part, prefixed
+from slide.machine.memory import Scratch
+from slide.settings.checks import Integer, Number, check_array
+from slide.settings.fields import Settings, documented, setting
+from slide.state.commit import Commit
+from slide.state.part import Part, prefixed
 from slide.table_set import table_types
 from slide.tables import HashTables, default_range_bits
 

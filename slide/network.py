@@ -5,19 +5,20 @@ from threading import get_ident
 
 import numpy as np
 
-from slide import metrics, storage
-from slide.attributes import Attributes, ReadOnly
-from slide.checks import check_integer, check_number
-from slide.commit import Commit
-from slide.fields import documented, given, takes
+from slide import metrics
 from slide.layers import build_layers
 from slide.layers.base import Context
 from slide.layers.lane_block import LaneBlock
 from slide.layers.sampled import SampledLayer
+from slide.machine.threads import MOST, one_blas_thread
+from slide.machine.turns import Turns, refuse_within
 from slide.rows import as_label_rows, as_sparse_rows
-from slide.settings import NetworkSettings, check_layers, check_names, check_together
-from slide.threads import MOST, one_blas_thread
-from slide.turns import Turns, refuse_within
+from slide.settings.attributes import Attributes, ReadOnly
+from slide.settings.checks import check_integer, check_number
+from slide.settings.fields import documented, given, takes
+from slide.settings.network import NetworkSettings, check_layers, check_names, check_together
+from slide.state import storage
+from slide.state.commit import Commit
 
 WEIGHTS, ORDER, DROPOUT = 1, 2, 3  # what random numbers are for: each has a stream of its own
 # Samples a call of the layers in prediction, and bytes of their input where that is made dense: what is held at once,

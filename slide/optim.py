@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from slide.checks import Choice, Integer, Number, check_integer
-from slide.fields import Need, Settings, documented, setting
+from slide.settings.checks import Choice, Integer, Number, check_integer
+from slide.settings.fields import Need, Settings, documented, setting
 
 FLOAT32_TINY = 1.1754943508222875e-38  # the kernels' smallest normal number: less may be zero to them
 OPTIMIZER = "optimizer"  # the group of these settings

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slide import memory
 from slide._kernels.tables import Tables
+from slide.machine import memory
 
 
 @dataclass

@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 
-from slide import memory
 from slide._kernels.tables import build_rows, clear_rows, locate_rows, reinsert_rows
-from slide.checks import check_array, check_integer
-from slide.commit import Commit
+from slide.machine import memory
+from slide.machine.threads import check_threads
 from slide.rows import ActiveSet, gather_slices
+from slide.settings.checks import check_array, check_integer
+from slide.state.commit import Commit
 from slide.table_set import TableSet, allocate, check_layout
-from slide.threads import check_threads
 
 POLICIES = ("fifo", "reservoir")
 ABSENT = 2**32 - 1  # the code of what a table does not hold
@@ -38,7 +38,7 @@ class HashTables:
         which merges the buckets of two different codes with probability 2**-range_bits.
     seed : 0 to 2**64 - 1; decides the folds and the reservoir's draws.
     threads : a positive int, or None for every CPU. The tables are the same for any number.
-    huge_pages : whether the arrays ask for huge pages (see `slide.memory.zeros`).
+    huge_pages : whether the arrays ask for huge pages (see `slide.machine.memory.zeros`).
 
     A bucket's slots are laid out when the tables are built: min(bucket_size, count + count // 4 + 1) for
     `count` items that hash there. Between builds this capacity takes the place of bucket_size: `update` lets

@@ -4,8 +4,8 @@ import numpy as np
 from scipy import sparse
 
 from slide import SGD, Adam, Dense, Network, RehashSchedule, Sampled, Schedule
-from slide.fields import with_effect
 from slide.hashing import FAMILIES
+from slide.settings.fields import with_effect
 from tests.conftest import assert_equal_arrays
 
 N_FEATURES, N_LABELS, N_ROWS = 40, 30, 150

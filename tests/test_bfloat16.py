@@ -12,7 +12,7 @@ from slide.data import make_xmc
 from slide.layers.base import exact_topk
 from slide.layers.lane_block import NO_IDS, lanes_of
 from slide.layers.weights import BFloat16Weights, Weights, touched_ids
-from slide.memory import Scratch
+from slide.machine.memory import Scratch
 from tests.conftest import read_only, times
 from tests.test_sampled_kernels import THREADS, problem
 

@@ -12,7 +12,7 @@ from slide.bfloat16 import narrow, widen
 from slide.layers.base import exact_topk
 from slide.layers.lane_block import NO_IDS, LaneBlock
 from slide.layers.weights import Weights, touched_ids
-from slide.memory import Scratch
+from slide.machine.memory import Scratch
 from slide.metrics import ndcg_at_k, precision_at_k, propensities, psp_at_k
 from slide.rows import ActiveSet
 from tests.test_sampled_kernels import listed

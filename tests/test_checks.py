@@ -5,9 +5,9 @@ import argparse
 import numpy as np
 import pytest
 
-from slide.checks import Choice, Flag, Instance, Integer, Number, check_integer, check_number
 from slide.cli import arguments
-from slide.threads import available_threads, check_threads
+from slide.machine.threads import available_threads, check_threads
+from slide.settings.checks import Choice, Flag, Instance, Integer, Number, check_integer, check_number
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])

@@ -13,9 +13,9 @@ from slide._kernels import full, topk
 from slide.layers import panels
 from slide.layers.base import BLOCK_NEURONS, exact_topk
 from slide.layers.weights import Float32Rows
-from slide.memory import Scratch
+from slide.machine.memory import Scratch
+from slide.machine.threads import one_blas_thread
 from slide.optim import SGD, Adam
-from slide.threads import one_blas_thread
 from tests.conftest import THREADS, read_only
 
 OPTIMIZERS = [SGD(lr=64.0), Adam(beta1=0.875, beta2=1 - 2**-9)]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from slide import SGD, Dense, Network, RehashSchedule, Sampled
-from slide.commit import Commit
-from slide.fields import with_effect
 from slide.layers.lane_block import LaneBlock
 from slide.rows import SparseRows
-from slide.settings import NetworkSettings
+from slide.settings.fields import with_effect
+from slide.settings.network import NetworkSettings
+from slide.state.commit import Commit
 
 N, N_FEATURES, N_LABELS = 21, 11, 8  # the last group of 16 or 20 is smaller than the others
 LR = 64.0

@@ -5,7 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from slide import Dense, Network, Sampled, memory
+from slide import Dense, Network, Sampled
+from slide.machine import memory
 from tests.conftest import assert_equal_arrays
 
 

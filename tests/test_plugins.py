@@ -10,10 +10,10 @@ import pytest
 from slide import Dense, Network, RehashSchedule, Sampled
 from slide.cli import main
 from slide.data import make_xmc, save_xmc
-from slide.fields import with_effect
 from slide.hashing import FAMILIES, CrossPolytope, HashFamily, SimHash
 from slide.plugins import describe, find_class, path_of
 from slide.sampling import SAMPLERS, Sampler, Threshold, Vanilla
+from slide.settings.fields import with_effect
 from tests.networks import N_FEATURES, N_LABELS, assert_same, separable
 from tests.test_testing_families import Pairs
 from tests.test_testing_samplers import ByGroup

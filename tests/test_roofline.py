@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from slide import reference, roofline
+from slide import reference
 from slide._kernels import bandwidth
+from slide.machine import roofline
 from tests.conftest import THREADS, read_only
 
 

@@ -9,7 +9,7 @@ from slide import reference
 from slide._kernels import forward, lanes, lookup, softmax, transpose
 from slide.layers.lane_block import NO_IDS, LaneBlock, lanes_of
 from slide.layers.weights import Float32Rows, Weights, groups_of, touched_count, touched_ids
-from slide.memory import Scratch
+from slide.machine.memory import Scratch
 from slide.optim import SGD, Adam
 from slide.rows import ActiveSet, SparseRows
 from tests.conftest import read_only

@@ -12,12 +12,12 @@ from slide import SGD, Adam, Dense, Network, RehashSchedule, Sampled, Schedule
 from slide.cli import make_parser
 from slide.cli.arguments import FIELDS
 from slide.defaults import ALWAYS, BY_SIZE, make_network, recommended, settings_of
-from slide.fields import default_of, given, options, with_effect
 from slide.hashing import SimHash
 from slide.layers.weights import Weights
 from slide.sampling import Sampler, Threshold, TopK, Uniform, Vanilla
-from slide.settings import NetworkSettings
-from slide.storage import settings as saved_settings
+from slide.settings.fields import default_of, given, options, with_effect
+from slide.settings.network import NetworkSettings
+from slide.state.storage import settings as saved_settings
 from tests.networks import N_FEATURES, N_LABELS, assert_same, sampled, separable
 from tests.test_testing_samplers import ByGroup
 
@@ -310,7 +310,7 @@ def test_threads_take_effect(network):
     others = Network(N_FEATURES, network.specs, batch_size=32, seed=3, threads=3)
     assert_same(network.fit(X, Y, steps=12), others.fit(X, Y, steps=12))
     network.threads = None
-    assert network.threads == slide.threads.available_threads()
+    assert network.threads == slide.machine.threads.available_threads()
 
 
 @pytest.mark.parametrize(

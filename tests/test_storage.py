@@ -11,7 +11,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from slide import Dense, Network, RehashSchedule, Sampled, storage
+from slide import Dense, Network, RehashSchedule, Sampled
+from slide.state import storage
 from tests.networks import N_FEATURES, N_LABELS, arrays, assert_same, make, separable
 
 

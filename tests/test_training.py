@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from slide import SGD, Dense, Network, RehashSchedule, Sampled, storage
+from slide import SGD, Dense, Network, RehashSchedule, Sampled
 from slide.network import DROPOUT, ORDER, WEIGHTS
 from slide.sampling import TopK
+from slide.state import storage
 from tests.networks import (
     CONFIGURATIONS,
     N_FEATURES,

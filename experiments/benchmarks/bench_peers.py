@@ -124,8 +124,8 @@ def measure(scale, system, threads, seed, folder):
 def time_slide(system, X, Y, settings, threads, seed) -> dict:
     from slide import Adam, Dense, Network, RehashSchedule, Sampled
     from slide.defaults import recommended
-    from slide.fields import with_effect
-    from slide.settings import NetworkSettings
+    from slide.settings.fields import with_effect
+    from slide.settings.network import NetworkSettings
 
     advice = recommended(EPOCH, Y.shape[1], {"min_active": settings["active"]}, Y.nnz / X.shape[0])
     layer = dict(sampler=SAMPLERS[system], hash=advice["hash"], K=advice["K"], rehash=RehashSchedule(N0=advice["N0"]),

@@ -54,7 +54,7 @@ def run(scale, records, threads, seed):
 
 def measure_peak(settings, records, threads):
     """The best rate of NumPy's float32 product of two square matrices, in GFLOP/s."""
-    from slide.roofline import measure_products
+    from slide.machine.roofline import measure_products
 
     n = settings["square"]
     rate = measure_products(threads, n, settings["repeats"] + 1)

@@ -95,7 +95,7 @@ def measure(scale, seed, name, threads, huge_pages=True, simd=None):
     from slide import Adam, Dense, Network, RehashSchedule, Sampled
     from slide.data import make_xmc
     from slide.defaults import recommended
-    from slide.roofline import measure_bandwidth, measure_products
+    from slide.machine.roofline import measure_bandwidth, measure_products
     from slide.rows import as_sparse_rows
 
     settings = SETTINGS[scale]

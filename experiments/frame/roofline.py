@@ -1,8 +1,9 @@
 """The least time that each stage of a training step can take, by what the machine's memory and arithmetic allow.
 
 A stage's floor is the larger of two times: the bytes that it must move over the bandwidth of their kind (rows read in
-order, rows gathered at random, rows read and written at random: see `slide.roofline`), and its multiplications and
-additions over the rate of a large matrix product. Bytes are counted once per batch for every distinct row.
+order, rows gathered at random, rows read and written at random: see `slide.machine.roofline`), and its
+multiplications and additions over the rate of a large matrix product. Bytes are counted once per batch for every
+distinct row.
 """
 
 import numpy as np
@@ -28,7 +29,7 @@ def floors(ms, counts, network, nonzeros, rehashes, bandwidth, gflops) -> dict:
     network    of one hidden layer and a sampled softmax
     nonzeros   features of a sample
     rehashes   rebuilds of all tables per batch
-    bandwidth, gflops   of slide.roofline.measure_bandwidth and measure_products
+    bandwidth, gflops   of slide.machine.roofline.measure_bandwidth and measure_products
     """
     features, neurons, active = np.mean(counts, axis=0)
     batch, hidden, L = network.batch_size, network.layers[0].n_neurons, network.layers[-1].index.family.L

@@ -23,7 +23,7 @@ def run(name, scale="small", threads=None, seed=0, folder=None, again=False, pro
     settings is replaced, and an interrupted run is gone on with. threads None: all CPUs. progress(done, total): called
     after every setting. Raises ValueError where the experiment or its scale is unknown.
     """
-    from slide.threads import check_threads
+    from slide.machine.threads import check_threads
 
     module = catalogue.load(name)
     if scale not in module.TIME:

@@ -86,8 +86,8 @@ def make(system, problem, chosen, choice, steps, threads, seed):
 def network(problem, chosen, lr, steps, threads, seed):
     """The network of `settings`, as far as they have an effect, with a linear schedule over `steps` batches."""
     from slide import Adam, Dense, Network, Sampled, Schedule
-    from slide.fields import with_effect
-    from slide.settings import NetworkSettings
+    from slide.settings.fields import with_effect
+    from slide.settings.network import NetworkSettings
 
     smoothing = {"label_smoothing": chosen["label_smoothing"]} if "label_smoothing" in chosen else {}
     layer = with_effect(Sampled, {**chosen["layer"], **smoothing})

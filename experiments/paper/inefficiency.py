@@ -68,7 +68,7 @@ def measure(scale, system, threads, seed):
 
 def floors(network, stages, touched, found, chosen, threads) -> dict:
     """{stage: the seconds that memory and arithmetic need at least}, for all steps together."""
-    from slide.roofline import measure_bandwidth, measure_products
+    from slide.machine.roofline import measure_bandwidth, measure_products
 
     bandwidth = measure_bandwidth(threads, n_rows=chosen["probe"], touched=min(40_000, chosen["probe"]), repeats=3)
     nonzeros, rehashes = found.train[0].nnz / found.train[0].shape[0], network.layers[-1].index.rehashes / network.step

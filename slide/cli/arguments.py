@@ -4,16 +4,16 @@ made from the fields of the classes that have them."""
 import argparse
 import sys
 
-from slide.checks import Flag, Integer, Plugin
 from slide.defaults import ALWAYS, BY_SIZE
-from slide.fields import default_of, meaning, options
 from slide.hashing import HashFamily
 from slide.index import RehashSchedule
 from slide.layers import Sampled
 from slide.optim import OPTIMIZERS, Schedule
 from slide.plugins import import_class
 from slide.sampling import Sampler
-from slide.settings import NetworkSettings
+from slide.settings.checks import Flag, Integer, Plugin
+from slide.settings.fields import default_of, meaning, options
+from slide.settings.network import NetworkSettings
 
 CLASS = "package.module:Class"
 OWNERS = (Sampled, RehashSchedule, NetworkSettings, *OPTIMIZERS.values(), Schedule)
@@ -31,7 +31,10 @@ FIELDS = _fields()
 
 
 def of_kind(kind):
-    """The argparse type of the values of a kind of slide.checks. A class is found, and stays the text that names it."""
+    """The argparse type of the values of a kind of slide.settings.checks.
+
+    A class is found, and stays the text that names it.
+    """
 
     def parse(text: str):
         if isinstance(kind, Plugin) and "" not in sys.path:

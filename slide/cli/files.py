@@ -5,10 +5,10 @@ import sys
 from scipy.sparse import csr_matrix
 
 from slide import metrics
-from slide.checks import Number
 from slide.cli.arguments import of_kind
 from slide.data import Data, read
 from slide.data.reading import FORMATS, Expected
+from slide.settings.checks import Number
 
 DATA = "XMC, LibSVM or fastText text, compressed or not, or .npz; X,Y for features and labels in two files"
 

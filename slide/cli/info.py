@@ -1,7 +1,7 @@
 """Show what this build of slide is and what it runs on."""
 
 import slide
-from slide.info import build_info
+from slide.machine.info import build_info
 
 
 def add_arguments(parser):

@@ -11,14 +11,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from slide import metrics
-from slide.checks import Choice, Number, Plugin
 from slide.cli import files as data_files
 from slide.cli.arguments import FIELDS, add_setting, given_classes, given_settings, of_kind, positive_int
 from slide.defaults import ALWAYS, BY_SIZE, make_network, recommended, settings_of
-from slide.info import build_info
+from slide.machine.info import build_info
 from slide.network import Network
 from slide.optim import OPTIMIZERS
-from slide.storage import settings as network_settings
+from slide.settings.checks import Choice, Number, Plugin
+from slide.state.storage import settings as network_settings
 
 OTHERS = ("hidden", "optimizer", "epochs")  # settings of a training that are no fields
 CHOSEN = "what is not given is chosen by the size of the data, and printed"

@@ -5,11 +5,11 @@ import scipy.sparse
 
 from slide import counter_rng
 from slide._kernels.hashing.row_hasher import RowHasher
-from slide.checks import check_integer
 from slide.hashing.outside import check_codes, check_state, is_outside
 from slide.hashing.run import LANES, run_hasher, run_hasher_csr
+from slide.machine.threads import check_threads
 from slide.matrices import checked_csr
-from slide.threads import check_threads
+from slide.settings.checks import check_integer
 
 MAX_CODE_BITS = 31
 MAX_DIM = 2**30

@@ -6,9 +6,9 @@ import numpy as np
 from scipy.special import ndtr
 
 from slide._kernels.hashing.cross_polytope import CrossPolytopeHasher
-from slide.checks import check_integer
 from slide.hashing.base import HashFamily
 from slide.hashing.simhash import SimHash
+from slide.settings.checks import check_integer
 
 
 class CrossPolytope(HashFamily):

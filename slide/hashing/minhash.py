@@ -3,10 +3,10 @@
 import numpy as np
 
 from slide._kernels.hashing import minhash as kernel
-from slide.checks import check_integer
 from slide.hashing.base import MAX_DIM, HashFamily
 from slide.hashing.bins import cut_permutations, invert_bins
 from slide.hashing.run import aligned
+from slide.settings.checks import check_integer
 
 
 class MinHash(HashFamily):

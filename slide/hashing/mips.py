@@ -3,9 +3,9 @@
 import numpy as np
 import scipy.sparse
 
-from slide.checks import check_array
 from slide.hashing.base import HashFamily
 from slide.hashing.simhash import SimHash
+from slide.settings.checks import check_array
 
 
 class MIPS(HashFamily):

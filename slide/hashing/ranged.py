@@ -3,10 +3,10 @@
 import numpy as np
 
 from slide._kernels.hashing import ranged as kernel
-from slide.checks import check_array, check_number
 from slide.hashing.base import HashFamily
 from slide.hashing.dwta import DWTA
-from slide.threads import check_threads
+from slide.machine.threads import check_threads
+from slide.settings.checks import check_array, check_number
 
 
 class Ranged(HashFamily):

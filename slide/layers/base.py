@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from slide._kernels import topk as _topk
-from slide.attributes import Attributes, ReadOnly
 from slide.bfloat16 import widen
-from slide.commit import Commit
 from slide.layers import panels
 from slide.layers.lane_block import LaneBlock
 from slide.layers.stage_clock import StageClock
-from slide.memory import Scratch
+from slide.machine.memory import Scratch
+from slide.settings.attributes import Attributes, ReadOnly
+from slide.state.commit import Commit
 
 BLOCK_NEURONS = 96  # neurons whose weights, logits and moments stay in a second-level cache; whole tiles of every set
 TASK_SAMPLES = 256  # that a block of weights serves while it is in the cache

@@ -7,8 +7,8 @@ from slide.layers import panels
 from slide.layers.base import BLOCK_NEURONS, SOFTMAX, Layer, as_dense, energy
 from slide.layers.lane_block import LaneBlock
 from slide.layers.weights import Weights, weight_types
-from slide.part import Part, prefixed
 from slide.rows import SparseRows
+from slide.state.part import Part, prefixed
 
 GRADIENT_SUMS = 64  # of the inputs, each in one order: more than the threads, so that they balance
 

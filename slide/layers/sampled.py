@@ -3,18 +3,18 @@
 import numpy as np
 
 from slide._kernels import topk as _topk
-from slide.attributes import ReadOnly
 from slide.bfloat16 import TYPES, blocks, widen
-from slide.checks import check_integer
-from slide.commit import Commit
 from slide.index import LSHIndex, index_types
 from slide.layers.base import SOFTMAX, Layer, as_dense, energy, exact_topk
 from slide.layers.lane_block import LaneBlock, lanes_of
 from slide.layers.weights import BFloat16Weights, Weights, touched_count, touched_ids, weight_types
-from slide.part import Part, prefixed
 from slide.rows import SparseRows
 from slide.sampling import complete, inclusion_weights, retrieve
 from slide.sampling.recent import RecentLabels, recent_types
+from slide.settings.attributes import ReadOnly
+from slide.settings.checks import check_integer
+from slide.state.commit import Commit
+from slide.state.part import Part, prefixed
 
 RECENT = 1 << 18  # label entries that a fill by frequency is drawn from
 

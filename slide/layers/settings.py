@@ -5,12 +5,12 @@ import math
 from dataclasses import MISSING, dataclass, replace
 
 from slide.bfloat16 import TYPES
-from slide.checks import Choice, Flag, Instance, Integer, Number, Plugin
-from slide.fields import Need, Settings, documented, setting
 from slide.hashing import FAMILIES, HashFamily
 from slide.index import TABLES, RehashSchedule
 from slide.optim import Adam
 from slide.sampling import SAMPLERS, Sampler
+from slide.settings.checks import Choice, Flag, Instance, Integer, Number, Plugin
+from slide.settings.fields import Need, Settings, documented, setting
 from slide.tables import POLICIES
 
 MOST = 2**31 - 1

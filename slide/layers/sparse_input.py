@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 
 from slide._kernels import lookup as _lookup
-from slide.attributes import ReadOnly
 from slide.layers.base import Layer, energy
 from slide.layers.lane_block import NO_IDS
 from slide.layers.weights import Weights, touched_count, weight_types
-from slide.part import Part, prefixed
 from slide.rows import ActiveSet
+from slide.settings.attributes import ReadOnly
+from slide.state.part import Part, prefixed
 
 
 class SparseInputLayer(Layer):

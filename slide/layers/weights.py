@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from slide import memory
 from slide._kernels import bfloat16 as _bfloat16
 from slide._kernels import forward as _forward
 from slide._kernels import hogwild as _hogwild
@@ -15,10 +14,11 @@ from slide._kernels.groups import Groups
 from slide._kernels.transpose import PairsByRow
 from slide._kernels.weights import Float32Rows
 from slide.bfloat16 import TYPES, blocks, narrow
-from slide.checks import check_array
-from slide.commit import Commit
 from slide.layers.lane_block import NO_IDS
+from slide.machine import memory
 from slide.rows import ActiveSet, offsets
+from slide.settings.checks import check_array
+from slide.state.commit import Commit
 
 UPDATES = ("rows", "hogwild")
 CHECKED_ROWS = 1 << 14  # whose values are checked at a time

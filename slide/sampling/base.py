@@ -5,9 +5,9 @@ import threading
 import numpy as np
 
 from slide._kernels.sampling import Fill, GroupSets, IdLists, bound_rows, compact_rows, complete_rows
-from slide.checks import check_integer, check_number
+from slide.machine.threads import check_threads
 from slide.rows import ActiveSet, offsets
-from slide.threads import check_threads
+from slide.settings.checks import check_integer, check_number
 
 _held = threading.local()
 ROOM = 1 << 22  # ids that a batch may have room for uncounted

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from slide.checks import check_integer
 from slide.rows import ActiveSet
 from slide.sampling.base import Sampler, group_count
+from slide.settings.checks import check_integer
 
 
 class Full(Sampler):

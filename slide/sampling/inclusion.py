@@ -3,9 +3,9 @@
 import numpy as np
 
 from slide._kernels.inclusion import inclusion_rows
+from slide.machine.threads import check_threads
 from slide.rows import ActiveSet
 from slide.sampling.base import seen_scratch
-from slide.threads import check_threads
 
 
 def inclusion_weights(active, parts, retrieved, recent, others, threads=None) -> np.ndarray:

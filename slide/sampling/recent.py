@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from slide.checks import check_array
-from slide.commit import Commit
+from slide.settings.checks import check_array
+from slide.state.commit import Commit
 
 ONE = np.int32(1)  # a Python 1 is an int64, and slow to add to int32
 

@@ -3,10 +3,10 @@
 import numpy as np
 
 from slide._kernels.sampling import uniform_rows
-from slide.checks import check_integer
+from slide.machine.threads import check_threads
 from slide.rows import ActiveSet
 from slide.sampling.base import Sampler, group_count, seen_scratch
-from slide.threads import check_threads
+from slide.settings.checks import check_integer
 
 
 class Uniform(Sampler):

@@ -4,10 +4,10 @@ import numpy as np
 
 from slide import counter_rng
 from slide._kernels.sampling import vanilla_rows
-from slide.checks import check_integer
+from slide.machine.threads import check_threads
 from slide.rows import ActiveSet
 from slide.sampling.base import Sampler, collect, locate, room, scratch, seen_scratch
-from slide.threads import check_threads
+from slide.settings.checks import check_integer
 
 
 class Vanilla(Sampler):

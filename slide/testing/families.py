@@ -6,8 +6,8 @@ import warnings
 import numpy as np
 import scipy.sparse
 
-from slide.checks import check_integer
 from slide.hashing import ABSENT, HashFamily
+from slide.settings.checks import check_integer
 from slide.testing.statistics import check_collisions
 
 METHODS = ("codes", "query_codes")

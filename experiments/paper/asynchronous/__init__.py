@@ -68,7 +68,7 @@ def measure(scale, system, threads, seed, lr=None, part="evaluation"):
     """Yields trials and the rate, where none is given, then the evaluations of a training, one per epoch, and the
     conflicts in a batch of what was trained. part "control": evaluations alone, of other weights and another order.
     """
-    from slide.threads import available_threads
+    from slide.machine.threads import available_threads
 
     chosen, data, out = SETTINGS[scale], mnist(seed, SETTINGS[scale]["n_train"]), []
 

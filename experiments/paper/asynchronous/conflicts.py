@@ -9,9 +9,9 @@ def rows_and_columns(network, rows) -> list[tuple]:
     They are what a batch of single samples, rows as training takes them, adds to: sample i adds to weight [r, c] of a
     layer where r is active for i and its input c is there. Inputs that are there and zero count: they are written.
     """
-    from slide.commit import Commit
     from slide.layers.lane_block import LaneBlock
     from slide.rows import ActiveSet
+    from slide.state.commit import Commit
 
     found, x = [], LaneBlock.from_sparse(rows, 1)
     for layer in network.layers[:-1]:

@@ -33,7 +33,7 @@ def setting(default, kind, text: str, *, needs=(), none: str = "", more: str = "
     """A field of a Settings dataclass.
 
     default   its value or, of a class (such as Adam), that class's own default; MISSING where it must be given
-    kind      its values: Integer, Number, Choice, Flag, Instance or Plugin (see slide.checks)
+    kind      its values: Integer, Number, Choice, Flag, Instance or Plugin (see slide.settings.checks)
     text      what it is, for the command line and docstrings
     none      what None stands for, where it may be that
     needs     what it needs to have an effect: Need, ...

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from slide.archive import Archive
-from slide.checks import check_integer
 from slide.hashing import FAMILIES, HashFamily
 from slide.index import RehashSchedule
 from slide.layers import array_types
 from slide.layers.settings import Dense, Sampled
+from slide.machine.threads import check_threads
 from slide.optim import OPTIMIZERS, Schedule
-from slide.part import Part, prefixed
 from slide.plugins import NotImported, describe, restore
 from slide.sampling import SAMPLERS, Sampler
-from slide.settings import NetworkSettings, check_layers
-from slide.threads import check_threads
+from slide.settings.checks import check_integer
+from slide.settings.network import NetworkSettings, check_layers
+from slide.state.archive import Archive
+from slide.state.part import Part, prefixed
 
 FORMAT = 2
 MOST_STEPS = 2**31 - 2  # the kernels count steps in int32

@@ -5,9 +5,9 @@ import time
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from slide import memory
 from slide._kernels import bandwidth as _bandwidth
-from slide.threads import check_threads
+from slide.machine import memory
+from slide.machine.threads import check_threads
 
 TASK_ROWS = 1000  # rows that one thread sums before it takes the next
 

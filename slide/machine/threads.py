@@ -9,8 +9,8 @@ from pathlib import Path
 
 from threadpoolctl import ThreadpoolController
 
-from slide import forks  # noqa: F401  threads and forks: whoever uses the one is safe from the other
-from slide.checks import check_integer
+from slide.machine import forks  # noqa: F401  threads and forks: whoever uses the one is safe from the other
+from slide.settings.checks import check_integer
 
 MOST = max(64, 8 * (os.cpu_count() or 1))
 

@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 from slide._kernels.simd import vec
-from slide.threads import available_threads
+from slide.machine.threads import available_threads
 
 
 def get_include() -> str:
     """The folder of slide's C headers, for the include_dirs of hash functions of one's own (slide.hashing.lanes)."""
-    return str(Path(__file__).parent / "_kernels" / "simd")
+    return str(Path(__file__).parents[1] / "_kernels" / "simd")
 
 
 def build_info() -> dict:

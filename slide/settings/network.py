@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, fields
 
-from slide.checks import Choice, Flag, Instance, Integer, Number
-from slide.fields import Need, Settings, documented, refuse_unused, setting
 from slide.index import RehashSchedule
 from slide.layers.settings import Dense, Place, Sampled
 from slide.layers.weights import UPDATES
+from slide.machine.threads import check_threads
 from slide.optim import OPTIMIZERS, Adam, Schedule
-from slide.threads import check_threads
+from slide.settings.checks import Choice, Flag, Instance, Integer, Number
+from slide.settings.fields import Need, Settings, documented, refuse_unused, setting
 
 TRAINING = "training"  # the group of these settings
 

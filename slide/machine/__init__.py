@@ -1,0 +1,1 @@
+"""What the package runs on: threads, forks, memory, what was built and what it can do at best."""

@@ -1,0 +1,1 @@
+"""State that changes whole: what a batch changes at once, and a network in a file."""
