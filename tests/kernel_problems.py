@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from slide.layers.lane_block import NO_IDS, LaneBlock
-from slide.memory import Scratch
+from slide.machine.memory import Scratch
 from slide.rows import ActiveSet, SparseRows, offsets
 
 # seed, samples, columns, neurons (some more than a chunk has), samples a group
@@ -44,3 +44,13 @@ def problem(seed, n, d, n_neurons, group_size, sparse, draw=normal):
     counts = [min(rng.integers(0, 4), len(active[i // group_size])) for i in range(n)]
     slots = [rng.permutation(len(active[i // group_size]))[:c] for i, c in enumerate(counts)]
     return W, bias, active, block, offsets(counts), np.concatenate([*slots, NO_IDS]).astype(np.int32)
+
+
+def listed(by_row):
+    """{row: its (pair, group)} of what `Weights.transpose` returns."""
+    names = ("part_ptr", "n_touched", "rows", "starts", "counts", "pair", "group")
+    part_ptr, n_touched, rows, starts, counts, pair, group = (np.asarray(getattr(by_row, name)) for name in names)
+    places = [k for low, n in zip(part_ptr[:-1], n_touched, strict=True) for k in range(low, low + n)]
+    parts = {int(rows[k]): slice(starts[k], starts[k] + counts[k]) for k in places}
+    assert len(parts) == len(places)
+    return {row: list(zip(pair[part].tolist(), group[part].tolist(), strict=True)) for row, part in parts.items()}

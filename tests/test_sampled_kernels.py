@@ -16,7 +16,7 @@ from slide.machine.memory import Scratch
 from slide.optim import SGD, Adam
 from slide.rows import ActiveSet, SparseRows
 from tests.conftest import THREADS, read_only
-from tests.kernel_problems import SHAPES, problem, random_sparse, sixteenths
+from tests.kernel_problems import SHAPES, listed, problem, random_sparse, sixteenths
 
 
 def rows_of(W, bias):
@@ -108,16 +108,6 @@ def test_updates_agree_with_numpy(shape, sparse, optimizer):
 
 def new_weights(n_neurons, d, optimizer):
     return Weights(n_neurons, d, optimizer, 1.0, np.random.default_rng(3))
-
-
-def listed(by_row):
-    """{row: its (pair, group)} of what `Weights.transpose` returns."""
-    names = ("part_ptr", "n_touched", "rows", "starts", "counts", "pair", "group")
-    part_ptr, n_touched, rows, starts, counts, pair, group = (np.asarray(getattr(by_row, name)) for name in names)
-    places = [k for low, n in zip(part_ptr[:-1], n_touched, strict=True) for k in range(low, low + n)]
-    parts = {int(rows[k]): slice(starts[k], starts[k] + counts[k]) for k in places}
-    assert len(parts) == len(places)
-    return {row: list(zip(pair[part].tolist(), group[part].tolist(), strict=True)) for row, part in parts.items()}
 
 
 @pytest.mark.parametrize("shared", [1, 10**9])
