@@ -59,6 +59,10 @@ CONFIGURATIONS = {
         {"dropout": 0.2, "schedule": Schedule("cosine", warmup=10, steps=120)},
     ),
     "first sampled": ([sampled(40, K=2), sampled(K=2)], {"optimizer": Adam(weight_decay=0.01)}),
+    "bfloat16": (
+        [Dense(16), sampled(K=2, reinsert=True, weight_type="bfloat16", moment_type="bfloat16")], {"dropout": 0.1},
+    ),
+    "bfloat16, uniform": ([Dense(16), sampled(sampler="uniform", weight_type="bfloat16")], {}),
     "one layer": ([sampled(K=2, hash="dwta")], {"group_size": 20}),
 }  # fmt: skip
 

@@ -1,4 +1,8 @@
-"""bfloat16 weights: the format, the kernels against float32 ones and NumPy, and networks that are trained with them."""
+"""bfloat16 weights: kernels give the bits of float32 ones on the same numbers, and results are rounded without a bias.
+
+Weights and second moments are rounded at random to one of both neighbours, up with the share of the way that lies
+behind; first moments to the nearest.
+"""
 
 import numpy as np
 import pytest
@@ -13,8 +17,8 @@ from slide.layers.base import exact_topk
 from slide.layers.lane_block import NO_IDS, lanes_of
 from slide.layers.weights import BFloat16Weights, Weights, touched_ids
 from slide.machine.memory import Scratch
-from tests.conftest import read_only, times
-from tests.test_sampled_kernels import THREADS, problem
+from tests.conftest import THREADS, assert_equal_arrays, read_only, times
+from tests.kernel_problems import normal, problem, sixteenths
 
 floats = st.integers(0, 2**32 - 1).map(lambda bits: np.array(bits, np.uint32).view(np.float32)[()])
 
@@ -57,7 +61,7 @@ def test_random_rounding_has_the_right_mean():
     assert abs(np.corrcoef(draws.astype(float), other.astype(float))[0, 1]) < 5 / 256
 
 
-shapes = st.tuples(
+SHAPES = st.tuples(
     st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 150), st.integers(1, 100),
     st.sampled_from([1, 3, 16, 20, 32]),
 )  # fmt: skip
@@ -74,16 +78,10 @@ def both(W, bias, optimizer=None, moment_type="float32"):
     return ours, theirs
 
 
-def agree(got, want, group_size):
-    """Bit for bit; where pairs of bfloat16 are multiplied, and inputs therefore rounded, to their rounding."""
-    if vec.live() == "avx512bf16" and group_size > 1:
-        np.testing.assert_allclose(got, want, rtol=0.02, atol=0.2)
-    else:
-        np.testing.assert_array_equal(got, want)
-
-
 def agree_with_float32(shape):
-    W, bias, active, block, label_ptr, slots = problem(*shape, False)
+    """Where pairs of bfloat16 are multiplied inputs are rounded, too: there on numbers that rounding leaves alone."""
+    draw = sixteenths if vec.live() == "avx512bf16" else normal
+    W, bias, active, block, label_ptr, slots = problem(*shape, False, draw)
     ours, theirs = both(W, bias)
     read_only(ours.w, theirs.w, ours.bias, active.indptr, active.ids, block.indptr, block.values, label_ptr, slots)
     pairs, weights = (len(active.ids), lanes_of(shape[4])), np.linspace(1, 4, len(active.ids), dtype=np.float32)
@@ -97,26 +95,26 @@ def agree_with_float32(shape):
             rows.input_gradient(active, block, delta, again, threads)
             results.append((z, delta, dx, loss, again))
         for got, want in zip(*results, strict=True):
-            agree(got, want, shape[4])
+            np.testing.assert_array_equal(got, want)
 
 
-@given(shapes)
+@given(SHAPES)
 def test_forward_kernels_are_those_of_float32_on_the_same_weights(shape):
     agree_with_float32(shape)
 
 
-def test_they_are_in_every_instruction_set(simd):
+def test_they_are_on_every_instruction_set(simd):
     for shape in [(1, 37, 128, 90, 16), (2, 5, 77, 9, 1), (3, 40, 100, 70, 32), (4, 1, 1, 1, 16)]:
         agree_with_float32(shape)
 
 
-OPTIMIZERS = [Adam(lr=0.01, weight_decay=0.1), Adam(beta1=0.5), SGD(lr=0.1)]
+OPTIMIZERS = [Adam(lr=0.01, weight_decay=0.1), Adam(beta1=0.5), SGD(lr=0.125)]
 
 
 def updated(shape, optimizer, moment_type, threads):
-    """(BFloat16Weights after an update of all that a batch wants, what NumPy makes of it, float32's update narrowed)"""
-    W, bias, active, block, _, _ = problem(*shape, False)
-    coef = np.random.default_rng(shape[0]).standard_normal((len(active.ids), lanes_of(shape[4]))).astype(np.float32)
+    """The state of BFloat16Weights after updates that are those of float32 narrowed, and nearly those of NumPy."""
+    W, bias, active, block, _, _ = problem(*shape, False, sixteenths)
+    coef = sixteenths(np.random.default_rng(shape[0]), len(active.ids), lanes_of(shape[4]))
     x = block.sample_major(Scratch(), 1)
     ours, theirs = both(W, bias, optimizer, moment_type)
     twin, _ = both(W, bias, optimizer, moment_type)
@@ -126,6 +124,8 @@ def updated(shape, optimizer, moment_type, threads):
         before = {name: widen(a) if a.dtype == np.uint16 else a.copy() for name, a in ours.state().items()}
         for name, array in before.items():
             theirs.state()[name][...] = array
+        for name, array in ours.state().items():
+            twin.state()[name][...] = array
         for rows in (ours, theirs):
             touched = touched_ids(rows.update(active, coef, block.indptr, block.ids, x, step, 1.0, threads))
         assert sorted(touched) == sorted(set(active.ids.tolist()))
@@ -135,28 +135,34 @@ def updated(shape, optimizer, moment_type, threads):
         for got, want in zip((ours.w, ours.m, ours.v), bits, strict=True):
             np.testing.assert_array_equal(got, want)
         np.testing.assert_array_equal(ours.bias, theirs.bias)
+        hyper = np.float32(optimizer.hyper(step, 1.0)).astype(np.float64)  # 1 - 0.999 is another number in float32
         reference.update_rows(
             active.indptr, active.ids, coef, block.indptr, NO_IDS, x, twin.w, twin.m, twin.v, twin.bias, twin.adam,
-            optimizer.hyper(step, 1.0), twin.seed, step,
+            hyper, twin.seed, step,
         )  # fmt: skip
-    return ours.state(), twin.state()
+        for name, got in ours.state().items():
+            assert_nearly_equal(got, twin.state()[name])
+    return ours.state()
 
 
-@given(shapes, st.sampled_from(OPTIMIZERS), st.sampled_from(["float32", "bfloat16"]))
+def assert_nearly_equal(got, want):
+    """float32 to its rounding; of bfloat16 one in a hundred may be rounded to the other neighbour."""
+    if got.dtype != np.uint16:
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-7)
+        return
+    places = [np.where(a < 0x8000, a.astype(int), 0x8000 - a.astype(int)) for a in (got, want)]
+    apart = np.abs(places[0] - places[1])
+    assert apart.max(initial=0) <= 1 and np.count_nonzero(apart) <= 1 + apart.size / 100
+
+
+@given(SHAPES, st.sampled_from(OPTIMIZERS), st.sampled_from(["float32", "bfloat16"]))
 def test_updates_are_those_of_float32_rounded(shape, optimizer, moment_type):
-    first = None
-    for threads in THREADS:
-        ours, twin = updated(shape, optimizer, moment_type, threads)
-        first = first or ours
-        for name, got in ours.items():
-            np.testing.assert_array_equal(got, first[name])
-            want = twin[name]
-            if got.dtype == np.uint16:  # sums in another order may round to the other neighbour
-                got, want = widen(got), widen(want)
-            np.testing.assert_allclose(got, want, rtol=3e-2, atol=1e-3)
+    first, *others = (updated(shape, optimizer, moment_type, threads) for threads in THREADS)
+    for other in others:
+        assert_equal_arrays(other, first)
 
 
-def test_updates_in_every_instruction_set(simd):
+def test_updates_are_on_every_instruction_set(simd):
     for shape in [(1, 37, 128, 90, 16), (2, 5, 77, 9, 1), (3, 1, 1, 1, 16)]:
         updated(shape, Adam(), "bfloat16", 2)
 
@@ -171,9 +177,10 @@ def test_small_steps_are_not_lost(moment_type):
     x = np.ones(64, np.float32)
     for step in range(1, 1001):
         ours.update(active, np.ones((8, 1), np.float32), block.indptr, block.ids, x, step, 1.0, 1)
-    np.testing.assert_allclose(widen(ours.w).mean(), 1 - 1000 / 4096, atol=0.01)
+    # A step goes one of 256 down with 1/16: of 512 weights the mean is within 4 standard errors, sqrt(59 / 512) / 256.
+    np.testing.assert_allclose(widen(ours.w).mean(), 1 - 1000 / 4096, atol=0.0055)
     if moment_type == "bfloat16":
-        np.testing.assert_allclose(widen(ours.v).mean(), 1 - 0.999**1000, rtol=0.03)
+        np.testing.assert_allclose(widen(ours.v).mean(), 1 - 0.999**1000, rtol=0.015)
 
 
 def network(threads=2, moment_type="bfloat16", n_features=5428, n_labels=2680, **settings):
@@ -197,36 +204,19 @@ def shape_of(data):
     return {"n_features": X.shape[1], "n_labels": Y.shape[1]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment_type", ["float32", "bfloat16"])
-def test_a_network_learns_and_threads_do_not_matter(data, moment_type):
+def test_a_network_learns_as_well_as_in_float32(data, moment_type):
     train, test = data
     given = {"batch_size": 64, **shape_of(data)}
-    nets = [network(threads, moment_type, **given).fit(*train, epochs=10) for threads in THREADS]
-    first = nets[0].layers[-1].state()
-    assert first["neurons.w"].dtype == np.uint16
-    for net in nets[1:]:
-        for name, array in net.layers[-1].state().items():
-            np.testing.assert_array_equal(array, first[name])
+    net = network(moment_type=moment_type, **given).fit(*train, epochs=10)
+    assert net.layers[-1].state()["neurons.w"].dtype == np.uint16
     layer = {"weight_type": "float32", "moment_type": "float32"}
     plain = network(layer=layer, **given).fit(*train, epochs=10)
-    p1, want = (net.evaluate(*test).scores["P@1"] for net in (nets[0], plain))
+    p1, want = (each.evaluate(*test).scores["P@1"] for each in (net, plain))
     assert want > 0.15 and abs(p1 - want) < 0.07
-    sampled = nets[0].evaluate(*test, sampled=True)
-    assert sampled.scores["P@1"] > 0.05 and sampled.active < nets[0].n_labels
-
-
-@pytest.mark.parametrize("layer", [{"hash": "mips"}, {"hash": "simhash", "reinsert": True}, {"sampler": "uniform"}])
-def test_training_resumes_bit_for_bit(data, layer, tmp_path):
-    train, test = data
-    whole, half = (network(layer=layer, **shape_of(data), seed=3) for _ in range(2))
-    whole.fit(*train, steps=9)
-    half.fit(*train, steps=5).save(tmp_path / "half.npz")
-    rest = Network.load(tmp_path / "half.npz").fit(*train, steps=4)
-    assert rest.specs[-1].weight_type == rest.specs[-1].moment_type == "bfloat16"
-    for a, b in zip(whole.layers, rest.layers, strict=True):
-        for name, array in a.state().items():
-            np.testing.assert_array_equal(array, b.state()[name])
-    np.testing.assert_array_equal(whole.predict(test[0])[0], rest.predict(test[0])[0])
+    sampled = net.evaluate(*test, sampled=True)
+    assert sampled.scores["P@1"] > 0.05 and sampled.active < net.n_labels
 
 
 def test_a_sampled_layer_may_be_hidden(data):

@@ -15,7 +15,7 @@ from slide.layers.weights import Weights, touched_ids
 from slide.machine.memory import Scratch
 from slide.metrics import ndcg_at_k, precision_at_k, propensities, psp_at_k
 from slide.rows import ActiveSet
-from tests.test_sampled_kernels import listed
+from tests.kernel_problems import listed
 
 LOG2, LOG5 = np.log(2), np.log(5)
 NO_WEIGHTS = np.zeros(0, np.float32)
@@ -89,8 +89,8 @@ def test_softmax_over_three_neurons(smooth, counts, labels, delta, loss):
 def test_pairs_by_group_become_pairs_by_row():
     """Groups want rows 7 and 3; 3; 5 and 7. Pairs are numbered as they stand: row 3 has the second and the third."""
     active = ActiveSet.of([[7, 3], [3], [5, 7]])
-    by_row = weights(np.zeros((9, 1))).transpose(active, 1)
-    assert listed(by_row) == {3: [(1, 0), (2, 1)], 5: [(3, 2)], 7: [(0, 0), (4, 2)]}
+    found = listed(weights(np.zeros((9, 1))).transpose(active, 1))  # {row: its (pair, group)}
+    assert found == {3: [(1, 0), (2, 1)], 5: [(3, 2)], 7: [(0, 0), (4, 2)]}
 
 
 def test_a_row_steps_once_by_the_sum_of_what_its_groups_say():

@@ -36,6 +36,7 @@ def test_list_shows_every_experiment_with_question_and_time(capsys):
         assert callable(module.run) and callable(module.finding) and callable(module.plot)
 
 
+@pytest.mark.slow
 def test_smoke_run_leaves_records_and_picture(folder):
     header, *measured = records.load(folder / "demo-smoke.jsonl")
     assert (folder / "demo-smoke.png").read_bytes().startswith(b"\x89PNG")
@@ -53,6 +54,7 @@ def test_smoke_run_leaves_records_and_picture(folder):
     assert active["slide"] < active["full"] == n_labels
 
 
+@pytest.mark.slow
 def test_a_finished_setting_is_not_run_twice(folder):
     path = folder / "demo-smoke.jsonl"
     before = path.read_bytes()
@@ -63,11 +65,13 @@ def test_a_finished_setting_is_not_run_twice(folder):
         assert not runner.finished(path, {**header, **change})
 
 
+@pytest.mark.slow
 def test_again_measures_anew(tmp_path):
     measured = [runner.run("collision_curves", "smoke", 2, 0, tmp_path, again)[1] for again in (False, True)]
     assert measured == [True, True]
 
 
+@pytest.mark.slow
 def test_draws_from_records_alone_without_slide(folder, tmp_path):
     (tmp_path / "demo-smoke.jsonl").write_bytes((folder / "demo-smoke.jsonl").read_bytes())
     code = (
@@ -79,6 +83,7 @@ def test_draws_from_records_alone_without_slide(folder, tmp_path):
     assert (tmp_path / "demo-smoke.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_draws_where_slide_never_reached_the_target(folder, tmp_path):
     lines = records.load(folder / "demo-smoke.jsonl")
     lines[-1]["seconds_to_target"]["slide"] = None
@@ -147,15 +152,18 @@ def smoke(name, folder, threads=2):
     assert len(records.load(picture.with_suffix(".jsonl"))) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(catalogue.names()) - {"demo", "huge_pages"}))
 def test_every_experiment_runs_and_draws_at_smoke_scale(name, tmp_path, one_process):
     smoke(name, tmp_path, threads=1 if name == "sparsity_accuracy" else 2)  # NumPy's threads wait by spinning
 
 
+@pytest.mark.slow
 def test_processes_of_their_own_measure_the_same(tmp_path):
     smoke("huge_pages", tmp_path)
 
 
+@pytest.mark.slow
 def test_accuracy_is_drawn_over_the_time_of_a_gpu_where_there_is_one(tmp_path, monkeypatch, one_process):
     pytest.importorskip("torch")
     from experiments.frame import processes

@@ -134,6 +134,7 @@ def test_processes_yield_lines_and_tell_why_they_failed():
         list(processes.lines(__name__, "echo", wrong=3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["core_utilization", "inefficiency"])
 def test_without_pytorch_the_others_are_measured_and_the_record_says_so(name, tmp_path, monkeypatch, one_process):
     monkeypatch.setattr(processes, "has_torch", lambda: False)
@@ -143,6 +144,7 @@ def test_without_pytorch_the_others_are_measured_and_the_record_says_so(name, tm
     assert "left out: not installed" in report.section(name, catalogue.load(name), lines)
 
 
+@pytest.mark.slow
 def test_the_page_names_every_figure_that_is_there(tmp_path):
     runner.run("collision_curves", "smoke", threads=1, folder=tmp_path)
     for suffix in (".jsonl", ".png"):
@@ -152,6 +154,7 @@ def test_the_page_names_every_figure_that_is_there(tmp_path):
     assert module.QUESTION in text and "run collision_curves" in text and "demo" not in text
 
 
+@pytest.mark.slow
 def test_a_record_of_other_settings_is_neither_judged_nor_drawn_with_all(tmp_path, capsys):
     header = {"record": "header", "experiment": "bench_peers", "scale": "small", "settings": {"rounds": 77}}
     (tmp_path / "bench_peers.jsonl").write_text(json.dumps(header) + "\n")
@@ -161,6 +164,7 @@ def test_a_record_of_other_settings_is_neither_judged_nor_drawn_with_all(tmp_pat
     assert "bench_peers: not drawn" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_every_system_chooses_its_regularisation_on_held_out_rows():
     problem = problems.problem("tiny")
     dropout = {"dropout": 0.3, "label_smoothing": 0.0}
@@ -187,6 +191,7 @@ def test_every_system_chooses_its_regularisation_on_held_out_rows():
     assert len(lines) == 5 and training.choice_of(lines[-1]) == {"lr": 1e-3, **dropout}
 
 
+@pytest.mark.slow
 def test_more_rows_than_few_are_tried_without_smoothing():
     X, Y = (sparse.csr_array((50_000, columns), dtype=np.float32) for columns in (400, 2000))
     many = problems.Problem("many", "many rows", (X, Y), (X, Y), 0.0)

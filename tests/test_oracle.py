@@ -1,4 +1,4 @@
-"""The oracle itself: gradients of slide/reference/ are those of its losses, by finite differences in float64.
+"""The oracle itself: gradients of slide/reference.py are those of its losses, by finite differences in float64.
 
 Every kernel is held to its function there, so what is wrong there would be wrong everywhere.
 """
@@ -74,11 +74,8 @@ def test_updates_follow_the_gradient_of_the_weights():
 
     want = numerical(total, W), numerical(total, bias)
     stepped, biases = W.copy(), np.stack([bias, 0 * bias, 0 * bias])
-    empty = np.zeros((0, D))
-    flat = reference.sample_major_rows(rows[0], x)
-    reference.update_rows(
-        INDPTR, ids, coef, *rows, flat, stepped, empty, empty, biases, False, (1.0, 0, 0, 1, 0)
-    )
+    none, flat = np.zeros((0, D)), reference.sample_major_rows(rows[0], x)
+    reference.update_rows(INDPTR, ids, coef, *rows, flat, stepped, none, none, biases, False, (1.0, 0, 0, 1, 0))
     np.testing.assert_allclose(W - stepped, want[0], rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(bias - biases[0], want[1], rtol=1e-7, atol=1e-9)
 

@@ -105,6 +105,7 @@ def test_gradients_are_those_of_the_loss(gate):
             assert slope == pytest.approx(g[at], abs=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gate", "share"), list(zip(GATES, [1.0, 0.4, 0.3, 0.3], strict=True)))
 def test_gates_keep_their_share_and_networks_learn(gate, share):
     rng = np.random.default_rng(0)
@@ -141,6 +142,7 @@ def test_few_active_nodes_have_a_rate_of_their_own():
     assert sparsity_accuracy.groups([1.0]) == [(1.0, [1.0])]
 
 
+@pytest.mark.slow
 def test_a_missing_mnist_is_left_out_and_said(tmp_path, monkeypatch):
     monkeypatch.setattr(problems, "folders", lambda: [tmp_path])
     picture, _ = runner.run("sparsity_accuracy", "smoke", threads=1, folder=tmp_path)

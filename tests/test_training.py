@@ -22,7 +22,8 @@ from tests.networks import (
     separable,
 )
 
-FAST = ("vanilla, simhash", "topk, dwta", "threshold, ranged", "logQ, few labels", "full", "dense", "hidden sampled")
+FAST = ("vanilla, simhash", "topk, dwta", "threshold, ranged", "logQ, few labels", "full", "dense", "hidden sampled",
+        "bfloat16")  # fmt: skip
 EVERY = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CONFIGURATIONS]
 
 
