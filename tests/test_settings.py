@@ -256,6 +256,7 @@ def network():
     return Network(N_FEATURES, [Dense(16), sampled(label_fill=0.5)], batch_size=32, seed=3, threads=2)
 
 
+FIXED = ("exact_reads_sparse", "updates_early")  # what a class of layers is like
 CHANGES = {
     "optimizer": Adam(lr=0.05, beta1=0.5, weight_decay=0.1), "schedule": Schedule("linear", steps=9), "batch_size": 20,
     "group_size": 5, "update": "hogwild", "dropout": 0.3, "normalize": False, "label_smoothing": 0.4,
@@ -346,7 +347,7 @@ def public(of):
 def test_every_other_public_attribute_says_why_it_cannot_be_set(network):
     for owner in (network, *network.layers, Network(6, [Dense(5), Dense(3)]).layers[1]):
         for name in public(owner):
-            if name in CHANGES or name == "threads" or callable(getattr(owner, name)) or name == "exact_reads_sparse":
+            if name in CHANGES or name == "threads" or callable(getattr(owner, name)) or name in FIXED:
                 continue
             with pytest.raises(AttributeError, match=rf"\.{name} cannot be set: .{{10}}"):
                 setattr(owner, name, None)
