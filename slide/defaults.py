@@ -8,7 +8,8 @@ from slide.layers import Dense, Sampled
 from slide.network import Network
 from slide.optim import OPTIMIZERS, Schedule
 from slide.plugins import find_class
-from slide.settings.fields import options, with_effect
+from slide.settings import fields
+from slide.settings.fields import Need, options
 from slide.settings.network import NetworkSettings
 
 FEW = 2_000  # labels up to which there is nothing to save: all of them are active
@@ -71,18 +72,37 @@ def recommended(n_rows: int, n_labels: int, given=None, labels_per_row: float = 
         "dropout": advice["dropout"],
         "label_smoothing": smoothing,
     }
-    return _effective(found, given)
+    unused = without_effect({**found, **given})
+    return {name: value for name, value in found.items() if name not in unused}
 
 
-def _effective(found, given):
-    """Those of the settings found that have an effect beside the ones that are given."""
-    both = {**found, **given}
-    layer, network = ({name: both[name] for name in options(cls) if name in both} for cls in (Sampled, NetworkSettings))
-    layer = with_effect(Sampled, {**layer, "rehash": RehashSchedule()})
-    network = with_effect(NetworkSettings, network, (*map(Dense, both["hidden"]), Sampled(1, **layer)))
-    kept = {*layer, *network, *(options(RehashSchedule) if "rehash" in layer else ())}
-    known = {name for cls in (Sampled, RehashSchedule, NetworkSettings) for name in options(cls)}
-    return {name: value for name, value in found.items() if name in kept or name not in known}
+def without_effect(settings: dict) -> dict[str, Need]:
+    """Those of the settings, by the names of the command line, that have no effect beside the others, and what they
+    need. Raises ValueError where a value is not one that the setting may have."""
+
+    def of(cls):
+        return {f.name: settings[name] for name, f in options(cls).items() if name in settings}
+
+    layer = {**of(Sampled), "rehash": RehashSchedule()}
+    found = fields.without_effect(Sampled, layer)
+    if "rehash" in found:
+        found |= dict.fromkeys(options(RehashSchedule), found.pop("rehash"))
+    output = Sampled(1, **fields.with_effect(Sampled, layer))
+    found |= fields.without_effect(NetworkSettings, of(NetworkSettings), (*map(Dense, settings["hidden"]), output))
+    found |= fields.without_effect(Schedule, of(Schedule))
+    own = options(OPTIMIZERS[settings["optimizer"]])
+    for name, optimizer in OPTIMIZERS.items():
+        others = {option for option in options(optimizer) if option not in own}
+        found |= dict.fromkeys(others, Need(f"with optimizer={name!r}", lambda settings: False))
+    return {name: need for name, need in found.items() if name in settings}
+
+
+def refuse_unused(given: dict, settings: dict) -> None:
+    """ValueError where one of `given`, of the settings, has no effect beside the others."""
+    for name, need in without_effect(settings).items():
+        if name in given:
+            beside = "" if "sampler" in given else f" with sampler={settings['sampler']!r}, chosen by the labels"
+            raise ValueError(f"{name}: found {given[name]!r}{beside}, where it has no effect; it belongs {need.words}")
 
 
 def active_set(size: int) -> dict:
@@ -151,10 +171,7 @@ def default_N0(n_labels: int) -> int:
 
 
 def make_network(n_features: int, n_labels: int, steps: int, settings: dict) -> Network:
-    """The network D -> hidden -> L of `settings` (see `recommended`), with a schedule over `steps` batches.
-
-    Raises ValueError where one of them has no effect.
-    """
+    """The network D -> hidden -> L of `settings` (see `recommended`), with a schedule over `steps` batches."""
     rest = {name: value for name, value in settings.items() if name != "epochs"}
 
     def taken(cls):
@@ -167,9 +184,7 @@ def make_network(n_features: int, n_labels: int, steps: int, settings: dict) -> 
     schedule = taken(Schedule)
     schedule = Schedule(**schedule, steps=None if schedule["kind"] == "constant" else steps)
     network = taken(NetworkSettings)
-    for name, value in rest.items():
-        raise ValueError(f"{name}: found {value!r}, where it has no effect with optimizer={optimizer.name!r}")
-    return Network(n_features, layers, optimizer=optimizer, schedule=schedule, **network)
+    return Network(n_features, layers, optimizer=optimizer, schedule=schedule, **network, **rest)
 
 
 def settings_of(network: Network) -> dict:
@@ -178,6 +193,6 @@ def settings_of(network: Network) -> dict:
     rehash = getattr(last, "rehash", None)
     owners = {Sampled: last, RehashSchedule: rehash, NetworkSettings: network, type(optimizer): optimizer,
               Schedule: network.schedule}  # fmt: skip
-    fields = [(name, f.name, owner) for cls, owner in owners.items() for name, f in options(cls).items()]
-    own = {name: getattr(owner, attribute) for name, attribute, owner in fields if hasattr(owner, attribute)}
+    names = [(name, f.name, owner) for cls, owner in owners.items() for name, f in options(cls).items()]
+    own = {name: getattr(owner, attribute) for name, attribute, owner in names if hasattr(owner, attribute)}
     return {"hidden": [spec.n_neurons for spec in network.specs[:-1]], "optimizer": optimizer.name, **own}

@@ -11,7 +11,7 @@ import slide
 from slide import SGD, Adam, Dense, Network, RehashSchedule, Sampled, Schedule
 from slide.cli import make_parser
 from slide.cli.arguments import FIELDS
-from slide.defaults import ALWAYS, BY_SIZE, make_network, recommended, settings_of
+from slide.defaults import ALWAYS, BY_SIZE, make_network, recommended, refuse_unused, settings_of
 from slide.hashing import SimHash
 from slide.layers.weights import Weights
 from slide.sampling import Sampler, Threshold, TopK, Uniform, Vanilla
@@ -229,6 +229,7 @@ def test_whatever_is_given_the_others_that_are_recommended_have_an_effect(change
     if n_labels == 100 and not change.keys() <= {"sampler", "m", "hidden", "optimizer", "schedule"}:
         return  # all neurons are active, and what is given has no effect
     chosen = {**recommended(500, n_labels, change), **change}
+    refuse_unused(chosen, chosen)
     network = make_network(9, n_labels, 5, chosen)
     its = settings_of(network)
     for name, value in chosen.items():
@@ -238,11 +239,17 @@ def test_whatever_is_given_the_others_that_are_recommended_have_an_effect(change
 
 def test_what_is_given_and_has_no_effect_is_refused_beside_recommendations():
     for change in ({"K": 3}, {"label_fill": 0.3}, {"group_size": 4}, {"N0": 3}, {"min_active": 5}):
+        chosen = {**recommended(500, 100, change), **change}
+        with pytest.raises(ValueError, match=f"^{[*change][0]}: found .* with sampler='full', chosen .* has no effect"):
+            refuse_unused(change, chosen)
         with pytest.raises(ValueError, match="has no effect"):
-            make_network(9, 100, 5, {**recommended(500, 100, change), **change})
-    with pytest.raises(ValueError, match="beta1: found 0.5, where it has no effect with optimizer='sgd'"):
-        change = {"beta1": 0.5, "optimizer": "sgd"}
-        make_network(9, 100, 5, {**recommended(500, 100, change), **change})
+            make_network(9, 100, 5, chosen)
+    as_it_is = {"sampler": "full", "K": 9, "L": 50}
+    with pytest.raises(ValueError, match="K: found 9, where it has no effect; it belongs with a sampler that reads"):
+        refuse_unused(as_it_is, {**recommended(500, 100, as_it_is), **as_it_is})
+    momentum = {"beta1": 0.9, "optimizer": "sgd"}
+    with pytest.raises(ValueError, match="beta1: found 0.9.* where it has no effect; it belongs with optimizer='adam'"):
+        refuse_unused(momentum, {**recommended(500, 100, momentum), **momentum})
 
 
 def test_files_hold_every_setting():

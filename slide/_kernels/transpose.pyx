@@ -85,10 +85,11 @@ cdef void sort_pairs(const int64_t *indptr, int64_t n_groups, const int32_t *ids
     """By one thread."""
     cdef int64_t g, k, n = indptr[n_groups]
     cdef uint64_t *keys = &by_row.keys[0, 0]
+    cdef int32_t *group_of = &by_row.group_of[0]
     for g in range(n_groups):
         for k in range(indptr[g], indptr[g + 1]):
             keys[k] = key_of(ids[k], k)
-            by_row.group_of[k] = <int32_t>g
+            group_of[k] = <int32_t>g
     share_rows(list_rows(radix_sort(keys, keys + n, n, n_rows), 0, n, by_row), 1, by_row)
 
 
@@ -134,20 +135,26 @@ cdef int64_t bits_of(int64_t n) noexcept nogil:
 
 cdef int64_t list_rows(const uint64_t *keys, int64_t low, int64_t n, PairsByRow by_row) noexcept nogil:
     """Rows and pairs of n sorted keys, from place `low` on; returns the number of rows."""
-    cdef int64_t k, at = low - 1
+    cdef int32_t *rows = &by_row.rows[low]
+    cdef int32_t *starts = &by_row.starts[low]
+    cdef int32_t *counts = &by_row.counts[low]
+    cdef int32_t *pairs = &by_row.pair[low]
+    cdef int32_t *groups = &by_row.group[low]
+    cdef const int32_t *group_of = &by_row.group_of[0]
+    cdef int64_t k, at = -1
     cdef int32_t row, pair
     for k in range(n):
         row = <int32_t>(keys[k] >> 32)
         pair = <int32_t>keys[k]
-        if k == 0 or row != by_row.rows[at]:
+        if k == 0 or row != rows[at]:
             at += 1
-            by_row.rows[at] = row
-            by_row.starts[at] = <int32_t>(low + k)
-            by_row.counts[at] = 0
-        by_row.counts[at] += 1
-        by_row.pair[low + k] = pair
-        by_row.group[low + k] = by_row.group_of[pair]
-    return at + 1 - low
+            rows[at] = row
+            starts[at] = <int32_t>(low + k)
+            counts[at] = 0
+        counts[at] += 1
+        pairs[k] = pair
+        groups[k] = group_of[pair]
+    return at + 1
 
 
 cdef void sort_parts(const int64_t[::1] indptr, const int32_t[::1] ids, int64_t n_rows, PairsByRow by_row,
@@ -205,7 +212,8 @@ cdef inline void scatter_pairs(const int32_t *ids, int64_t start, int64_t n, int
     """A group's pairs, the first of them `start`, to their parts."""
     cdef int64_t k
     cdef uint64_t *keys = &by_row.keys[0, 0]
+    cdef int32_t *group_of = &by_row.group_of[start]
     for k in range(n):
         keys[cursor[part_of(ids[k])]] = key_of(ids[k], start + k)
         cursor[part_of(ids[k])] += 1
-        by_row.group_of[start + k] = group
+        group_of[k] = group

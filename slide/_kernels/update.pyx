@@ -14,7 +14,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from slide._kernels.groups cimport Groups, column_ids, columns_of, inputs_of
-from slide._kernels.optimizer cimport OptimizerStep, add_ahead, step_of, step_weights, sum_coef
+from slide._kernels.optimizer cimport OptimizerStep, add_ahead, step_of, sum_coef
 from slide._kernels.simd.vec cimport GRADIENT_ROWS, Ahead, ops
 from slide._kernels.transpose cimport N_PARTS, PairsByRow
 from slide._kernels.weights cimport Float32Rows, WeightRows
@@ -183,27 +183,33 @@ cdef inline void add_pair(Groups groups, int32_t group, const float *coef, Colum
 cdef inline void step_columns(Float32Rows rows, int64_t row, const OptimizerStep *step,
                               ColumnScratch *some) noexcept nogil:
     """The optimizer on some columns of a row."""
-    gather_columns(&rows.w[row, 0], some, some.w)
+    cdef float *w = &rows.w[row, 0]
+    cdef int64_t j, n = some.n
     if rows.adam:
-        gather_columns(&rows.m[row, 0], some, some.m)
-        gather_columns(&rows.v[row, 0], some, some.v)
-    step_weights(some.w, some.m, some.v, some.g, some.n, rows.adam, &step.weights)
-    scatter_columns(some.w, some, &rows.w[row, 0])
-    if rows.adam:
-        scatter_columns(some.m, some, &rows.m[row, 0])
-        scatter_columns(some.v, some, &rows.v[row, 0])
+        adam_columns(w, &rows.m[row, 0], &rows.v[row, 0], step, some)
+        return
+    for j in range(n):
+        some.w[j] = w[some.columns[j]]
+    ops.sgd(some.w, some.g, n, step.weights.lr, step.weights.decay)
+    for j in range(n):
+        w[some.columns[j]] = some.w[j]
 
 
-cdef inline void gather_columns(const float *row, const ColumnScratch *some, float *out) noexcept nogil:
-    cdef int64_t j
-    for j in range(some.n):
-        out[j] = row[some.columns[j]]
-
-
-cdef inline void scatter_columns(const float *values, const ColumnScratch *some, float *row) noexcept nogil:
-    cdef int64_t j
-    for j in range(some.n):
-        row[some.columns[j]] = values[j]
+cdef inline void adam_columns(float *w, float *m, float *v, const OptimizerStep *step,
+                              ColumnScratch *some) noexcept nogil:
+    """All three rows come from memory at once."""
+    cdef int64_t j, k, n = some.n
+    for j in range(n):
+        k = some.columns[j]
+        some.w[j] = w[k]
+        some.m[j] = m[k]
+        some.v[j] = v[k]
+    ops.adam(some.w, some.m, some.v, some.g, n, &step.weights)
+    for j in range(n):
+        k = some.columns[j]
+        w[k] = some.w[j]
+        m[k] = some.m[j]
+        v[k] = some.v[j]
 
 
 cdef inline float pairs_sum(PairsByRow by_row, int64_t row, const float *coef, int64_t lanes) noexcept nogil:

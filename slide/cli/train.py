@@ -13,7 +13,7 @@ from tqdm import tqdm
 from slide import metrics
 from slide.cli import files as data_files
 from slide.cli.arguments import FIELDS, add_setting, given_classes, given_settings, of_kind, positive_int
-from slide.defaults import ALWAYS, BY_SIZE, make_network, recommended, settings_of
+from slide.defaults import ALWAYS, BY_SIZE, make_network, recommended, refuse_unused, settings_of
 from slide.machine.info import build_info
 from slide.network import Network
 from slide.optim import OPTIMIZERS
@@ -96,6 +96,7 @@ def _network(options, shape, Y):
         steps = options.steps or epochs * -(-n_rows // network.batch_size)
         return network, _remaining(options, given, network, steps), network_settings(network)
     chosen = {**recommended(n_rows, n_labels, given, Y.nnz / max(n_rows, 1)), **given}
+    refuse_unused(given, chosen)
     steps = options.steps or chosen["epochs"] * -(-n_rows // chosen["batch_size"])
     return make_network(shape[1], n_labels, steps, chosen), steps, chosen
 

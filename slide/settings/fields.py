@@ -85,15 +85,23 @@ def refuse_unused(settings, where: str, network=None) -> None:
             )
 
 
-def with_effect(cls, values: dict, network=None) -> dict:
-    """Those of `values`, settings of `cls` by name, that have an effect beside the others; see `refuse_unused`.
+def without_effect(cls, values: dict, network=None) -> dict[str, Need]:
+    """Those of `values`, settings of `cls` by name, that have no effect beside the others, whatever their value, and
+    what they need; network as for `refuse_unused`.
 
     Raises ValueError where a value is not one that the setting may have.
     """
     known = {f.name: f for f in fields(cls)}
     checked = {name: known[name].metadata["kind"].check(name, value) for name, value in values.items()}
     beside = SimpleNamespace(**{name: default_of(f) for name, f in known.items()} | checked)
-    return {name: value for name, value in values.items() if not _unmet(known[name], beside, network)}
+    needs = {name: _unmet(known[name], beside, network) for name in values}
+    return {name: need for name, need in needs.items() if need}
+
+
+def with_effect(cls, values: dict, network=None) -> dict:
+    """The others of `values`."""
+    unused = without_effect(cls, values, network)
+    return {name: value for name, value in values.items() if name not in unused}
 
 
 def _unmet(f, settings, network):
