@@ -183,6 +183,7 @@ class Network(Attributes):
 
     def _learn_alone(self, x, labels):
         refuse_within(Network._in_turn.__code__, self, "a batch")
+        self._turns.nested("a batch")
         with self._turns.waiting:  # whoever waits comes first
             pass
         return self._in_turn(self._learn, x, labels)
@@ -205,10 +206,7 @@ class Network(Attributes):
             return do(*args)
         with turns.training:
             turns.trainer = get_ident()
-            try:
-                return do(*args)
-            finally:
-                turns.trainer = None
+            return do(*args)
 
     def grow(self, factor: float) -> None:
         """From the next batch on, the last layer's active sets are `factor` (above 0) times as large, and shared by as

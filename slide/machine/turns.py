@@ -18,7 +18,7 @@ class Turns:
     """
 
     def __init__(self):
-        self.trainer = None  # the thread that trains
+        self.trainer = None  # the thread that trains, or trained last
         self._renew()
         _all.add(self)
 
