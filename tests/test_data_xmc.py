@@ -224,6 +224,7 @@ def test_save_refuses_what_would_not_come_back(tmp_path):
         ((X, Y * -1), "Y: found the entry -1.0"),
         ((X[:, :0].toarray().astype(str), Y), "X: found 2 dimensions of <U"),
         ((np.ones(3), Y), "X: found 1 dimensions"),
+        ((np.ma.masked_greater(np.eye(3), 0), Y), "X: found a masked array"),
         ((twice, Y), "X: found an entry that occurs twice"),
         ((X, twice), "Y: found an entry that occurs twice"),
     ):

@@ -43,6 +43,8 @@ def _canonical(name, matrix):
     if sparse.issparse(matrix):
         indptr, columns, values = checked_csr(matrix, name)
         matrix = sparse.csr_matrix((values, columns, indptr), shape=matrix.shape)
+    elif isinstance(matrix, np.ma.MaskedArray):
+        raise ValueError(f"{name}: found a masked array, expected an array whose every number counts")
     else:
         matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.dtype.kind not in "biuf":

@@ -6,10 +6,11 @@ import pickle
 import numpy as np
 import pytest
 
-from slide import Adam, Dense, Network, RehashSchedule, Sampled, storage
+from slide import Adam, Dense, Network, RehashSchedule, Sampled
 from slide.hashing import SimHash
 from slide.rows import ActiveSet
 from slide.sampling import Sampler, Vanilla
+from slide.state import storage
 from tests.networks import N_FEATURES, N_LABELS, assert_same, sampled, separable
 from tests.robustness.interruptions import Points, count, spread
 
@@ -61,6 +62,7 @@ class Course:
 
     def check(self, network, most=1):
         """That it is whole, after `before` batches or up to `most` more, predicts so, is saved so, and goes on so."""
+        copy.deepcopy(network)  # whoever uses a network next finishes a batch that was cut off half-way
         done = network.step - self.before
         assert 0 <= done <= most
         assert network.samples == 32 * network.step
