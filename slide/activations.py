@@ -1,0 +1,80 @@
+"""What a network computes beside its best labels: hidden rows, logits of chosen labels, normalisers of its softmax."""
+
+import numpy as np
+
+from slide._kernels import full as _full
+from slide.bfloat16 import widen
+from slide.layers import panels
+from slide.layers.base import BLOCK, as_dense
+from slide.layers.lane_block import LaneBlock
+from slide.rows import ActiveSet
+from slide.threads import one_blas_thread
+
+NORMALISER_ROWS = 256  # samples, and blocks of labels, whose logits are held at once: about 6 MB
+NORMALISER_BLOCKS = 64
+
+
+def row_blocks(networks, n: int) -> list[slice]:
+    """0..n-1 in slices of as many rows as each of the networks predicts at once."""
+    step = min(network._rows_at_once() for network in networks)
+    return [slice(low, min(low + step, n)) for low in range(0, n, step)]
+
+
+def last_hidden(network, rows) -> np.ndarray:
+    """float32 (n, width): what the last layer of the network reads, of validated SparseRows, exact."""
+    x = rows
+    for layer in network.layers[:-1]:
+        x = layer.exact(x)
+    return np.ascontiguousarray(as_dense(x))
+
+
+def hidden(network, X) -> np.ndarray:
+    """float32 (n, width): the activations of the last hidden layer, every neuron of every layer computed.
+
+    X (n, n_features), CSR or dense, is scaled to rows of unit norm where the network does so.
+
+    Raises ValueError where the network has no hidden layer, or X is not as `Network.predict` wants it.
+    """
+    if len(network.layers) < 2:
+        raise ValueError(f"network: found {len(network.layers)} layer, expected a hidden one before the last")
+    rows = network._as_rows(X)
+    out = np.empty((len(rows), network.layers[-1].n_inputs), np.float32)
+    with one_blas_thread():
+        for part in row_blocks([network], len(rows)):
+            out[part] = last_hidden(network, rows.take(part))
+    return out
+
+
+def chosen_logits(output, x: np.ndarray, chosen: ActiveSet) -> np.ndarray:
+    """float32 (entries,): logits of the output layer for x float32 (n, width), of the labels chosen for each row."""
+    logits = np.empty((len(chosen.ids), 1), np.float32)
+    if len(chosen.ids):
+        block = LaneBlock.from_dense(x, 1, output.scratch, output.run.threads)
+        output.rows.forward(chosen, block, False, logits, output.run.threads)
+    return logits[:, 0]
+
+
+def log_normalisers(output, x: np.ndarray) -> np.ndarray:
+    """float64 (n,): the logarithm of the sum of exp(logit) over all labels, for x float32 (n, width).
+
+    Logits are held for 256 rows and 6,144 labels at a time.
+    """
+    parts = [_log_normalisers(output, x[low : low + NORMALISER_ROWS]) for low in range(0, len(x), NORMALISER_ROWS)]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _log_normalisers(output, x):
+    n, threads, scratch = len(x), output.run.threads, output.scratch
+    samples = panels.pack(x.T)
+    columns = samples.shape[0] * samples.shape[2]
+    z = scratch.get("normaliser", (NORMALISER_BLOCKS, BLOCK, panels.stride(columns)))
+    top, total = (scratch.get(name, (NORMALISER_BLOCKS, columns)) for name in ("normaliser_top", "normaliser_total"))
+    running = np.full(n, -np.inf)
+    span = NORMALISER_BLOCKS * BLOCK
+    for low in range(0, output.n_neurons, span):
+        w, bias = widen(output.rows.w[low : low + span], threads), output.bias[low : low + span]
+        used = -(-len(w) // BLOCK)
+        _full.exponentials_rows(samples, w, bias, z[:used], top[:used], total[:used], threads)
+        sums = top[:used, :n].astype(np.float64) + np.log(total[:used, :n], dtype=np.float64)
+        running = np.logaddexp(running, np.logaddexp.reduce(sums, axis=0))
+    return running

@@ -1,0 +1,177 @@
+"""Ensembles: several networks of other seeds, whose probabilities are averaged."""
+
+from functools import cached_property
+
+import numpy as np
+
+from slide import metrics
+from slide._kernels import topk as _topk
+from slide.activations import chosen_logits, last_hidden, log_normalisers, row_blocks
+from slide.checks import check_integer
+from slide.network import Evaluation, Network
+from slide.rows import ActiveSet, as_label_rows, as_sparse_rows
+from slide.threads import one_blas_thread
+
+CANDIDATES = 16  # labels that each network puts forward at first, or twice as many as are asked for
+HELD = 1 << 20  # labels put forward that are held at once
+MOST = 1024  # labels that each puts forward at last, or twice as many as are asked for: then all are computed
+SLACK = 1e-4  # of a logarithm: more than rounding makes of one logit in two kernels
+
+
+class Ensemble:
+    """The mean of the probabilities of several networks (Lakshminarayanan et al., NIPS 2017): exact, of all labels.
+
+    networks   a non-empty list of Networks, of the same features and labels
+
+    Networks of one set of settings differ by their `seed`: it decides the initial weights, the order of the samples,
+    dropout, the hash functions and what is drawn to fill active sets.
+
+    Raises ValueError where networks are none, or differ in their numbers of features or labels.
+
+    >>> ensemble = Ensemble([make_network(n_features, n_labels, steps, {**settings, "seed": i}) for i in range(3)])
+    >>> ensemble.fit(X, Y, epochs=12).evaluate(X_test, Y_test).scores["P@1"]
+    """
+
+    def __init__(self, networks):
+        networks = list(networks) if isinstance(networks, list | tuple) else networks
+        if not isinstance(networks, list) or not networks or not all(isinstance(x, Network) for x in networks):
+            raise ValueError(f"networks: found {networks!r}, expected a non-empty list of Networks")
+        shapes = {(network.n_features, network.n_labels) for network in networks}
+        if len(shapes) > 1:
+            raise ValueError(f"networks: found (features, labels) {sorted(shapes)}, expected the same of all")
+        self.networks = networks
+        (self.n_features, self.n_labels) = shapes.pop()
+
+    def fit(self, X, Y, **settings) -> "Ensemble":
+        """Trains one network after the other: see `Network.fit` for `settings`."""
+        for network in self.networks:
+            network.fit(X, Y, **settings)
+        return self
+
+    def predict(self, X, k: int = 5) -> tuple[np.ndarray, np.ndarray]:
+        """(ids int32, values float32), both (n, k): the k labels of largest mean probability, best first.
+
+        values are logarithms of that mean; of equal ones the smaller label comes first. Where there are fewer labels
+        than k, k is their number. See `Block.topk` for how all labels are taken into account.
+        """
+        return predict_blocks(self, X, k, Block.topk)
+
+    def evaluate(self, X, Y, ks=(1, 3, 5), propensities=None) -> Evaluation:
+        """P@k, nDCG@k and, with propensities, PSP@k on X and Y, as `Network.evaluate`."""
+        return evaluate(self, X, Y, ks, propensities)
+
+
+class Block:
+    """Some rows as all networks of an ensemble see them.
+
+    networks     a list of Networks
+    rows         SparseRows (n, n_features), as the user gave them
+    normalised   whether `log_p` is the logarithm of the mean probability; else of one network it is the logit, which
+                 ranks labels alike and saves a visit of all of them
+    """
+
+    def __init__(self, networks, rows, normalised=True):
+        self.rows, self.n, self.n_labels = rows, len(rows), networks[0].n_labels
+        self.normalised = normalised or len(networks) > 1
+        self.outputs = [network.layers[-1] for network in networks]
+        self.hidden = [last_hidden(network, network._as_rows(rows)) for network in networks]
+
+    @cached_property
+    def logs(self) -> list[np.ndarray]:
+        """The logarithm of each network's normaliser, float64 (n,)."""
+        if not self.normalised:
+            return [np.zeros(self.n)]
+        return [log_normalisers(*pair) for pair in zip(self.outputs, self.hidden, strict=True)]
+
+    def log_p(self, chosen: ActiveSet, rows=slice(None)) -> np.ndarray:
+        """float32 (entries,): the logarithm of the mean probability of the labels chosen for each of `rows`."""
+        total, row = None, np.repeat(np.arange(len(chosen)), np.diff(chosen.indptr))
+        for output, hidden, logs in zip(self.outputs, self.hidden, self.logs, strict=True):
+            one = chosen_logits(output, hidden[rows], chosen) - logs[rows][row]
+            total = one if total is None else np.logaddexp(total, one)
+        return (total - np.log(len(self.outputs))).astype(np.float32)
+
+    def topk(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """(ids, values), (n, k): the labels of largest `log_p`, among all labels.
+
+        The threshold algorithm (Fagin, Lotem & Naor 2001): each network puts forward its m best labels, and the mean
+        of all networks is computed for each of these. A label that no network put forward has at most the mean of the
+        m-th probabilities; rows whose k-th best is not above that try again with m four times as large, and the last
+        of them with all labels.
+        """
+        ids, values = np.full((self.n, k), -1, np.int32), np.full((self.n, k), -np.inf, np.float32)
+        left, m = np.arange(self.n), k if len(self.outputs) == 1 else max(CANDIDATES, 2 * k)
+        while len(left):
+            m = m if m < self.n_labels and m <= max(MOST, 2 * k) else self.n_labels
+            bound, step = np.empty(len(left)), max(1, HELD // (m * len(self.outputs)))
+            for low in range(0, len(left), step):
+                part = slice(low, low + step)
+                ids[left[part]], values[left[part]], bound[part] = self._candidates(left[part], m, k)
+            left, m = left[values[left, -1] <= bound + SLACK], 4 * m
+        return ids, values
+
+    def _candidates(self, rows, m, k):
+        """(ids, values) of the k best among the m that each network puts forward, and what any other has at most."""
+        if m == self.n_labels:
+            chosen = listed(np.broadcast_to(np.arange(m, dtype=np.int32), (len(rows), m)))
+            return *best(chosen, self.log_p(chosen, rows), k, self.outputs[0].run.threads), -np.inf
+        lists, bound = [], None
+        for output, hidden, logs in zip(self.outputs, self.hidden, self.logs, strict=True):
+            z, ids, _ = output.topk(hidden[rows], m)
+            lists.append(listed(ids))
+            last = z[:, -1] - logs[rows]
+            bound = last if bound is None else np.logaddexp(bound, last)
+        chosen = union(self.n_labels, *lists)
+        bound = bound - np.log(len(lists)) if len(lists) > 1 else -np.inf  # one network's own best are the best
+        return *best(chosen, self.log_p(chosen, rows), k, self.outputs[0].run.threads), bound
+
+
+def predict_blocks(model, X, k, of_block, normalised=True):
+    """(ids, values), (n, k): of_block(block, k) for all rows of X, block by block."""
+    k = min(check_integer("k", k), model.n_labels)
+    networks = model.networks
+    rows = as_sparse_rows(X, "X", model.n_features)
+    ids, values = np.empty((len(rows), k), np.int32), np.empty((len(rows), k), np.float32)
+    with one_blas_thread():
+        for part in row_blocks(networks, len(rows)):
+            ids[part], values[part] = of_block(Block(networks, rows.take(part), normalised), k)
+    return ids, values
+
+
+def evaluate(model, X, Y, ks, propensities) -> Evaluation:
+    """The Evaluation of any model that has `predict` and n_labels, every label computed."""
+    if not isinstance(ks, list | tuple) or not ks:
+        raise ValueError(f"ks: found {ks!r}, expected integers of at least 1")
+    most = max(check_integer("ks", k) for k in ks)
+    ids, _ = model.predict(X, most)
+    ids = np.pad(ids, ((0, 0), (0, most - ids.shape[1])), constant_values=-1)
+    labels = as_label_rows(Y, len(ids), model.n_labels)
+    return Evaluation(metrics.evaluate_topk(labels.to_scipy(), ids, ks, propensities), float(model.n_labels))
+
+
+def listed(ids: np.ndarray) -> ActiveSet:
+    """The set of each row of ids (n, m)."""
+    n, m = ids.shape
+    return ActiveSet(np.arange(n + 1, dtype=np.int64) * m, np.ascontiguousarray(ids, np.int32).reshape(-1))
+
+
+def keys(n_labels: int, chosen: ActiveSet) -> np.ndarray:
+    """int64 (entries,): one number for each label of each row, ascending from row to row."""
+    return np.repeat(np.arange(len(chosen)) * n_labels, np.diff(chosen.indptr)) + chosen.ids
+
+
+def union(n_labels: int, *sets) -> ActiveSet:
+    """The labels that any of the sets has for a row, ascending."""
+    n = len(sets[0])
+    joined = np.unique(np.concatenate([keys(n_labels, chosen) for chosen in sets]))
+    indptr = np.searchsorted(joined, np.arange(n + 1) * n_labels).astype(np.int64)
+    return ActiveSet(indptr, (joined - np.repeat(np.arange(n) * n_labels, np.diff(indptr))).astype(np.int32))
+
+
+def best(chosen: ActiveSet, scores: np.ndarray, k: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """(ids, values), (n, k): the chosen labels of largest float32 score; -1 and -inf where they are fewer."""
+    n = len(chosen)
+    ids, values = np.full((n, k), -1, np.int32), np.full((n, k), -np.inf, np.float32)
+    if n:
+        _topk.topk_active(chosen.indptr, chosen.ids, scores.reshape(-1, 1), values, ids, threads)
+    return ids, values
