@@ -1,0 +1,256 @@
+"""Mixing: the labels of nearest training rows join a prediction, with weights that held-out rows chose."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+
+import numpy as np
+from scipy import sparse
+
+from slide.activations import row_blocks
+from slide.checks import check_integer, check_number
+from slide.ensemble import Block, Ensemble, best, evaluate, keys, listed, predict_blocks, union
+from slide.neighbours import Neighbours, unit_rows
+from slide.network import Evaluation, Network
+from slide.rows import ActiveSet, as_label_rows, as_sparse_rows, offsets
+from slide.threads import one_blas_thread
+
+SIMILARITIES = ("hidden", "input")
+GRID = {
+    "k": (10, 50), "power": (1.0, 2.0, 4.0, 8.0, 16.0, 32.0), "beta": (0.25, 0.5, 1.0, 2.0, 4.0), "eps": (0.01, 0.1)
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How neighbours count: the score of a label is log p + beta log(share + eps).
+
+    k       neighbours
+    power   their weights in the share are cosine**power
+    beta    0: they do not count
+    eps     share of a label that no neighbour has, above 0
+    """
+
+    k: int = 50
+    power: float = 4.0
+    beta: float = 1.0
+    eps: float = 0.1
+
+    def __post_init__(self):
+        check_integer("k", self.k)
+        check_number("power", self.power, "[0, inf)")
+        check_number("beta", self.beta, "[0, inf)")
+        check_number("eps", self.eps, "(0, inf)")
+
+
+class Mixed:
+    """A network, or an ensemble, whose scores are mixed with the labels of the nearest training rows.
+
+    model    a trained Network or an Ensemble; to train it further makes this one's memory stale
+    X, Y     the training rows that are remembered
+    mixings  {"hidden": Mixing, "input": Mixing}, one or both: whether rows are near by the cosine of the model's last
+             hidden activations (of the networks of an ensemble the mean of their cosines), or of X itself. Without it
+             neighbours count as `Mixing()` says, by both, until `choose` was called.
+    options  of `Neighbours`: `family` and what belongs to it for the hidden rows, since CSR rows are found exactly
+
+    The score of a label is log p + the sum of beta log(share + eps): log p is the network's logit, which ranks labels
+    alike, or the logarithm of an ensemble's mean probability. The best labels are those among all, exact: a label that
+    neither a neighbour has nor is among the k best of the model scores below k others.
+
+    k-nearest-neighbour language models (Khandelwal et al., ICLR 2020) mix probabilities linearly; here logarithms
+    are mixed, as experts are in a product.
+
+    Raises ValueError naming the argument, what was found and what was expected.
+    """
+
+    def __init__(self, model, X, Y, mixings=None, **options):
+        if not isinstance(model, Network | Ensemble):
+            raise ValueError(f"model: found {model!r}, expected a Network or an Ensemble")
+        self.model = model
+        self.networks = model.networks if isinstance(model, Ensemble) else [model]
+        self.n_features, self.n_labels = model.n_features, model.n_labels
+        self.mixings = self._check_mixings(mixings)
+        self.rows = as_sparse_rows(X, "X", self.n_features)
+        self.labels = as_label_rows(Y, len(self.rows), self.n_labels)
+        options.setdefault("threads", self.networks[0].threads)
+        self.memories = {}
+        if "hidden" in self.mixings:
+            self.memories["hidden"] = Neighbours(self._hidden_rows(self.rows), self.labels, **options)
+        if "input" in self.mixings:
+            self.memories["input"] = Neighbours(self.rows, self.labels, threads=options["threads"])
+
+    def _check_mixings(self, mixings):
+        mixings = {name: Mixing() for name in SIMILARITIES} if mixings is None else dict(mixings)
+        if not mixings or any(name not in SIMILARITIES or not isinstance(m, Mixing) for name, m in mixings.items()):
+            raise ValueError(f"mixings: found {mixings!r}, expected a Mixing each for some of {SIMILARITIES}")
+        if "hidden" in mixings and any(len(network.layers) < 2 for network in self.networks):
+            raise ValueError("mixings: found 'hidden', expected 'input' alone: the network has no hidden layer")
+        return mixings
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all that is remembered, the rows of X among it."""
+        rows = self.rows.indptr.nbytes + self.rows.ids.nbytes + self.rows.values.nbytes
+        return rows + sum(memory.nbytes for memory in self.memories.values())
+
+    def predict(self, X, k: int = 5) -> tuple[np.ndarray, np.ndarray]:
+        """(ids int32, scores float32), both (n, k): the k labels of largest score, best first; of equals the smaller.
+
+        Where there are fewer labels than k, k is their number.
+        """
+        return predict_blocks(self, X, k, self._predict_block, normalised=False)
+
+    def evaluate(self, X, Y, ks=(1, 3, 5), propensities=None) -> Evaluation:
+        """P@k, nDCG@k and, with propensities, PSP@k on X and Y, as `Network.evaluate`."""
+        return evaluate(self, X, Y, ks, propensities)
+
+    def choose(self, X, Y, grid=GRID) -> list[dict]:
+        """Sets `mixings` to what gives the best P@1 on held-out rows X with labels Y, and returns what was tried.
+
+        Held out means that the model was not trained on these rows, and that they are not remembered. The better
+        similarity comes first; the other joins it only where it helps beside it. A similarity whose gain in P@1 is
+        within one standard error of the rows' differences gets beta 0.
+
+        grid   {"k", "power", "beta", "eps"}: the values to try
+        result a dictionary a trial: "by", the settings of its Mixing, and its "P@1"; the first is the model alone
+        """
+        if set(grid) != set(GRID) or not all(len(values) for values in grid.values()):
+            raise ValueError(f"grid: found {grid!r}, expected values for each of {', '.join(GRID)}")
+        trials = _Trials(self, as_sparse_rows(X, "X", self.n_features), Y, max(grid["k"]))
+        chosen, records = trials.run([Mixing(*values) for values in product(*(grid[name] for name in GRID))])
+        self.mixings = {name: chosen.get(name, replace(m, beta=0.0)) for name, m in self.mixings.items()}
+        return records
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What `restore` makes the same from, given the model: the rows of X that are remembered, and their labels.
+
+        Hidden rows are not among it: the model computes them again.
+        """
+        settings = {name: asdict(mixing) for name, mixing in self.mixings.items()}
+        rows, labels = self.rows, self.labels
+        return {
+            "settings": np.frombuffer(json.dumps(settings).encode(), dtype=np.uint8),
+            "rows.indptr": rows.indptr, "rows.ids": rows.ids, "rows.values": rows.values,
+            "labels.indptr": labels.indptr, "labels.ids": labels.ids,
+        }  # fmt: skip
+
+    @classmethod
+    def restore(cls, model, state, **options) -> "Mixed":
+        """The one whose `state` this is. Raises ValueError where it is not one, or of another model."""
+        try:
+            settings = json.loads(bytes(state["settings"]))
+            mixings = {name: Mixing(**mixing) for name, mixing in settings.items()}
+            indptr, ids, values = (state[f"rows.{name}"] for name in ("indptr", "ids", "values"))
+            X = sparse.csr_array((values, ids, indptr), shape=(len(indptr) - 1, model.n_features))
+            indptr, ids = state["labels.indptr"], state["labels.ids"]
+            Y = sparse.csr_array((np.ones(len(ids), np.float32), ids, indptr), shape=(len(indptr) - 1, model.n_labels))
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"state: found {error!r}, expected what Mixed.state gave") from error
+        return cls(model, X, Y, mixings, **options)
+
+    def _hidden_rows(self, rows):
+        parts = row_blocks(self.networks, len(rows))
+        with one_blas_thread():
+            return np.concatenate([near_rows(Block(self.networks, rows.take(part)), "hidden") for part in parts])
+
+    def _predict_block(self, block, k):
+        used = {name: mixing for name, mixing in self.mixings.items() if mixing.beta > 0}
+        if not used:
+            return block.topk(k)
+        shares = []
+        for name, mixing in used.items():
+            memory = self.memories[name]
+            shares.append(memory.shares(*memory.find(near_rows(block, name), mixing.k), mixing.power))
+        chosen = candidates(block, k, shares)
+        scores = block.log_p(chosen)
+        for share, mixing in zip(shares, used.values(), strict=True):
+            scores += term(spread(share, chosen), mixing)
+        return best(chosen, scores, k, self.networks[0].threads)
+
+
+class _Trials:
+    """Held-out rows with everything that trials of their mixings need: candidates, their scores and hits."""
+
+    def __init__(self, mixed, X, Y, k):
+        if not len(X):
+            raise ValueError("X: found no rows, expected at least one")
+        self.n, self.n_labels, self.threads = len(X), mixed.n_labels, mixed.networks[0].threads
+        labels = as_label_rows(Y, self.n, self.n_labels)
+        self.true = keys(self.n_labels, ActiveSet(labels.indptr, labels.ids))
+        self.memories = mixed.memories
+        sets, scores, near = [], [], {name: [] for name in self.memories}
+        with one_blas_thread():
+            for part in row_blocks(mixed.networks, self.n):
+                block = Block(mixed.networks, X.take(part), normalised=False)
+                shares = []
+                for name, memory in self.memories.items():
+                    near[name].append(memory.find(near_rows(block, name), k))
+                    shares.append(memory.shares(*near[name][-1]))
+                sets.append(candidates(block, 1, shares))
+                scores.append(block.log_p(sets[-1]))
+        self.found = {name: [np.concatenate(x) for x in zip(*parts, strict=True)] for name, parts in near.items()}
+        sizes = np.concatenate([np.diff(chosen.indptr) for chosen in sets])
+        self.chosen = ActiveSet(offsets(sizes), np.concatenate([chosen.ids for chosen in sets]))
+        self.scores = np.concatenate(scores)
+
+    def run(self, mixings):
+        """({similarity: its Mixing}, records): greedily, one similarity after the other."""
+        scores, chosen, left = self.scores, {}, list(self.memories)
+        hits = self.hits(scores)
+        records = [{"by": None, "P@1": float(hits.mean())}]
+        while left:
+            trials = [trial for name in left for trial in self.trials(name, mixings, scores)]
+            records += [{"by": name, **asdict(mixing), "P@1": float(h.mean())} for name, mixing, h in trials]
+            name, mixing, found = max(trials, key=lambda trial: trial[2].mean())
+            gain = found.astype(float) - hits
+            if gain.mean() <= gain.std() / np.sqrt(self.n):
+                break
+            scores, hits, chosen[name] = scores + self.term(name, mixing), found, mixing
+            left.remove(name)
+        return chosen, records
+
+    def trials(self, name, mixings, scores):
+        """Yields (name, mixing, hits of `scores` with it) for each."""
+        shares = {}
+        for mixing in mixings:
+            key = mixing.k, mixing.power
+            if key not in shares:
+                shares = {key: self.share(name, mixing)}
+            yield name, mixing, self.hits(scores + term(shares[key], mixing))
+
+    def share(self, name, mixing):
+        return spread(self.memories[name].shares(*self.found[name], mixing.power, mixing.k), self.chosen)
+
+    def term(self, name, mixing):
+        return term(self.share(name, mixing), mixing)
+
+    def hits(self, scores):
+        """bool (n,): whether the best label of each row is one of its own."""
+        ids, _ = best(self.chosen, scores, 1, self.threads)
+        return np.isin(np.arange(self.n) * self.n_labels + ids[:, 0], self.true)
+
+
+def near_rows(block, name):
+    """What the neighbours of a block's rows are found by."""
+    if name == "input":
+        return block.rows
+    return np.concatenate([unit_rows(hidden) for hidden in block.hidden], axis=1)
+
+
+def candidates(block, k, shares) -> ActiveSet:
+    """The k best labels of the model and those of the neighbours."""
+    ids, _ = block.topk(k)
+    sets = [ActiveSet(share.indptr.astype(np.int64), share.indices) for share in shares]
+    return union(block.n_labels, listed(ids), *sets)
+
+
+def spread(share, chosen: ActiveSet) -> np.ndarray:
+    """float32 (entries,): the share of each chosen label, all of `share`'s own being among them."""
+    n_labels, out = share.shape[1], np.zeros(len(chosen.ids), np.float32)
+    own = ActiveSet(share.indptr.astype(np.int64), share.indices)
+    out[np.searchsorted(keys(n_labels, chosen), keys(n_labels, own))] = share.data
+    return out
+
+
+def term(share: np.ndarray, mixing: Mixing) -> np.ndarray:
+    return np.float32(mixing.beta) * np.log(share + np.float32(mixing.eps))
