@@ -1,17 +1,27 @@
-"""What a network computes beside its best labels: hidden rows, logits of chosen labels, normalisers of its softmax."""
+"""What networks compute beside their best labels: hidden rows, logits of chosen labels, normalisers of the softmax.
+
+Whoever calls these for a network, `hidden` aside, holds its turn: see `alone`.
+"""
 
 import numpy as np
 
 from slide._kernels import full as _full
 from slide.bfloat16 import widen
 from slide.layers import panels
-from slide.layers.base import BLOCK, as_dense
+from slide.layers.base import BLOCK_NEURONS, as_dense
 from slide.layers.lane_block import LaneBlock
 from slide.rows import ActiveSet
-from slide.threads import one_blas_thread
 
 NORMALISER_ROWS = 256  # samples, and blocks of labels, whose logits are held at once: about 6 MB
 NORMALISER_BLOCKS = 64
+
+
+def alone(networks, what: str, do, *args):
+    """do(*args) while nobody else uses any of these networks, which are different ones."""
+    if not networks:
+        return do(*args)
+    first, *rest = sorted(networks, key=id)  # in one order, so that two callers never wait for each other
+    return first._alone(what, alone, rest, what, do, *args)
 
 
 def row_blocks(networks, n: int) -> list[slice]:
@@ -37,11 +47,13 @@ def hidden(network, X) -> np.ndarray:
     """
     if len(network.layers) < 2:
         raise ValueError(f"network: found {len(network.layers)} layer, expected a hidden one before the last")
-    rows = network._as_rows(X)
+    return alone([network], "hidden", _hidden, network, network._as_rows(X))
+
+
+def _hidden(network, rows):
     out = np.empty((len(rows), network.layers[-1].n_inputs), np.float32)
-    with one_blas_thread():
-        for part in row_blocks([network], len(rows)):
-            out[part] = last_hidden(network, rows.take(part))
+    for part in row_blocks([network], len(rows)):
+        out[part] = last_hidden(network, rows.take(part))
     return out
 
 
@@ -49,8 +61,8 @@ def chosen_logits(output, x: np.ndarray, chosen: ActiveSet) -> np.ndarray:
     """float32 (entries,): logits of the output layer for x float32 (n, width), of the labels chosen for each row."""
     logits = np.empty((len(chosen.ids), 1), np.float32)
     if len(chosen.ids):
-        block = LaneBlock.from_dense(x, 1, output.scratch, output.run.threads)
-        output.rows.forward(chosen, block, False, logits, output.run.threads)
+        threads = output.context.threads
+        output.parameters.forward(chosen, LaneBlock.from_dense(x, 1, output.scratch, threads), False, logits, threads)
     return logits[:, 0]
 
 
@@ -64,16 +76,16 @@ def log_normalisers(output, x: np.ndarray) -> np.ndarray:
 
 
 def _log_normalisers(output, x):
-    n, threads, scratch = len(x), output.run.threads, output.scratch
+    n, threads, scratch = len(x), output.context.threads, output.scratch
     samples = panels.pack(x.T)
     columns = samples.shape[0] * samples.shape[2]
-    z = scratch.get("normaliser", (NORMALISER_BLOCKS, BLOCK, panels.stride(columns)))
+    z = scratch.get("normaliser", (NORMALISER_BLOCKS, BLOCK_NEURONS, panels.stride(columns)))
     top, total = (scratch.get(name, (NORMALISER_BLOCKS, columns)) for name in ("normaliser_top", "normaliser_total"))
     running = np.full(n, -np.inf)
-    span = NORMALISER_BLOCKS * BLOCK
+    span = NORMALISER_BLOCKS * BLOCK_NEURONS
     for low in range(0, output.n_neurons, span):
-        w, bias = widen(output.rows.w[low : low + span], threads), output.bias[low : low + span]
-        used = -(-len(w) // BLOCK)
+        w, bias = widen(output.parameters.w[low : low + span], threads), output.bias[low : low + span]
+        used = -(-len(w) // BLOCK_NEURONS)
         _full.exponentials_rows(samples, w, bias, z[:used], top[:used], total[:used], threads)
         sums = top[:used, :n].astype(np.float64) + np.log(total[:used, :n], dtype=np.float64)
         running = np.logaddexp(running, np.logaddexp.reduce(sums, axis=0))

@@ -6,15 +6,13 @@ import numpy as np
 
 from slide import metrics
 from slide._kernels import topk as _topk
-from slide.activations import chosen_logits, last_hidden, log_normalisers, row_blocks
-from slide.checks import check_integer
+from slide.activations import alone, chosen_logits, last_hidden, log_normalisers, row_blocks
 from slide.network import Evaluation, Network
 from slide.rows import ActiveSet, as_label_rows, as_sparse_rows
-from slide.threads import one_blas_thread
+from slide.settings.checks import check_integer
 
 CANDIDATES = 16  # labels that each network puts forward at first, or twice as many as are asked for
 HELD = 1 << 20  # labels put forward that are held at once
-MOST = 1024  # labels that each puts forward at last, or twice as many as are asked for: then all are computed
 SLACK = 1e-4  # of a logarithm: more than rounding makes of one logit in two kernels
 
 
@@ -26,7 +24,7 @@ class Ensemble:
     Networks of one set of settings differ by their `seed`: it decides the initial weights, the order of the samples,
     dropout, the hash functions and what is drawn to fill active sets.
 
-    Raises ValueError where networks are none, or differ in their numbers of features or labels.
+    Raises ValueError where networks are none, or the same, or differ in their numbers of features or labels.
 
     >>> ensemble = Ensemble([make_network(n_features, n_labels, steps, {**settings, "seed": i}) for i in range(3)])
     >>> ensemble.fit(X, Y, epochs=12).evaluate(X_test, Y_test).scores["P@1"]
@@ -37,6 +35,8 @@ class Ensemble:
         if not isinstance(networks, list) or not networks or not all(isinstance(x, Network) for x in networks):
             raise ValueError(f"networks: found {networks!r}, expected a non-empty list of Networks")
         shapes = {(network.n_features, network.n_labels) for network in networks}
+        if len({id(network) for network in networks}) < len(networks):
+            raise ValueError(f"networks: found one of {len(networks)} twice, expected different ones")
         if len(shapes) > 1:
             raise ValueError(f"networks: found (features, labels) {sorted(shapes)}, expected the same of all")
         self.networks = networks
@@ -96,13 +96,13 @@ class Block:
 
         The threshold algorithm (Fagin, Lotem & Naor 2001): each network puts forward its m best labels, and the mean
         of all networks is computed for each of these. A label that no network put forward has at most the mean of the
-        m-th probabilities; rows whose k-th best is not above that try again with m four times as large, and the last
-        of them with all labels.
+        m-th probabilities; rows whose k-th best is not above that try again with m four times as large, at last with
+        all labels.
         """
         ids, values = np.full((self.n, k), -1, np.int32), np.full((self.n, k), -np.inf, np.float32)
         left, m = np.arange(self.n), k if len(self.outputs) == 1 else max(CANDIDATES, 2 * k)
         while len(left):
-            m = m if m < self.n_labels and m <= max(MOST, 2 * k) else self.n_labels
+            m = min(m, self.n_labels)
             bound, step = np.empty(len(left)), max(1, HELD // (m * len(self.outputs)))
             for low in range(0, len(left), step):
                 part = slice(low, low + step)
@@ -112,9 +112,6 @@ class Block:
 
     def _candidates(self, rows, m, k):
         """(ids, values) of the k best among the m that each network puts forward, and what any other has at most."""
-        if m == self.n_labels:
-            chosen = listed(np.broadcast_to(np.arange(m, dtype=np.int32), (len(rows), m)))
-            return *best(chosen, self.log_p(chosen, rows), k, self.outputs[0].run.threads), -np.inf
         lists, bound = [], None
         for output, hidden, logs in zip(self.outputs, self.hidden, self.logs, strict=True):
             z, ids, _ = output.topk(hidden[rows], m)
@@ -122,8 +119,9 @@ class Block:
             last = z[:, -1] - logs[rows]
             bound = last if bound is None else np.logaddexp(bound, last)
         chosen = union(self.n_labels, *lists)
-        bound = bound - np.log(len(lists)) if len(lists) > 1 else -np.inf  # one network's own best are the best
-        return *best(chosen, self.log_p(chosen, rows), k, self.outputs[0].run.threads), bound
+        whole = len(lists) == 1 or m == self.n_labels  # no other label can be better
+        bound = -np.inf if whole else bound - np.log(len(lists))
+        return *best(chosen, self.log_p(chosen, rows), k, self.outputs[0].context.threads), bound
 
 
 def predict_blocks(model, X, k, of_block, normalised=True):
@@ -132,9 +130,12 @@ def predict_blocks(model, X, k, of_block, normalised=True):
     networks = model.networks
     rows = as_sparse_rows(X, "X", model.n_features)
     ids, values = np.empty((len(rows), k), np.int32), np.empty((len(rows), k), np.float32)
-    with one_blas_thread():
+
+    def predict():
         for part in row_blocks(networks, len(rows)):
             ids[part], values[part] = of_block(Block(networks, rows.take(part), normalised), k)
+
+    alone(networks, "predict", predict)
     return ids, values
 
 

@@ -7,13 +7,12 @@ from itertools import product
 import numpy as np
 from scipy import sparse
 
-from slide.activations import row_blocks
-from slide.checks import check_integer, check_number
+from slide.activations import alone, row_blocks
 from slide.ensemble import Block, Ensemble, best, evaluate, keys, listed, predict_blocks, union
 from slide.neighbours import Neighbours, unit_rows
 from slide.network import Evaluation, Network
 from slide.rows import ActiveSet, as_label_rows, as_sparse_rows, offsets
-from slide.threads import one_blas_thread
+from slide.settings.checks import check_integer, check_number
 
 SIMILARITIES = ("hidden", "input")
 GRID = {
@@ -116,7 +115,8 @@ class Mixed:
         """
         if set(grid) != set(GRID) or not all(len(values) for values in grid.values()):
             raise ValueError(f"grid: found {grid!r}, expected values for each of {', '.join(GRID)}")
-        trials = _Trials(self, as_sparse_rows(X, "X", self.n_features), Y, max(grid["k"]))
+        X = as_sparse_rows(X, "X", self.n_features)
+        trials = alone(self.networks, "choose", _Trials, self, X, Y, max(grid["k"]))
         chosen, records = trials.run([Mixing(*values) for values in product(*(grid[name] for name in GRID))])
         self.mixings = {name: chosen.get(name, replace(m, beta=0.0)) for name, m in self.mixings.items()}
         return records
@@ -149,9 +149,11 @@ class Mixed:
         return cls(model, X, Y, mixings, **options)
 
     def _hidden_rows(self, rows):
-        parts = row_blocks(self.networks, len(rows))
-        with one_blas_thread():
+        def hidden():
+            parts = row_blocks(self.networks, len(rows))
             return np.concatenate([near_rows(Block(self.networks, rows.take(part)), "hidden") for part in parts])
+
+        return alone(self.networks, "hidden", hidden)
 
     def _predict_block(self, block, k):
         used = {name: mixing for name, mixing in self.mixings.items() if mixing.beta > 0}
@@ -179,15 +181,14 @@ class _Trials:
         self.true = keys(self.n_labels, ActiveSet(labels.indptr, labels.ids))
         self.memories = mixed.memories
         sets, scores, near = [], [], {name: [] for name in self.memories}
-        with one_blas_thread():
-            for part in row_blocks(mixed.networks, self.n):
-                block = Block(mixed.networks, X.take(part), normalised=False)
-                shares = []
-                for name, memory in self.memories.items():
-                    near[name].append(memory.find(near_rows(block, name), k))
-                    shares.append(memory.shares(*near[name][-1]))
-                sets.append(candidates(block, 1, shares))
-                scores.append(block.log_p(sets[-1]))
+        for part in row_blocks(mixed.networks, self.n):
+            block = Block(mixed.networks, X.take(part), normalised=False)
+            shares = []
+            for name, memory in self.memories.items():
+                near[name].append(memory.find(near_rows(block, name), k))
+                shares.append(memory.shares(*near[name][-1]))
+            sets.append(candidates(block, 1, shares))
+            scores.append(block.log_p(sets[-1]))
         self.found = {name: [np.concatenate(x) for x in zip(*parts, strict=True)] for name, parts in near.items()}
         sizes = np.concatenate([np.diff(chosen.indptr) for chosen in sets])
         self.chosen = ActiveSet(offsets(sizes), np.concatenate([chosen.ids for chosen in sets]))

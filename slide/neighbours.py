@@ -3,17 +3,18 @@
 import numpy as np
 from scipy import sparse
 
-from slide._kernels import forward as _forward
 from slide._kernels import topk as _topk
-from slide.checks import check_integer, check_number
 from slide.hashing import HashFamily
 from slide.layers.base import exact_topk
-from slide.layers.lane_block import NO_IDS
-from slide.memory import Scratch
+from slide.layers.lane_block import LaneBlock
+from slide.layers.weights import Weights
+from slide.machine.memory import Scratch
+from slide.machine.threads import check_threads, one_blas_thread
+from slide.optim import SGD
 from slide.rows import ActiveSet, SparseRows, as_label_rows, as_sparse_rows, offsets
 from slide.sampling import TopK
+from slide.settings.checks import check_integer, check_number
 from slide.tables import HashTables
-from slide.threads import check_threads, one_blas_thread
 
 QUERIES = 1024  # rows searched for at a time
 HELD = 1 << 22  # entries of a product of sparse rows that are held at once: 32 MB
@@ -124,11 +125,12 @@ class _Dense:
         rows = self.check("rows", rows, None)
         if 0 in rows.shape:
             raise ValueError(f"rows: found shape {rows.shape}, expected at least one row and one column")
-        self.rows = unit_rows(rows)
-        self.threads, self.shape = threads, rows.shape
+        self._weights = Weights(*rows.shape, SGD(), 0.0, None)
+        self.rows = self._weights.w
+        self.rows[...] = unit_rows(rows)
+        self.threads, self.shape, self._scratch = threads, rows.shape, Scratch()
         self.mean = self.rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-        self._no_bias, self._scratch = np.zeros(len(rows), np.float32), Scratch()
-        self.nbytes = self.rows.nbytes + self._no_bias.nbytes
+        self.nbytes = self.rows.nbytes + self._weights.bias.nbytes
 
     def check(self, name, rows, width):
         rows = np.asarray(rows)
@@ -146,15 +148,13 @@ class _Dense:
         return rows - self.mean
 
     def nearest(self, queries, k):
-        return exact_topk(queries, self.rows, self._no_bias, k, self._scratch, self.threads)
+        return exact_topk(queries, self.rows, self._weights.bias[0], k, self._scratch, self.threads)
 
     def cosines(self, queries, found):
-        n, width = queries.shape
         out = np.empty((len(found.ids), 1), np.float32)
         if len(found.ids):
-            at = np.arange(n + 1, dtype=np.int64) * width
-            _forward.forward_rows(self.rows, self._no_bias, found.indptr, found.ids, at, NO_IDS,
-                                  queries.reshape(-1, 1), False, out, self.threads)  # fmt: skip
+            block = LaneBlock.from_dense(queries, 1, self._scratch, self.threads)
+            self._weights.forward(found, block, False, out, self.threads)
         return out
 
 

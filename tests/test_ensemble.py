@@ -23,7 +23,7 @@ LAST = {
 
 def data(rng, n=50):
     X = sparse.random_array((n, N_FEATURES), density=0.2, format="csr", rng=rng, dtype=np.float32)
-    Y = sparse.random_array((n, N_LABELS), density=0.05, format="csr", rng=rng, dtype=np.float32)
+    Y = sparse.csr_array(rng.random((n, N_LABELS)) < 0.05)
     return X, Y
 
 

@@ -18,7 +18,7 @@ GRID = {"k": (5, 20), "power": (1.0, 4.0), "beta": (0.5, 2.0), "eps": (0.01, 0.1
 
 def data(rng, n=120):
     X = sparse.random_array((n, N_FEATURES), density=0.2, format="csr", rng=rng, dtype=np.float32)
-    Y = sparse.random_array((n, N_LABELS), density=0.05, format="csr", rng=rng, dtype=np.float32)
+    Y = sparse.csr_array(rng.random((n, N_LABELS)) < 0.05)
     return X, Y
 
 

@@ -17,7 +17,7 @@ def rows_and_labels(rng, n=200, signed=False):
     rows = sparse.random_array((n, WIDTH), density=0.2, format="csr", rng=rng, dtype=np.float32)
     if signed:
         rows.data -= np.float32(0.5)
-    Y = sparse.random_array((n, N_LABELS), density=0.2, format="csr", rng=rng, dtype=np.float32)
+    Y = sparse.csr_array(rng.random((n, N_LABELS)) < 0.2)
     return rows, Y
 
 
