@@ -8,8 +8,8 @@ from scipy import sparse
 from scipy.special import logsumexp
 
 from slide import Dense, Network, Sampled
-from slide.activations import chosen_logits, hidden, last_hidden, log_normalisers
-from slide.ensemble import CANDIDATES, Block, Ensemble, union
+from slide.prediction.activations import chosen_logits, hidden, last_hidden, log_normalisers
+from slide.prediction.ensemble import CANDIDATES, Block, Ensemble, union
 from slide.rows import ActiveSet, as_sparse_rows
 
 N_FEATURES, N_LABELS = 40, 60

@@ -5,11 +5,11 @@ import pytest
 from scipy import sparse
 
 from slide import Dense, Network, Sampled
-from slide.activations import hidden
-from slide.ensemble import Ensemble
 from slide.hashing import SimHash
-from slide.mixing import Mixed, Mixing
-from slide.neighbours import Neighbours, unit_rows
+from slide.prediction.activations import hidden
+from slide.prediction.ensemble import Ensemble
+from slide.prediction.mixing import Mixed, Mixing
+from slide.prediction.neighbours import Neighbours, unit_rows
 
 N_FEATURES, N_LABELS = 30, 40
 BOTH = {"hidden": Mixing(k=5, power=3.0, beta=0.7, eps=0.05), "input": Mixing(k=9, power=1.0, beta=1.5, eps=0.01)}

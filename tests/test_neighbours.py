@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from slide import neighbours
 from slide.hashing import DWTA, SimHash
-from slide.neighbours import Neighbours, parts_below
+from slide.prediction import neighbours
+from slide.prediction.neighbours import Neighbours, parts_below
 
 WIDTH, N_LABELS = 30, 12
 

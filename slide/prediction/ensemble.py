@@ -6,8 +6,8 @@ import numpy as np
 
 from slide import metrics
 from slide._kernels import topk as _topk
-from slide.activations import alone, chosen_logits, last_hidden, log_normalisers, row_blocks
 from slide.network import Evaluation, Network
+from slide.prediction.activations import alone, chosen_logits, last_hidden, log_normalisers, row_blocks
 from slide.rows import ActiveSet, as_label_rows, as_sparse_rows
 from slide.settings.checks import check_integer
 
