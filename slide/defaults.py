@@ -182,7 +182,7 @@ def make_network(n_features: int, n_labels: int, steps: int, settings: dict) -> 
     optimizer = OPTIMIZERS[rest.pop("optimizer")]
     optimizer = optimizer(**taken(optimizer))
     schedule = taken(Schedule)
-    schedule = Schedule(**schedule, steps=None if schedule["kind"] == "constant" else steps)
+    schedule = Schedule(**schedule, steps=steps if schedule["kind"] in ("linear", "cosine") else None)
     network = taken(NetworkSettings)
     return Network(n_features, layers, optimizer=optimizer, schedule=schedule, **network, **rest)
 

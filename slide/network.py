@@ -19,6 +19,7 @@ from slide.settings.fields import documented, given, takes
 from slide.settings.network import NetworkSettings, check_layers, check_names, check_together
 from slide.state import storage
 from slide.state.commit import Commit
+from slide.validation import Watch, hold_out
 
 WEIGHTS, ORDER, DROPOUT = 1, 2, 3  # what random numbers are for: each has a stream of its own
 # Samples a call of the layers in prediction, and bytes of their input where that is made dense: what is held at once,
@@ -93,6 +94,7 @@ class Network(Attributes):
         self._context = Context.of(self._settings)
         self._layers = tuple(build_layers(self.n_features, self.specs, self.context, self._rng(WEIGHTS)))
         self._step = self._samples = 0
+        self._evaluations = []
         self._open = None  # of a batch whose output layer was updated and others not: what `_close` takes
         self._turns = Turns()
 
@@ -135,6 +137,12 @@ class Network(Attributes):
         return self.specs[-1].n_neurons
 
     @ReadOnly("it is measured")
+    def evaluations(self) -> list[dict]:
+        """Of each evaluation on held-out rows in the last `fit`: {"step", "loss" of the batch before it, the metric,
+        "rows"}."""
+        return list(self._evaluations)
+
+    @ReadOnly("it is measured")
     def active(self) -> float:
         """Mean active neurons per sample in the last layer, of the last batch."""
         return float(self.layers[-1].active)
@@ -145,7 +153,11 @@ class Network(Attributes):
         labels = self._as_labels(Y, rows)
         return self._as_trainer("partial_fit", self._learn_alone, rows, labels)
 
-    def fit(self, X, Y, epochs: int | None = None, steps: int | None = None, callback=None) -> "Network":
+    def fit(
+        self, X, Y, epochs: int | None = None, steps: int | None = None, callback=None, validation=None,
+        monitor: str | None = None, patience: int | None = None, restore_best: bool | None = None,
+        evaluate_every: int | None = None,
+    ) -> "Network":  # fmt: skip
         """Trains for `epochs` passes over X and Y (1 if not said), or for exactly `steps` batches.
 
         X   (n, n_features), SciPy sparse of any format or dense
@@ -155,9 +167,24 @@ class Network(Attributes):
         The samples come in an order that is a function of the seed and the step alone, so training that is saved
         and resumed sees the same batches as training that was not interrupted. callback(network, loss) is called
         after every batch; a true result ends training.
+
+        validation      held-out rows (X, Y), or a share in (0, 1) of the rows, at most 5,000, that are then held out.
+                        Of many a fixed sample is evaluated, so that this takes about a tenth of the time of training
+        monitor         what is measured on them: "P@k" or "nDCG@k" ("P@1" if not said)
+        evaluate_every  batches between two evaluations (an epoch if not said); there is one at the end, too
+        patience        evaluations without a rise after which training ends; if not said it goes on to its end. With
+                        Schedule("plateau") (3 if not said) the rate then falls, from the best network on, and at the
+                        latest so that it has fallen at the end
+        restore_best    whether the network ends as it was at the best of these evaluations, the last of equals (True
+                        if not said), `step` among it. Until then two networks are held in memory
+
+        `evaluations` has what was measured.
         """
         rows = self._as_rows(X)
         labels = self._as_labels(Y, rows)
+        asked = {"monitor": monitor, "patience": patience, "restore_best": restore_best,
+                 "evaluate_every": evaluate_every}  # fmt: skip
+        rows, labels, held = hold_out(rows, labels, validation, self.seed, asked)
         batch_size = self.batch_size
         per_epoch = -(-len(rows) // batch_size)
         if steps is None:
@@ -165,10 +192,14 @@ class Network(Attributes):
         elif epochs is not None:
             raise ValueError(f"epochs: found {epochs!r} beside steps={steps!r}, expected one of them")
         end = self.step + check_integer("steps", steps, 0)
-        self._as_trainer("fit", self._train, rows, labels, end, batch_size, callback)
+        watch = None if held is None else Watch.of(self, held, per_epoch, **asked)
+        if held is None and self.schedule.kind == "plateau":
+            raise ValueError(f"validation: found None with {self.schedule!r}, expected held-out rows or a share")
+        self._as_trainer("fit", self._train, rows, labels, end, batch_size, callback, watch)
+        self._evaluations = [] if watch is None else watch.records
         return self
 
-    def _train(self, rows, labels, end, batch_size, callback):
+    def _train(self, rows, labels, end, batch_size, callback, watch):
         order, epoch, per_epoch = None, -1, -(-len(rows) // batch_size)
         while self.step < end:
             if self.step // per_epoch != epoch:
@@ -177,8 +208,12 @@ class Network(Attributes):
             first = self.step % per_epoch * batch_size
             batch = order[first : first + batch_size]
             loss = self._learn_alone(rows.take(batch), labels.take(batch))
+            if watch is not None:
+                end = watch.follow(self, loss, end)
             if callback is not None and callback(self, loss):
                 break
+        if watch is not None and watch.restore_best:
+            watch.restore(self)
         self._alone("fit", self._settle)
 
     def _learn_alone(self, x, labels):
@@ -254,9 +289,9 @@ class Network(Attributes):
         """The stream of one purpose in one epoch or step: no two of them share their numbers."""
         return np.random.default_rng((purpose, self.seed, number))
 
-    def _as_rows(self, X):
+    def _as_rows(self, X, name="X"):
         """User input, validated, with rows of unit norm if asked."""
-        rows = as_sparse_rows(X, "X", self.n_features)
+        rows = as_sparse_rows(X, name, self.n_features)
         return rows.normalized() if self.normalize else rows
 
     def _as_labels(self, Y, rows):

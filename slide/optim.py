@@ -62,7 +62,8 @@ class SGD(Settings):
 OPTIMIZERS = {optimizer.name: optimizer for optimizer in (Adam, SGD)}
 
 
-FALLS = Need("with a kind other than 'constant'", lambda schedule: schedule.kind != "constant")
+FALLS = Need("with kind 'linear' or 'cosine'", lambda schedule: schedule.kind in ("linear", "cosine"))
+ENDS = Need("with a kind other than 'constant'", lambda schedule: schedule.kind != "constant")
 
 
 @documented()
@@ -74,28 +75,36 @@ class Schedule(Settings):
     """
 
     kind: str = setting(
-        "constant", Choice(("constant", "linear", "cosine")), "how the learning rate falls", option="schedule",
-        group=OPTIMIZER, more="'linear' reaches `final` after `steps`, 'cosine' the same along half a cosine.",
+        "constant", Choice(("constant", "linear", "cosine", "plateau")), "how the learning rate falls", option="schedule",
+        group=OPTIMIZER, more="'linear' reaches `final` after `steps`, 'cosine' the same along half a cosine. "
+        "'plateau' is for an unknown end: constant until the validation of `Network.fit` stops rising, and from the "
+        "best network on linear, over a third as many batches as there were.",
     )  # fmt: skip
     warmup: int = setting(0, Integer(0), "steps over which the rate first rises linearly from zero", group=OPTIMIZER)
     steps: int | None = setting(
         None, Integer(optional=True), "length; later steps stay at `final`", none="it has none", needs=(FALLS,),
         option=None,
     )  # fmt: skip
-    final: float = setting(0.0, Number("[0, 1]"), "factor on the rate at the end", needs=(FALLS,), group=OPTIMIZER)
+    hold: float = setting(
+        0.0, Number("[0, 1)"), "share of the steps before the rate begins to fall", needs=(FALLS,), group=OPTIMIZER
+    )  # fmt: skip
+    final: float = setting(0.0, Number("[0, 1]"), "factor on the rate at the end", needs=(ENDS,), group=OPTIMIZER)
 
     def __post_init__(self):
         super().__post_init__()
-        if FALLS.met(self) and check_integer("steps", self.steps) <= self.warmup:
-            raise ValueError(f"warmup: found {self.warmup} in {self!r}, expected fewer than steps")
+        if FALLS.met(self):
+            if check_integer("steps", self.steps) <= self.warmup:
+                raise ValueError(f"warmup: found {self.warmup} in {self!r}, expected fewer than steps")
 
     def rate(self, step: int) -> float:
         """The factor at a 1-based step."""
         if step <= self.warmup:
             return step / (self.warmup + 1)
-        if self.kind == "constant":
+        if not FALLS.met(self):
             return 1.0
-        span = max(self.steps - self.warmup, 1)
-        done = min((step - self.warmup - 1) / span, 1.0)
+        first = max(self.warmup, round(self.hold * self.steps))
+        if step <= first:
+            return 1.0
+        done = min((step - first - 1) / max(self.steps - first, 1), 1.0)
         shape = 1 - done if self.kind == "linear" else 0.5 * (1 + math.cos(math.pi * done))
         return self.final + (1 - self.final) * shape

@@ -115,7 +115,7 @@ def test_a_network_takes_what_has_an_effect(layers, settings):
 
 @pytest.mark.parametrize("settings", [{"steps": 9}, {"final": 0.5}, {"warmup": 2, "final": 0.5}])
 def test_a_constant_schedule_has_no_length_and_no_end(settings):
-    with pytest.raises(ValueError, match="^(steps|final): found .* in Schedule.*belongs with a kind other than 'const"):
+    with pytest.raises(ValueError, match="^(steps|final): found .* in Schedule.*belongs with "):
         Schedule(**settings)
     assert Schedule("linear", **{"steps": 9, **settings}).steps == 9
 

@@ -1,0 +1,161 @@
+"""Validation: held-out rows that decide which weights are kept, and when training ends."""
+
+import copy
+import re
+from dataclasses import dataclass, field, replace
+from numbers import Real
+
+import numpy as np
+
+from slide.rows import as_label_rows
+from slide.settings.checks import check_integer, check_number
+from slide.state.commit import Commit
+
+SHARE, MOST = 0.05, 5_000  # of the training rows that are held out, unless told otherwise, and at most so many
+MONITORS = re.compile(r"(P|nDCG)@([1-9]\d*)")
+EVALUATION = 0.1  # of training's time that evaluations may take
+RATIO = 12  # time per active neuron and sample in training, in that per label and row in exact evaluation
+LEAST = 200  # rows that an evaluation has where there are so many
+DECAY = 1 / 3  # of the batches at the whole rate: how long the rate of a "plateau" schedule then falls
+PATIENCE = 3  # evaluations, with a "plateau" schedule
+
+
+def held_out(n_rows: int, share: float = SHARE, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(rows to train on, held-out rows), ascending: `share` of n_rows drawn by the seed, at most 5,000, at least one.
+
+    Raises ValueError where there are not two rows.
+    """
+    check_number("validation", share, "(0, 1)")
+    if n_rows < 2:
+        raise ValueError(f"validation: found a share of {n_rows} rows, expected at least 2 rows or rows of their own")
+    n = min(MOST, max(1, round(share * n_rows)), n_rows - 1)
+    order = np.random.default_rng((4, seed)).permutation(n_rows)
+    return np.sort(order[n:]), np.sort(order[:n])
+
+
+def hold_out(rows, labels, validation, seed: int, asked: dict):
+    """(rows, labels to train on, (rows, labels) that are held out or None) of what `Network.fit` was given.
+
+    asked: settings that belong to validation, None where they were not given.
+    """
+    if validation is None:
+        for name, value in asked.items():
+            if value is not None:
+                raise ValueError(f"{name}: found {value!r} without validation, where it has no effect")
+        return rows, labels, None
+    if isinstance(validation, tuple) and len(validation) == 2:
+        return rows, labels, tuple(validation)
+    if isinstance(validation, bool) or not isinstance(validation, Real):
+        found = type(validation).__name__
+        raise ValueError(f"validation: found {found}, expected held-out rows (X, Y) or a share of the rows")
+    kept, held = held_out(len(rows), validation, seed)
+    return rows.take(kept), labels.take(kept), (rows.take(held), labels.take(held))
+
+
+def check_monitor(monitor: str) -> int:
+    """The k of a metric such as "P@1" or "nDCG@5"."""
+    match = MONITORS.fullmatch(monitor) if isinstance(monitor, str) else None
+    if not match:
+        raise ValueError(f"monitor: found {monitor!r}, expected P@k or nDCG@k, such as 'P@1'")
+    return int(match[2])
+
+
+def rows_per_evaluation(n_rows: int, network, batches: int) -> int:
+    """How many of n_rows an evaluation takes after every so many batches, that it is a tenth of training or less.
+
+    By the numbers of active neurons and of labels, not by the clock, so that a run can be repeated.
+    """
+    spec = network.specs[-1]
+    active = spec.n_neurons if spec.dense else max(spec.active, spec.min_active or 0)
+    samples = batches * network.batch_size
+    return min(n_rows, max(LEAST, int(EVALUATION * RATIO * samples * active / spec.n_neurons)))
+
+
+@dataclass
+class Watch:
+    """What a training keeps of its evaluations on held-out rows.
+
+    rows, labels  held-out rows, as `Network` takes them
+    monitor       "P@1", or another metric of slide.metrics: what has to rise
+    every         batches between two evaluations
+    patience      evaluations without a rise after which training ends, or the rate of a "plateau" schedule falls
+    restore_best  whether the network ends as it was at its best evaluation, not at its last
+    records       of each evaluation: {"step", "loss": of the batch before it, monitor: its value, "rows": how many}
+    """
+
+    rows: object
+    labels: object
+    monitor: str
+    every: int
+    patience: int | None
+    restore_best: bool
+    records: list = field(default_factory=list)
+    best: object = None
+    risen: int = 0  # the number of the last evaluation that rose
+
+    @classmethod
+    def of(cls, network, held, every, monitor=None, patience=None, restore_best=None, evaluate_every=None) -> "Watch":
+        """held: the held-out rows (X, Y), of which a fixed sample is taken where all would take too long; every: as
+        `evaluate_every`, where that is None."""
+        (X, Y), monitor = held, "P@1" if monitor is None else monitor
+        check_monitor(monitor)
+        every = every if evaluate_every is None else check_integer("evaluate_every", evaluate_every)
+        if patience is not None:
+            check_integer("patience", patience)
+        if not isinstance(restore_best, bool | None):
+            raise ValueError(f"restore_best: found {restore_best!r}, expected True or False")
+        rows = network._as_rows(X, "validation")
+        labels = as_label_rows(Y, len(rows), network.n_labels, name="validation")
+        if not len(rows):
+            raise ValueError("validation: found no rows, expected at least one")
+        chosen = np.random.default_rng((6, network.seed)).permutation(len(rows))
+        chosen = np.sort(chosen[: rows_per_evaluation(len(rows), network, every)])
+        patience = PATIENCE if patience is None and network.schedule.kind == "plateau" else patience
+        return cls(rows.take(chosen), labels.take(chosen), monitor, every, patience,
+                   restore_best is not False)
+
+    @property
+    def top(self) -> float:
+        return max((record[self.monitor] for record in self.records), default=-np.inf)
+
+    def follow(self, network, loss: float, end: int) -> int:
+        """After a batch: evaluates where it is time. Returns the batch at which training is to end."""
+        plateau = network.schedule.kind == "plateau"
+        last = plateau and network.step + fall(network.step) >= end
+        if network.step % self.every and network.step != end and not last:
+            return end
+        self._evaluate(network, loss)
+        flat = self.patience is not None and len(self.records) - self.risen >= self.patience
+        if plateau and (flat or last):
+            if flat:
+                self.restore(network)
+            steps = network.step + fall(network.step)
+            network.schedule = replace(network.schedule, kind="linear", hold=network.step / steps, steps=steps)
+            self.patience = None
+            return network.schedule.steps
+        return network.step if flat else end
+
+    def _evaluate(self, network, loss):
+        k = check_monitor(self.monitor)
+        score = network.evaluate(self.rows, self.labels, ks=(k,)).scores[self.monitor]
+        rose, at_best = score > self.top, score >= self.top
+        self.records.append({"step": network.step, "loss": loss, self.monitor: score, "rows": len(self.rows)})
+        self.risen = len(self.records) if rose else self.risen
+        if at_best and (self.restore_best or network.schedule.kind == "plateau"):
+            self.best = None  # one at a time is held
+            self.best = copy.deepcopy(network)
+
+    def restore(self, network) -> None:
+        """Makes the network what it was at its best evaluation."""
+        if self.best is None or self.best.step == network.step:
+            return
+        parts = ("_layers", "_context", "_settings", "_specs", "_step", "_samples")
+        commit = Commit()
+        commit.set(network, _open=None, **{name: getattr(self.best, name) for name in parts})
+        network._alone("restoring", commit.run)
+        self.best = copy.deepcopy(network) if network.schedule.kind == "plateau" else None
+
+
+def fall(step: int) -> int:
+    """Batches in which the rate of a "plateau" schedule falls, where it began to after so many."""
+    return max(1, round(DECAY * step))
