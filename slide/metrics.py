@@ -9,6 +9,8 @@ Raised everywhere: ValueError where shapes do not fit together, an id is not in 
 1..top_ids.shape[1].
 """
 
+import re
+
 import numpy as np
 
 from slide.rows import SparseRows, as_label_rows
@@ -16,16 +18,45 @@ from slide.rows import SparseRows, as_label_rows
 
 def precision_at_k(Y_true, top_ids, k: int) -> float:
     """P@k: the mean share of true labels among the first k."""
-    labels, top_ids = _check(Y_true, top_ids, k)
-    return float(_hits(labels, top_ids, k).mean()) if len(labels) else 0.0
+    return _mean(_precision(*_check(Y_true, top_ids, k), k))
 
 
 def ndcg_at_k(Y_true, top_ids, k: int) -> float:
     """nDCG@k: hits weighted by 1 / log2(rank + 1), over the same sum for the row's best ranking."""
-    labels, top_ids = _check(Y_true, top_ids, k)
+    return _mean(_ndcg(*_check(Y_true, top_ids, k), k))
+
+
+def row_scores(Y_true, top_ids, metric: str) -> np.ndarray:
+    """float64 (n,): "P@k" or "nDCG@k" of each row, or the sum of several: "P@1+nDCG@5"."""
+    scores = 0.0
+    for name, k in parts_of(metric):
+        scores = scores + ROW_METRICS[name](*_check(Y_true, top_ids, k), k)
+    return scores
+
+
+def parts_of(metric: str) -> list[tuple[str, int]]:
+    """[("P", 1), ("nDCG", 5)] of "P@1+nDCG@5"; ValueError where it is no metric of single rows."""
+    parts = [re.fullmatch(r"(P|nDCG)@([1-9]\d{0,8})", part) for part in str(metric).split("+")]
+    if not all(parts):
+        raise ValueError(f"metric: found {metric!r}, expected P@k or nDCG@k, such as 'P@1', or a sum: 'P@1+nDCG@5'")
+    return [(part[1], int(part[2])) for part in parts]
+
+
+def _precision(labels, top_ids, k):
+    return _hits(labels, top_ids, k).mean(axis=1)
+
+
+def _ndcg(labels, top_ids, k):
     gains = 1 / np.log2(np.arange(k) + 2)
     best = np.concatenate([[1.0], np.cumsum(gains)])[np.minimum(np.diff(labels.indptr), k)]
-    return float((_hits(labels, top_ids, k) @ gains / best).mean()) if len(labels) else 0.0
+    return _hits(labels, top_ids, k) @ gains / best
+
+
+ROW_METRICS = {"P": _precision, "nDCG": _ndcg}
+
+
+def _mean(scores):
+    return float(scores.mean()) if len(scores) else 0.0
 
 
 def psp_at_k(Y_true, top_ids, propensities, k: int) -> float:

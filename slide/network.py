@@ -170,7 +170,7 @@ class Network(Attributes):
 
         validation      held-out rows (X, Y), or a share in (0, 1) of the rows, at most 5,000, that are then held out.
                         Of many a fixed sample is evaluated, so that this takes about a tenth of the time of training
-        monitor         what is measured on them: "P@k" or "nDCG@k" ("P@1" if not said)
+        monitor         what is measured on them: "P@k" or "nDCG@k", or a sum such as "P@1+nDCG@5" ("P@1" if not said)
         evaluate_every  batches between two evaluations (an epoch if not said); there is one at the end, too
         patience        evaluations without a rise after which training ends; if not said it goes on to its end. With
                         Schedule("plateau") (3 if not said) the rate then falls, from the best network on, and at the

@@ -1,21 +1,20 @@
 """Validation: held-out rows that decide which weights are kept, and when training ends."""
 
 import copy
-import re
 from dataclasses import dataclass, field, replace
 from numbers import Real
 
 import numpy as np
 
+from slide.metrics import parts_of, row_scores
 from slide.rows import as_label_rows
 from slide.settings.checks import check_integer, check_number
 from slide.state.commit import Commit
 
 SHARE, MOST = 0.05, 5_000  # of the training rows that are held out, unless told otherwise, and at most so many
-MONITORS = re.compile(r"(P|nDCG)@([1-9]\d*)")
 EVALUATION = 0.1  # of training's time that evaluations may take
 RATIO = 12  # time per active neuron and sample in training, in that per label and row in exact evaluation
-LEAST = 200  # rows that an evaluation has where there are so many
+LEAST = 500  # rows that an evaluation has where there are so many
 DECAY = 1 / 3  # of the batches at the whole rate: how long the rate of a "plateau" schedule then falls
 PATIENCE = 3  # evaluations, with a "plateau" schedule
 
@@ -52,14 +51,6 @@ def hold_out(rows, labels, validation, seed: int, asked: dict):
     return rows.take(kept), labels.take(kept), (rows.take(held), labels.take(held))
 
 
-def check_monitor(monitor: str) -> int:
-    """The k of a metric such as "P@1" or "nDCG@5"."""
-    match = MONITORS.fullmatch(monitor) if isinstance(monitor, str) else None
-    if not match:
-        raise ValueError(f"monitor: found {monitor!r}, expected P@k or nDCG@k, such as 'P@1'")
-    return int(match[2])
-
-
 def rows_per_evaluation(n_rows: int, network, batches: int) -> int:
     """How many of n_rows an evaluation takes after every so many batches, that it is a tenth of training or less.
 
@@ -76,7 +67,7 @@ class Watch:
     """What a training keeps of its evaluations on held-out rows.
 
     rows, labels  held-out rows, as `Network` takes them
-    monitor       "P@1", or another metric of slide.metrics: what has to rise
+    monitor       what has to rise: a metric of slide.metrics.row_scores
     every         batches between two evaluations
     patience      evaluations without a rise after which training ends, or the rate of a "plateau" schedule falls
     restore_best  whether the network ends as it was at its best evaluation, not at its last
@@ -98,7 +89,7 @@ class Watch:
         """held: the held-out rows (X, Y), of which a fixed sample is taken where all would take too long; every: as
         `evaluate_every`, where that is None."""
         (X, Y), monitor = held, "P@1" if monitor is None else monitor
-        check_monitor(monitor)
+        parts_of(monitor)
         every = every if evaluate_every is None else check_integer("evaluate_every", evaluate_every)
         if patience is not None:
             check_integer("patience", patience)
@@ -125,7 +116,7 @@ class Watch:
         if network.step % self.every and network.step != end and not last:
             return end
         self._evaluate(network, loss)
-        flat = self.patience is not None and len(self.records) - self.risen >= self.patience
+        flat = self.flat()
         if plateau and (flat or last):
             if flat:
                 self.restore(network)
@@ -135,9 +126,19 @@ class Watch:
             return network.schedule.steps
         return network.step if flat else end
 
+    def flat(self) -> bool:
+        """Whether it has not risen for too long."""
+        return self.patience is not None and len(self.records) - self.risen >= self.patience
+
+    def measure(self, network) -> np.ndarray:
+        """float64 (rows,): the metric of each row."""
+        k = max(k for _, k in parts_of(self.monitor))
+        ids, _ = network.predict(self.rows, k)
+        ids = np.pad(ids, ((0, 0), (0, k - ids.shape[1])), constant_values=-1)
+        return row_scores(self.labels, ids, self.monitor)
+
     def _evaluate(self, network, loss):
-        k = check_monitor(self.monitor)
-        score = network.evaluate(self.rows, self.labels, ks=(k,)).scores[self.monitor]
+        score = float(self.measure(network).mean())
         rose, at_best = score > self.top, score >= self.top
         self.records.append({"step": network.step, "loss": loss, self.monitor: score, "rows": len(self.rows)})
         self.risen = len(self.records) if rose else self.risen

@@ -1,0 +1,250 @@
+"""The search: challengers race against the settings of the rule of thumb, the winner is trained to its plateau."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from slide.defaults import recommended, without_effect
+from slide.prediction.mixing import Mixed
+from slide.rows import as_label_rows, as_sparse_rows
+from slide.settings.checks import check_integer, check_number
+from slide.tuning.cache import Cache
+from slide.tuning.trials import AHEAD, Rows, Trial, finish, race
+from slide.validation import SHARE, held_out
+
+BUDGET = 1.5  # times the training that follows: what trials may cost
+MONITOR = "P@1+nDCG@5"  # P@1 alone is noise where few rows are held out
+ENOUGH, FIFTH = 1_000, 0.2  # held-out rows where 5 % are fewer, and the largest share of all that they may be
+RACE = 50, 500  # batches of a race: an epoch, but not fewer and not more
+EVERY = 50, 500  # batches between two evaluations on the way to the plateau: likewise
+LONGEST = 4  # times the epochs of the rule of thumb, after which the plateau is not waited for
+TARGETS = ({"label_smoothing": 0.7}, {"label_smoothing": 0.0}, {"label_smoothing": 0.3})
+FINISH = 1.25  # trainings that the way to the plateau takes, as a rule
+OVERHEAD = 20_000  # multiplications that take as long as what a sample costs whatever the widths
+LEAST_ROWS = 20  # of which some may be held out
+REMEMBERED = 200_000  # training rows up to which neighbours are tried unasked
+CHOSEN = 2_000  # held-out rows that choose how neighbours count
+CORRECTED = {"label_smoothing": 0.0, "logq_correction": True}
+WIDER = {"hidden": [512], "dropout": 0.5}
+
+
+@dataclass
+class Tuned:
+    """What held-out training rows chose.
+
+    settings    complete, by the names of the command line, as `slide.defaults.make_network` takes them
+    steps       batches of a training on all rows, whose rate is constant for three quarters and then falls to zero
+    mixings     {"hidden": Mixing, "input": Mixing} of neighbours that pay, see `slide.prediction.Mixed`; else empty
+    scores      {"P@1": ..., ...} of the winner on the held-out rows, with neighbours where they pay
+    rows        how many rows were held out
+    records     a dictionary per trial: what was tried and what it came to
+    cost        of all trials, in trainings such as follow
+    why         in words, where nothing could be tried
+    """
+
+    settings: dict
+    steps: int
+    mixings: dict = field(default_factory=dict)
+    scores: dict = field(default_factory=dict)
+    rows: int = 0
+    records: list = field(default_factory=list)
+    cost: float = 0.0
+    why: str = ""
+
+
+def tune(
+    X, Y, given: dict | None = None, n_labels: int | None = None, budget: float = BUDGET, monitor: str = MONITOR,
+    neighbours: bool = True, seed: int = 0, cache=None, report: Callable[[str], None] = lambda line: None,
+) -> Tuned:  # fmt: skip
+    """Settings for training on X and Y, chosen by rows of them that are held out.
+
+    X, Y        training rows, as `Network.fit` takes them; n_labels where Y does not say it
+    given       settings that are fixed, by the names of the command line
+    budget      what trials may cost at most, in trainings such as follow: of a challenger that this does not pay for,
+                nothing is tried
+    monitor     what is compared: a metric of `slide.metrics.row_scores`
+    neighbours  whether to try neighbours too
+    cache       a path: trials that are in this file are not repeated, others are added to it
+    report      called with a line of text for each trial
+
+    5 % of the rows are held out, or up to a fifth where these are fewer than 1,000, at most 5,000. Settings race at a
+    constant rate for about an epoch: those that spread the target, then wider hidden layers. A challenger wins where it
+    leads by a standard error of the difference over rows, and is given up where it is behind by two. The winner is
+    trained on until its metric stops rising; from its best network on the rate falls. That fixes the length of
+    training. What all of these do is a function of the seed, the rows and the settings, not of the clock.
+
+    Raises ValueError as `Network.fit` does.
+    """
+    check_number("budget", budget, "(0, inf)")
+    rows = as_sparse_rows(X, "X")
+    labels = as_label_rows(Y, len(rows), n_labels)
+    if not len(rows):
+        raise ValueError("X: found no rows, expected at least one")
+    given = {**(given or {}), "seed": check_integer("seed", seed, 0)}
+    return Search(rows, labels, given, budget, monitor, seed, cache, report).run(neighbours)
+
+
+class Search:
+    """One call of `tune`: what is fixed, what was spent, and who leads."""
+
+    def __init__(self, rows, labels, given, budget, monitor, seed, cache, report):
+        self.rows, self.labels, self.given, self.budget = rows, labels, given, budget
+        self.monitor, self.seed, self.report = monitor, seed, report
+        self.base = self.complete({})
+        kept, held = self.split()
+        self.data = Rows(rows, labels, kept, held)
+        self.per_epoch = -(-self.data.n // self.base["batch_size"])
+        self.cache = Cache(cache, rows, labels, {"monitor": monitor, "seed": seed})
+        self.records, self.spent = [], 0.0
+
+    def split(self):
+        n = len(self.rows)
+        return held_out(n, max(SHARE, min(FIFTH, ENOUGH / n)), self.seed) if n > 1 else (np.arange(n), np.arange(0))
+
+    def complete(self, change) -> dict:
+        """All settings where some are changed, without those that have no effect then."""
+        given = {**change, **self.given}
+        n, n_labels = len(self.rows), self.labels.shape[1]
+        advice = recommended(n, n_labels, given, len(self.labels.ids) / n)
+        unused = without_effect({**advice, **given})
+        return {name: value for name, value in {**advice, **given}.items() if name not in unused or name in self.given}
+
+    def run(self, neighbours) -> Tuned:
+        why = self.why_not()
+        if why:
+            self.report(f"settings by the rule of thumb: {why}")
+            return Tuned(self.base, self.length(self.base["epochs"]), why=why)
+        leader = self.race_all()
+        watch = self.finish(leader)
+        tuned = Tuned(leader.settings, self.length(watch["step"] / self.per_epoch), rows=len(self.data.held[0]))
+        self.score(tuned, leader, watch, neighbours)
+        tuned.records = self.records
+        tuned.cost = self.spent / (tuned.steps * self.cost_of_batch(leader.settings))
+        return tuned
+
+    def why_not(self) -> str:
+        """Why held-out rows can't choose anything; "" where they can."""
+        if len(self.rows) < LEAST_ROWS:
+            return f"found {len(self.rows)} training rows, expected at least {LEAST_ROWS} to hold some out"
+        known = np.zeros(self.labels.shape[1], bool)
+        known[self.data.train[1].ids] = True
+        if not known[self.data.held[1].ids].any():
+            return f"found no label of the {len(self.data.held[0])} held-out rows in any other row"
+        return ""
+
+    def length(self, epochs) -> int:
+        """Batches of so many epochs of all rows."""
+        return max(1, round(epochs * -(-len(self.rows) // self.base["batch_size"])))
+
+    def cost_of_batch(self, settings) -> float:
+        """Of training, in multiplications by weights: three for each of a sample's neurons, forward and backward."""
+        size = settings.get("min_active") or settings.get("active") or self.labels.shape[1]
+        widths = settings["hidden"]
+        features = len(self.rows.ids) / len(self.rows)
+        per_sample = sum(a * b for a, b in zip([features, *widths], [*widths, size], strict=True))
+        return 3.0 * settings["batch_size"] * (per_sample + OVERHEAD)
+
+    def challengers(self):
+        """Yields (what is compared, changes of the leader's settings), in the order in which they are tried."""
+        sampled = self.base["sampler"] != "full"
+        if "label_smoothing" not in self.given:
+            targets = [*TARGETS, CORRECTED] if sampled and "logq_correction" not in self.given else TARGETS
+            yield from (("targets", {"logq_correction": False, **x} if sampled else x) for x in targets)
+        if not self.given.keys() & WIDER.keys():
+            yield "width", WIDER
+
+    def race_all(self) -> Trial:
+        """The leader after all races that the budget pays for."""
+        leader, changed = None, {}
+        clip = max(RACE[0], min(RACE[1], self.per_epoch))
+        steps = sorted({max(1, clip // 2), clip})
+        leader = self.race(self.base, steps, None)
+        for what, change in self.challengers():
+            settings = self.complete({**changed, **change})
+            if settings == leader.settings:
+                continue
+            cost = clip * self.cost_of_batch(settings)
+            after = self.base["epochs"] * self.per_epoch * max(map(self.cost_of_batch, (settings, leader.settings)))
+            if self.spent + cost > (self.budget - FINISH) * after:
+                self.report(f"{what} {words(change)}: not tried, since trials may cost {self.budget:g} trainings")
+                continue
+            trial = self.race(settings, steps, leader)
+            if not trial.ended and trial.lead(leader) > AHEAD:
+                leader, changed = trial, {**changed, **change}
+            else:
+                trial.network = None
+        return leader
+
+    def race(self, settings, steps, against) -> Trial:
+        trial = self.cache.race(settings)
+        if trial is None:
+            trial = Trial(settings)
+            race(self.data, trial, steps[-1], steps, self.monitor, against)
+            self.cache.add_race(trial)
+        batches = max(trial.values)
+        self.spent += batches * self.cost_of_batch(settings)
+        record = {"settings": self.differences(settings), "epochs": round(batches / self.per_epoch, 3),
+                  self.monitor: round(trial.score, 4), "ended": trial.ended}  # fmt: skip
+        if against:
+            record["lead"] = round(trial.lead(against), 2)
+        self.note(record)
+        return trial
+
+    def finish(self, leader) -> dict:
+        """Trains the leader to its plateau: {"step": batches of the whole training, "batches": that it took}."""
+        end = self.cache.finish(leader.settings)
+        if end is None or leader.network is None:
+            every = max(EVERY[0], min(EVERY[1], self.per_epoch))
+            most = LONGEST * self.base["epochs"] * self.per_epoch
+            watch = finish(self.data, leader, most, every, self.monitor)
+            batches = max(record["step"] for record in watch.records)
+            end = {"step": leader.network.schedule.steps, "batches": batches, "curve": watch.records}
+            self.cache.add_finish(leader.settings, end)
+        self.spent += (end["batches"] + end["step"] - round(0.75 * end["step"])) * self.cost_of_batch(leader.settings)
+        return end
+
+    def score(self, tuned, leader, end, neighbours) -> None:
+        """Measures the winner on all held-out rows, with neighbours too where they are tried."""
+        X, Y = self.data.held
+        tuned.scores = leader.network.evaluate(X, Y).scores
+        self.note({"settings": self.differences(leader.settings), "epochs": round(end["step"] / self.per_epoch, 3),
+                   "ended": "plateau", **{name: round(value, 4) for name, value in tuned.scores.items()}})  # fmt: skip
+        if not neighbours:
+            return
+        if self.data.n > REMEMBERED:
+            self.report(f"neighbours: not tried, since to compare each row with {self.data.n:,} takes long")
+            return
+        mixed = Mixed(leader.network, *self.data.train)
+        chosen = slice(0, CHOSEN)
+        mixed.choose(X.take(chosen), Y.take(chosen))
+        tuned.mixings = {name: mixing for name, mixing in mixed.mixings.items() if mixing.beta > 0}
+        if tuned.mixings:
+            tuned.scores = mixed.evaluate(X, Y).scores
+        self.note({"neighbours": {name: asdict(mixing) for name, mixing in tuned.mixings.items()},
+                   **{name: round(value, 4) for name, value in tuned.scores.items()}})  # fmt: skip
+
+    def differences(self, settings) -> dict:
+        """What is other than in the rule of thumb."""
+        return {name: value for name, value in settings.items() if self.base.get(name) != value}
+
+    def note(self, record) -> None:
+        self.records.append(record)
+        self.report(line(record))
+
+
+def words(settings: dict) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items()) or "rule of thumb"
+
+
+def line(record: dict) -> str:
+    """One trial as a line of text."""
+    if "neighbours" in record:
+        used = record["neighbours"]
+        what = "neighbours by " + " and ".join(used) if used else "neighbours: do not pay"
+    else:
+        what = words(record["settings"])
+    numbers = " ".join(f"{name} {value:.4f}" for name, value in record.items() if isinstance(value, float) and "@" in name)
+    length = f"{record['epochs']:g} epochs" if "epochs" in record else ""
+    lead = f"lead {record['lead']:+.1f} standard errors" if "lead" in record else ""
+    return "  ".join(part for part in (f"{what:<45}", length, numbers, lead, record.get("ended", "")) if part)

@@ -1,0 +1,117 @@
+"""Trials: networks trained on a part of the rows, for a while or to their plateau, and measured on the others."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from slide.defaults import make_network
+from slide.network import Network
+from slide.validation import Watch
+
+AHEAD = 1.0  # standard errors of the mean difference over rows, by which a challenger must lead
+BEHIND = 2.0  # and by which it must be behind to be given up early
+PATIENCE, SLACK = 2, 0.2  # evaluations without a rise that end a plateau, or this share of all so far if that is more
+
+
+@dataclass
+class Trial:
+    """One choice of settings and what it came to.
+
+    values   {step: float (rows,)}, the metric of each held-out row
+    network  as far as it was trained; None where the trial was read from a file
+    ended    "" while it may go on, "behind" where it was given up
+    """
+
+    settings: dict
+    values: dict = field(default_factory=dict)
+    network: Network | None = None
+    ended: str = ""
+
+    @property
+    def score(self) -> float:
+        return float(np.mean(self.values[max(self.values)]))
+
+    def lead(self, other) -> float:
+        """By how many standard errors it is ahead of another trial, where both were measured last."""
+        step = max(self.values.keys() & other.values.keys())
+        return lead(self.values[step], other.values[step])
+
+
+def lead(mine, other) -> float:
+    """The mean of mine - other in its standard errors; 0 where they are equal."""
+    difference = np.asarray(mine, np.float64) - other
+    error = difference.std() / math.sqrt(len(difference))
+    return float(difference.mean() / error) if error else 0.0
+
+
+@dataclass
+class Contest(Watch):
+    """Measures a trial's network at some steps, and gives it up where it is clearly behind another's."""
+
+    trial: Trial = None
+    against: Trial | None = None
+    steps: tuple = ()
+
+    def follow(self, network, loss, end):
+        if network.step not in self.steps:
+            return end
+        mine = self.trial.values[network.step] = self.measure(network).astype(np.float32)
+        other = self.against.values.get(network.step) if self.against else None
+        if other is not None and network.step < end and lead(mine, other) < -BEHIND:
+            self.trial.ended = "behind"
+            return network.step
+        return end
+
+
+class Plateau(Watch):
+    """A Watch whose patience grows with the length of the training."""
+
+    def flat(self):
+        waited = len(self.records) - self.risen
+        return self.patience is not None and waited >= max(self.patience, math.ceil(SLACK * len(self.records)))
+
+
+class Rows:
+    """The rows of a tuning: those to train on, and those that are held out."""
+
+    def __init__(self, rows, labels, kept, held):
+        self.train = rows.take(kept), labels.take(kept)
+        self.held = rows.take(held), labels.take(held)
+        self.n_features, self.n_labels = rows.shape[1], labels.shape[1]
+
+    @property
+    def n(self) -> int:
+        return len(self.train[0])
+
+    def make(self, settings) -> Network:
+        """A network that is trained at a constant rate until something says that it is on its plateau."""
+        return make_network(self.n_features, self.n_labels, 1, {**settings, "schedule": "plateau"})
+
+    def watch(self, kind, network, every, monitor, **more):
+        """A Watch of some `kind` over as many held-out rows as every so many batches allow."""
+        watch = Watch.of(network, self.held, every, monitor)
+        return kind(watch.rows, watch.labels, monitor, every, PATIENCE, True, **more)
+
+    def go_on(self, network, end, watch) -> None:
+        rows, labels = network._as_rows(self.train[0]), self.train[1]
+        network._as_trainer("fit", network._train, rows, labels, end, network.batch_size, None, watch)
+
+
+def race(data: Rows, trial: Trial, end: int, steps, monitor: str, against: Trial | None) -> None:
+    """Trains a trial at a constant rate for `end` batches, or less where it is clearly behind."""
+    trial.network = data.make(trial.settings)
+    contest = data.watch(Contest, trial.network, steps[0], monitor, trial=trial, against=against, steps=tuple(steps))
+    contest.restore_best = False
+    data.go_on(trial.network, end, contest)
+
+
+def finish(data: Rows, trial: Trial, most: int, every: int, monitor: str) -> Plateau:
+    """Trains on from where the race ended to the plateau, at most for so many batches, and lets the rate fall."""
+    if trial.network is None:
+        trial.network = data.make(trial.settings)
+    watch = data.watch(Plateau, trial.network, every, monitor)
+    data.go_on(trial.network, most, watch)
+    return watch
+
+
