@@ -16,7 +16,6 @@ FEW = 2_000  # labels up to which there is nothing to save: all of them are acti
 RETRIEVED = 1 / 3  # of an active set
 LABEL_FILL = 0.5  # of those that are drawn, the share by frequency
 OWN = 6  # neurons that a sample is to have in a shared active set beside its labels
-SMALL = 50_000  # training rows below which a network of this kind overfits without smooth targets
 CROWDED = 16  # neurons for each label of a sample, below which labels crowd an active set
 WARMUP = 1_000  # batches, or a third of all where they are fewer, until logits are wholly corrected
 
@@ -33,7 +32,7 @@ BY_SIZE = {
     "label_fill": f"{LABEL_FILL}", "logq_correction": "where targets are not smooth",
     "logq_warmup": f"{WARMUP}, at most a third of all", "max_labels": "all, or 1 where they would crowd the set",
     "group_size": "by active and the labels per row", "epochs": "by the number of rows",
-    "label_smoothing": f"0.7 below {SMALL:,} rows, else 0",
+    "label_smoothing": "0.7, or 0 where labels would crowd the set",
 }  # fmt: skip
 
 
@@ -54,8 +53,8 @@ def recommended(n_rows: int, n_labels: int, given=None, labels_per_row: float = 
         size = min(n_labels, round(given["active"] / RETRIEVED))
     sampler = given.get("sampler", "vanilla" if n_labels > FEW else "full")
     crowded = sampler != "full" and size < CROWDED * labels_per_row
-    smoothing = given.get("label_smoothing", 0.7 if n_rows < SMALL and not crowded else 0.0)
-    epochs = given.get("epochs", min(max(4, round(250_000 / max(n_rows, 1))), 50))
+    smoothing = given.get("label_smoothing", 0.0 if crowded else 0.7)
+    epochs = given.get("epochs", default_epochs(n_rows))
     batches = epochs * -(-n_rows // advice["batch_size"])
     found = {
         "hidden": advice["hidden"],
@@ -136,6 +135,11 @@ def default_active(n_labels: int) -> int:
     At least 400: there is little to save where labels are few.
     """
     return min(n_labels, max(400, min(2000, n_labels // 100), n_labels // 200))
+
+
+def default_epochs(n_rows: int) -> int:
+    """12, and fewer from 100,000 rows on, by the root of their number, at least 4."""
+    return max(4, round(12 * min(1.0, math.sqrt(100_000 / max(n_rows, 1)))))
 
 
 def default_group(n_active: int, labels_per_row: float) -> int:

@@ -83,6 +83,7 @@ class Watch:
     records: list = field(default_factory=list)
     best: object = None
     risen: int = 0  # the number of the last evaluation that rose
+    end: int | None = None  # the batch at which the fall ends, once it began
 
     @classmethod
     def of(cls, network, held, every, monitor=None, patience=None, restore_best=None, evaluate_every=None) -> "Watch":
@@ -121,9 +122,10 @@ class Watch:
             if flat:
                 self.restore(network)
             steps = network.step + fall(network.step)
+            self.end = steps
             network.schedule = replace(network.schedule, kind="linear", hold=network.step / steps, steps=steps)
             self.patience = None
-            return network.schedule.steps
+            return steps
         return network.step if flat else end
 
     def flat(self) -> bool:
@@ -138,13 +140,18 @@ class Watch:
         return row_scores(self.labels, ids, self.monitor)
 
     def _evaluate(self, network, loss):
-        score = float(self.measure(network).mean())
-        rose, at_best = score > self.top, score >= self.top
+        values = self.measure(network)
+        score, at_best = float(values.mean()), values.mean() >= self.top
+        rose = self.rises(values)
         self.records.append({"step": network.step, "loss": loss, self.monitor: score, "rows": len(self.rows)})
         self.risen = len(self.records) if rose else self.risen
         if at_best and (self.restore_best or network.schedule.kind == "plateau"):
             self.best = None  # one at a time is held
             self.best = copy.deepcopy(network)
+
+    def rises(self, values) -> bool:
+        """Whether the metric of each row is a rise on what was measured before."""
+        return values.mean() > self.top
 
     def restore(self, network) -> None:
         """Makes the network what it was at its best evaluation."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,6 +27,8 @@ LEAST_ROWS = 20  # of which some may be held out
 REMEMBERED = 200_000  # training rows up to which neighbours are tried unasked
 CHOSEN = 2_000  # held-out rows that choose how neighbours count
 CORRECTED = {"label_smoothing": 0.0, "logq_correction": True}
+SETS = {"sampler", "active", "min_active", "group_size"}  # settings that say how large active sets are
+GROWTH = 4  # times as large as they were, active sets are from the first plateau on
 WIDER = {"hidden": [512], "dropout": 0.5}
 
 
@@ -35,6 +38,8 @@ class Tuned:
 
     settings    complete, by the names of the command line, as `slide.defaults.make_network` takes them
     steps       batches of a training on all rows, whose rate is constant for three quarters and then falls to zero
+    grow        how many times as large active sets are from then on: see `Network.grow`; 1: as large as before
+    grow_at     the share of those batches after which they grow
     mixings     {"hidden": Mixing, "input": Mixing} of neighbours that pay, see `slide.prediction.Mixed`; else empty
     scores      {"P@1": ..., ...} of the winner on the held-out rows, with neighbours where they pay
     rows        how many rows were held out
@@ -45,6 +50,8 @@ class Tuned:
 
     settings: dict
     steps: int
+    grow: float = 1.0
+    grow_at: float = 0.0
     mixings: dict = field(default_factory=dict)
     scores: dict = field(default_factory=dict)
     rows: int = 0
@@ -69,10 +76,10 @@ def tune(
     report      called with a line of text for each trial
 
     5 % of the rows are held out, or up to a fifth where these are fewer than 1,000, at most 5,000. Settings race at a
-    constant rate for about an epoch: those that spread the target, then wider hidden layers. A challenger wins where it
+    constant rate for about an epoch: how far the target is spread, then wider hidden layers. A challenger wins where it
     leads by a standard error of the difference over rows, and is given up where it is behind by two. The winner is
-    trained on until its metric stops rising; from its best network on the rate falls. That fixes the length of
-    training. What all of these do is a function of the seed, the rows and the settings, not of the clock.
+    trained on until its metric stops rising, from its best network on with active sets four times as large until it does
+    so again, and from its best network on the rate falls. That fixes the length of training. What all of these do is a function of the seed, the rows and the settings, not of the clock.
 
     Raises ValueError as `Network.fit` does.
     """
@@ -93,8 +100,9 @@ class Search:
         self.monitor, self.seed, self.report = monitor, seed, report
         self.base = self.complete({})
         kept, held = self.split()
-        self.data = Rows(rows, labels, kept, held)
+        self.data = Rows(rows, labels, kept, held, self.base)
         self.per_epoch = -(-self.data.n // self.base["batch_size"])
+        self.every = max(EVERY[0], min(EVERY[1], self.per_epoch))
         self.cache = Cache(cache, rows, labels, {"monitor": monitor, "seed": seed})
         self.records, self.spent = [], 0.0
 
@@ -118,6 +126,8 @@ class Search:
         leader = self.race_all()
         watch = self.finish(leader)
         tuned = Tuned(leader.settings, self.length(watch["step"] / self.per_epoch), rows=len(self.data.held[0]))
+        if watch["grown"] is not None:
+            tuned.grow, tuned.grow_at = GROWTH, watch["grown"] / watch["step"]
         self.score(tuned, leader, watch, neighbours)
         tuned.records = self.records
         tuned.cost = self.spent / (tuned.steps * self.cost_of_batch(leader.settings))
@@ -195,13 +205,13 @@ class Search:
         """Trains the leader to its plateau: {"step": batches of the whole training, "batches": that it took}."""
         end = self.cache.finish(leader.settings)
         if end is None or leader.network is None:
-            every = max(EVERY[0], min(EVERY[1], self.per_epoch))
             most = LONGEST * self.base["epochs"] * self.per_epoch
-            watch = finish(self.data, leader, most, every, self.monitor)
-            batches = max(record["step"] for record in watch.records)
-            end = {"step": leader.network.schedule.steps, "batches": batches, "curve": watch.records}
+            sampled = leader.settings["sampler"] != "full" and not self.given.keys() & SETS
+            watch = finish(self.data, leader, most, self.every, self.monitor, GROWTH if sampled else None)
+            batches = sum(max(0, b["step"] - a["step"]) for a, b in pairwise([{"step": 0}, *watch.records]))
+            end = {"step": watch.end, "grown": watch.grown, "batches": batches, "curve": watch.records}
             self.cache.add_finish(leader.settings, end)
-        self.spent += (end["batches"] + end["step"] - round(0.75 * end["step"])) * self.cost_of_batch(leader.settings)
+        self.spent += end["batches"] * self.cost_of_batch(leader.settings)
         return end
 
     def score(self, tuned, leader, end, neighbours) -> None:

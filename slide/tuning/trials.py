@@ -64,18 +64,53 @@ class Contest(Watch):
         return end
 
 
+@dataclass
 class Plateau(Watch):
-    """A Watch whose patience grows with the length of the training."""
+    """A Watch whose patience grows with the length of the training, and whose first plateau is left by larger sets.
+
+    growth   how many times as large active sets become, or None
+    grown    the batch after which they did; None where they did not or where the best network is an earlier one
+    """
+
+    growth: float | None = None
+    grown: int | None = None
+    highest: np.ndarray | None = None  # values of the last evaluation that rose
+
+    def rises(self, values):
+        """By a standard error: a network that is as good as before wanders about, and would find new tops for long."""
+        if self.highest is not None and lead(values, self.highest) <= AHEAD:
+            return False
+        self.highest = values
+        return True
 
     def flat(self):
         waited = len(self.records) - self.risen
         return self.patience is not None and waited >= max(self.patience, math.ceil(SLACK * len(self.records)))
 
+    def follow(self, network, loss, end):
+        plateau = network.schedule.kind == "plateau"
+        if network.step % self.every == 0 and plateau and self.growth:
+            self._evaluate(network, loss)
+            if self.flat():
+                self.restore(network)
+                self.grown, growth, self.growth = network.step, self.growth, None
+                self.risen = len(self.records)
+                network.grow(growth)
+            return end
+        end = super().follow(network, loss, end)
+        if plateau and self.end and self.grown is not None and round(0.75 * self.end) <= self.grown:
+            self.grown = None
+        return end
+
 
 class Rows:
-    """The rows of a tuning: those to train on, and those that are held out."""
+    """The rows of a tuning: those to train on, and those that are held out.
 
-    def __init__(self, rows, labels, kept, held):
+    base   settings by which a network's time decides how many held-out rows are evaluated
+    """
+
+    def __init__(self, rows, labels, kept, held, base):
+        self.base, self._samples = base, {}
         self.train = rows.take(kept), labels.take(kept)
         self.held = rows.take(held), labels.take(held)
         self.n_features, self.n_labels = rows.shape[1], labels.shape[1]
@@ -88,10 +123,12 @@ class Rows:
         """A network that is trained at a constant rate until something says that it is on its plateau."""
         return make_network(self.n_features, self.n_labels, 1, {**settings, "schedule": "plateau"})
 
-    def watch(self, kind, network, every, monitor, **more):
-        """A Watch of some `kind` over as many held-out rows as every so many batches allow."""
-        watch = Watch.of(network, self.held, every, monitor)
-        return kind(watch.rows, watch.labels, monitor, every, PATIENCE, True, **more)
+    def watch(self, kind, every, monitor, **more):
+        """A Watch of some `kind` over a sample of the held-out rows, as large as so many batches of training allow."""
+        if every not in self._samples:
+            watch = Watch.of(self.make(self.base), self.held, every, monitor)
+            self._samples[every] = watch.rows, watch.labels
+        return kind(*self._samples[every], monitor, every, PATIENCE, True, **more)
 
     def go_on(self, network, end, watch) -> None:
         rows, labels = network._as_rows(self.train[0]), self.train[1]
@@ -101,16 +138,16 @@ class Rows:
 def race(data: Rows, trial: Trial, end: int, steps, monitor: str, against: Trial | None) -> None:
     """Trains a trial at a constant rate for `end` batches, or less where it is clearly behind."""
     trial.network = data.make(trial.settings)
-    contest = data.watch(Contest, trial.network, steps[0], monitor, trial=trial, against=against, steps=tuple(steps))
+    contest = data.watch(Contest, steps[0], monitor, trial=trial, against=against, steps=tuple(steps))
     contest.restore_best = False
     data.go_on(trial.network, end, contest)
 
 
-def finish(data: Rows, trial: Trial, most: int, every: int, monitor: str) -> Plateau:
+def finish(data: Rows, trial: Trial, most: int, every: int, monitor: str, growth) -> Plateau:
     """Trains on from where the race ended to the plateau, at most for so many batches, and lets the rate fall."""
     if trial.network is None:
         trial.network = data.make(trial.settings)
-    watch = data.watch(Plateau, trial.network, every, monitor)
+    watch = data.watch(Plateau, every, monitor, growth=growth)
     data.go_on(trial.network, most, watch)
     return watch
 
