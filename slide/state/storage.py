@@ -1,8 +1,6 @@
 """Networks in files: an .npz archive with the settings as JSON and every array that training goes on from."""
 
 import json
-import os
-import secrets
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from slide.sampling import SAMPLERS, Sampler
 from slide.settings.checks import check_integer
 from slide.settings.network import NetworkSettings, check_layers
 from slide.state.archive import Archive
+from slide.state.files import replacing
 from slide.state.part import Part, prefixed
 
 FORMAT = 2
@@ -205,16 +204,8 @@ def save(network, path) -> None:
         except FloatingPointError as error:
             raise FloatingPointError(f"layers.{i}.{error}, which would be saved; {path} was left as it is") from None
     arrays |= state(network)
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(temporary, "xb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        np.savez(file, **arrays)
 
 
 def load(cls, path, threads=None, hash=None, sampler=None):
