@@ -155,6 +155,8 @@ class Network(Attributes):
         The samples come in an order that is a function of the seed and the step alone, so training that is saved
         and resumed sees the same batches as training that was not interrupted. callback(network, loss) is called
         after every batch; a true result ends training.
+
+        Raises ValueError where a batch would come after the end of a `schedule` that falls to 0, and so learn nothing.
         """
         rows = self._as_rows(X)
         labels = self._as_labels(Y, rows)
@@ -165,6 +167,8 @@ class Network(Attributes):
         elif epochs is not None:
             raise ValueError(f"epochs: found {epochs!r} beside steps={steps!r}, expected one of them")
         end = self.step + check_integer("steps", steps, 0)
+        if end > self.step:
+            self._rate(end)
         self._as_trainer("fit", self._train, rows, labels, end, batch_size, callback)
         return self
 
@@ -269,7 +273,7 @@ class Network(Attributes):
         """Computes all that a batch changes, then changes it."""
         self._settle()
         step, commit = self.step + 1, Commit()
-        rate = self.schedule.rate(step)
+        rate = self._rate(step)
         *hidden, output = self.layers
         for layer in hidden:
             x = layer.forward(x, step, commit)
@@ -287,6 +291,16 @@ class Network(Attributes):
             self._finish()
             raise
         return loss
+
+    def _rate(self, step):
+        """The factor on the learning rate at a step; ValueError where nothing would be learnt."""
+        rate = self.schedule.rate(step)
+        if not rate:
+            raise ValueError(
+                f"schedule: found {self.schedule!r}, whose rate is 0 at batch {step}, expected one that is longer; to "
+                f"go on, assign network.schedule = Schedule({self.schedule.kind!r}, steps={step}) or Schedule()"
+            )
+        return rate
 
     def _close(self, commit, step, rate, kept, n_samples):
         """Gradients and updates of the hidden layers; with it the batch is learnt."""
@@ -361,9 +375,12 @@ class Network(Attributes):
         ids = np.pad(ids, ((0, 0), (0, max(ks) - ids.shape[1])), constant_values=-1)
         return Evaluation(metrics.evaluate_topk(labels.to_scipy(), ids, ks, propensities), active)
 
-    def save(self, path) -> None:
-        """Everything that training needs to go on, in one .npz file, written atomically; nothing in it executes."""
-        self._alone("save", storage.save, self, path)
+    def save(self, path, run: dict | None = None) -> None:
+        """Everything that training needs to go on, in one .npz file, written atomically; nothing in it executes.
+
+        run: JSON values that the file is to hold beside it, such as those with which `slide train` goes on.
+        """
+        self._alone("save", storage.save, self, path, run)
 
     def __getstate__(self) -> dict:
         return self._alone("pickling", self._copied)
