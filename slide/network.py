@@ -179,6 +179,8 @@ class Network(Attributes):
                         if not said), `step` among it. Until then two networks are held in memory
 
         `evaluations` has what was measured.
+
+        Raises ValueError where a batch would come after the end of a `schedule` that falls to 0, and so learn nothing.
         """
         rows = self._as_rows(X)
         labels = self._as_labels(Y, rows)
@@ -195,8 +197,10 @@ class Network(Attributes):
         watch = None if held is None else Watch.of(self, held, per_epoch, **asked)
         if held is None and self.schedule.kind == "plateau":
             raise ValueError(f"validation: found None with {self.schedule!r}, expected held-out rows or a share")
-        self._as_trainer("fit", self._train, rows, labels, end, batch_size, callback, watch)
+        if end > self.step:
+            self._rate(end)
         self._evaluations = [] if watch is None else watch.records
+        self._as_trainer("fit", self._train, rows, labels, end, batch_size, callback, watch)
         return self
 
     def _train(self, rows, labels, end, batch_size, callback, watch):
@@ -304,7 +308,7 @@ class Network(Attributes):
         """Computes all that a batch changes, then changes it."""
         self._settle()
         step, commit = self.step + 1, Commit()
-        rate = self.schedule.rate(step)
+        rate = self._rate(step)
         *hidden, output = self.layers
         for layer in hidden:
             x = layer.forward(x, step, commit)
@@ -322,6 +326,16 @@ class Network(Attributes):
             self._finish()
             raise
         return loss
+
+    def _rate(self, step):
+        """The factor on the learning rate at a step; ValueError where nothing would be learnt."""
+        rate = self.schedule.rate(step)
+        if not rate:
+            raise ValueError(
+                f"schedule: found {self.schedule!r}, whose rate is 0 at batch {step}, expected one that is longer; to "
+                f"go on, assign network.schedule = Schedule({self.schedule.kind!r}, steps={step}) or Schedule()"
+            )
+        return rate
 
     def _close(self, commit, step, rate, kept, n_samples):
         """Gradients and updates of the hidden layers; with it the batch is learnt."""
@@ -396,9 +410,12 @@ class Network(Attributes):
         ids = np.pad(ids, ((0, 0), (0, max(ks) - ids.shape[1])), constant_values=-1)
         return Evaluation(metrics.evaluate_topk(labels.to_scipy(), ids, ks, propensities), active)
 
-    def save(self, path) -> None:
-        """Everything that training needs to go on, in one .npz file, written atomically; nothing in it executes."""
-        self._alone("save", storage.save, self, path)
+    def save(self, path, run: dict | None = None) -> None:
+        """Everything that training needs to go on, in one .npz file, written atomically; nothing in it executes.
+
+        run: JSON values that the file is to hold beside it, such as those with which `slide train` goes on.
+        """
+        self._alone("save", storage.save, self, path, run)
 
     def __getstate__(self) -> dict:
         return self._alone("pickling", self._copied)

@@ -159,7 +159,7 @@ def test_writing_follows_links_and_keeps_modes(tmp_path):
 def test_devices_pipes_and_folders_are_not_replaced(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    for path in (pipe, "/dev/null", tmp_path):
-        with pytest.raises(ValueError, match=f"{path}: found a folder, device or pipe, expected a file"):
+    for path, kind in {pipe: "a pipe", "/dev/null": "a device", tmp_path: "a folder"}.items():
+        with pytest.raises(ValueError, match=f"{path}: found {kind}, expected a file"):
             save_xmc(path, np.eye(2), np.eye(2))
     assert stat.S_ISFIFO(pipe.stat().st_mode) and [file.name for file in tmp_path.iterdir()] == ["pipe"]

@@ -82,9 +82,9 @@ def test_the_path_is_taken_as_it_is(saved, tmp_path, monkeypatch):
 
 def test_a_folder_is_no_file(saved, tmp_path):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(ValueError, match="folder: found a folder, expected a file"):
         saved[0].save(tmp_path / "folder")
-    with pytest.raises(OSError):
+    with pytest.raises(FileNotFoundError, match="model.npz: found no folder"):
         saved[0].save(tmp_path / "nowhere" / "model.npz")
     assert sorted(os.listdir(tmp_path)) == ["folder", "model.npz"]
     with pytest.raises(FileNotFoundError, match="folder"):

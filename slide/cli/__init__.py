@@ -1,10 +1,10 @@
 """The command line. Wrong arguments and bad files end in one clear line and exit code 2."""
 
 import argparse
-import os
 import sys
 
 from slide.cli import convert, evaluate, info, predict, train
+from slide.cli.output import abandon_stdout, note
 
 COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "convert": convert, "info": info}
 
@@ -25,18 +25,22 @@ def make_parser() -> Parser:
 
 
 def main(arguments=None) -> int:
-    """Runs a command; returns the exit code: 0, 2 for wrong input, 130 after Ctrl-C."""
+    """Runs a command; returns the exit code: 0, 2 for wrong input, 130 after Ctrl-C; `train --help` has more."""
     options = make_parser().parse_args(arguments)
     try:
-        return COMMANDS[options.command].run(options) or 0
-    except BrokenPipeError:
-        # The reader of our output has gone; keep Python from complaining about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = COMMANDS[options.command].run(options) or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader of our output has gone
+        abandon_stdout()
         return 0
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        note("interrupted")
         return 130
-    except (ValueError, OSError, MemoryError) as error:
+    except (ValueError, OSError, MemoryError, ArithmeticError) as error:
         message = " ".join(str(error).split()) or type(error).__name__
-        print(f"python -m slide {options.command}: {message}", file=sys.stderr)
+        note(f"python -m slide {options.command}: {message}")
+        if isinstance(error, OSError):
+            abandon_stdout()
         return 2

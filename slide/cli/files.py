@@ -66,9 +66,3 @@ def propensities(options, Y_train):
     """Of each label, by the constants of `options`; where only one is given, the other has its default."""
     given = {"A": options.psp_a, "B": options.psp_b}
     return metrics.propensities(Y_train, **{name: value for name, value in given.items() if value is not None})
-
-
-def print_psp(scores: dict):
-    """The PSP@k among the scores, if there are any."""
-    if found := [f"{name} {value:.4f}" for name, value in scores.items() if name.startswith("PSP@")]:
-        print("last " + ", ".join(found))

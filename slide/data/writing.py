@@ -1,42 +1,21 @@
-"""Files that get their name once they are complete, and lines of samples in them."""
+"""Files of samples, compressed or not, and lines of samples in them."""
 
-import contextlib
-import os
-import secrets
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
 from slide._kernels.parse import format_rows
 from slide.data import blocks
 from slide.data.compression import without_suffix
+from slide.state import files
 
 
 @contextmanager
 def replacing(path):
-    """A binary file to write to, compressed as the end of `path` says, that takes its place once it is complete.
-
-    A symbolic link stays one, and an existing file's mode is kept. Raises ValueError where `path` is there and no
-    file (a folder, a device, a pipe).
-    """
-    target = Path(os.path.realpath(path))
-    exists = os.path.exists(path)  # of an open file without a name too, /dev/stdout perhaps
-    if exists and not target.is_file():
-        raise ValueError(f"{path}: found a folder, device or pipe, expected a file to replace or a new name")
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    """The file of `slide.state.files.replacing`, compressed as the end of `path` says."""
     packing = without_suffix(path)[1]
-    try:
-        with open(part, "xb") as raw:
-            with packing.create(raw) if packing else contextlib.nullcontext(raw) as file:
-                yield file
-            raw.flush()
-            os.fsync(raw.fileno())
-        if exists:
-            part.chmod(target.stat().st_mode & 0o7777)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+    with files.replacing(path) as raw, packing.create(raw) if packing else nullcontext(raw) as file:
+        yield file
 
 
 def write_samples(file, header: str, X, Y=None):

@@ -1,8 +1,6 @@
 """Networks in files: an .npz archive with the settings as JSON and every array that training goes on from."""
 
 import json
-import os
-import secrets
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from slide.sampling import SAMPLERS, Sampler
 from slide.settings.checks import check_integer
 from slide.settings.network import NetworkSettings, check_layers
 from slide.state.archive import Archive
+from slide.state.files import replacing
 from slide.state.part import Part, prefixed
 
 FORMAT = 2
@@ -67,7 +66,10 @@ def read_header(archive) -> dict:
     header = json.loads(bytes(archive["header"]), parse_constant=_refuse_constant, object_pairs_hook=_unique)
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f"format {header.get('format') if isinstance(header, dict) else header!r}, not {FORMAT}")
-    _check_keys("header", header, ("format", "step", "samples", "settings"))
+    header.setdefault("run", None)
+    _check_keys("header", header, ("format", "step", "samples", "settings", "run"))
+    if not isinstance(header["run"], dict | None):
+        raise ValueError(f"run {header['run']!r}, not a dictionary")
     found = header["settings"]
     _check_keys("settings", found, ("n_features", *PLAIN, "layers", *OBJECTS))
     if not isinstance(found["layers"], list):
@@ -190,42 +192,52 @@ def state(network) -> dict[str, np.ndarray]:
     return {name: array for layer in layers for name, array in layer.items()}
 
 
+def n_bytes(network) -> int:
+    """About the size of its file."""
+    return sum(array.nbytes for array in state(network).values())
+
+
 def load_state(network, arrays) -> None:
     for i, layer in enumerate(network.layers):
         layer.load_state(Part(arrays, f"layers.{i}."))
 
 
-def save(network, path) -> None:
-    path = Path(path)
-    header = {"format": FORMAT, "step": network.step, "samples": network.samples, "settings": settings(network)}
-    arrays = {"header": np.frombuffer(json.dumps(header, default=int).encode(), dtype=np.uint8)}
+def save(network, path, run=None) -> None:
+    header = {"format": FORMAT, "step": network.step, "samples": network.samples, "settings": settings(network),
+              "run": run}  # fmt: skip
+    text = json.dumps(header, default=int, allow_nan=False).encode()
+    if len(text) > MOST_HEADER:
+        raise ValueError(f"{path}: found settings of {len(text):,} bytes, expected at most {MOST_HEADER:,}")
+    arrays = {"header": np.frombuffer(text, dtype=np.uint8)}
     for i, layer in enumerate(network.layers):
         try:
             layer.check_finite()
         except FloatingPointError as error:
-            raise FloatingPointError(f"layers.{i}.{error}, which would be saved; {path} was left as it is") from None
+            raise FloatingPointError(f"layers.{i}.{error}, which would be saved; {path} was left as it was") from None
     arrays |= state(network)
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(temporary, "xb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        np.savez(file, **arrays)
+
+
+def read_run(path) -> dict:
+    """What `save` was given as `run`, {} where that was nothing; raises as `load` does."""
+    return _read(path, lambda archive: read_header(archive)["run"] or {})
 
 
 def load(cls, path, threads=None, hash=None, sampler=None):
+    threads = check_threads(threads)
+    return _read(path, _load, cls, threads, {"hash": hash, "sampler": sampler})
+
+
+def _read(path, read, *args):
+    """read(archive, *args) of a model file; errors name the file."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
-    threads = check_threads(threads)
     with open(path, "rb") as file:
         try:
             with Archive(file) as archive:
-                return _load(cls, archive, threads, {"hash": hash, "sampler": sampler})
+                return read(archive, *args)
         except NotImported as error:
             raise NotImported(f"{path}: {error}") from None
         except MemoryError as error:
@@ -234,7 +246,7 @@ def load(cls, path, threads=None, hash=None, sampler=None):
             raise ValueError(f"{path}: found {error}, expected a model that slide saved") from error
 
 
-def _load(cls, archive, threads, classes):
+def _load(archive, cls, threads, classes):
     header = read_header(archive)
     described = header["settings"] | {"threads": threads}
     check_families(described, archive)

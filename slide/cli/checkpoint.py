@@ -1,0 +1,115 @@
+"""Where a model goes while it is trained, and at the end of its training."""
+
+import argparse
+import re
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from slide.cli.output import Output, note
+from slide.state.files import check_target
+from slide.state.storage import n_bytes
+
+UNITS = {"s": 1, "min": 60, "h": 3600}
+FAILURES = (OSError, ValueError, MemoryError)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """So many batches, or so many seconds."""
+
+    batches: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> "Interval":
+        """Of "500", "90s", "5min" or "1.5h"; the argparse type of an option."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|min|h)?", text)
+        amount = float(found[1]) if found else 0
+        if not amount or (not found[2] and amount != int(amount)):
+            raise argparse.ArgumentTypeError(
+                f"found {text!r}, expected a number of batches (500) or a time (90s, 5min, 1.5h)"
+            )
+        return cls(seconds=amount * UNITS[found[2]]) if found[2] else cls(batches=int(amount))
+
+
+class Checkpoint:
+    """The file of a model: a Network, or whatever else has `save(path, run)`.
+
+    path   None: nothing is saved
+    every  the Interval at which it is saved in training, or None
+    """
+
+    def __init__(self, path, every: Interval | None, output: Output):
+        self.path, self.every, self.output = path and Path(path), every, output
+        self.kept = self.path is None  # whether all that was to be saved is where it was to be
+        self.found = None  # where the model is
+        self._last, self._failing = time.monotonic(), False
+
+    def check(self, model) -> None:
+        """Raises OSError or ValueError where the model could not be saved as things are."""
+        if self.path:
+            check_target(self.path, n_bytes(model))
+
+    def due(self, step: int) -> bool:
+        if not self.path or not self.every:
+            return False
+        if self.every.batches:
+            return step % self.every.batches == 0
+        return time.monotonic() - self._last >= self.every.seconds
+
+    def save(self, model, run: dict) -> bool:
+        """Saves in training, which goes on where that fails: the next time may be better."""
+        try:
+            model.save(self.path, run=run)
+            self._failing = False
+        except FAILURES as error:
+            if not self._failing:
+                note(f"{self.path} could not be saved: {_why(error, self.path)}; training goes on")
+            self._failing = True
+        self._last = time.monotonic()
+        return not self._failing
+
+    def finish(self, model, run: dict, diverged=False) -> None:
+        """Saves at the end; where that fails, elsewhere, and says where. `kept` is then false.
+
+        A model that diverged never replaces one that is there already.
+        """
+        if not self.path:
+            return
+        path = self.path
+        if diverged and path.exists():
+            path = path.with_name(f"{path.stem}.diverged{path.suffix}")
+            note(f"{self.path} was left as it was")
+        self.kept = self._save(model, run, path)
+        if self.kept:
+            self.output.say(f"saved {path}")
+        elif any(self._save(model, run, other) for other in _elsewhere(path)):
+            note(f"saved {Path(self.found).absolute()} instead")
+        else:
+            note("the model could not be saved anywhere: it is lost")
+
+    def _save(self, model, run, path):
+        try:
+            model.save(path, run=run)
+        except FAILURES as error:
+            note(f"{path} could not be saved: {_why(error, path)}")
+            return False
+        self.found = str(path)
+        return True
+
+
+def _why(error, path):
+    return (str(error) or type(error).__name__).removeprefix(f"{path}: ")
+
+
+def _elsewhere(path):
+    """Names of no file yet: beside `path`, in the temporary folder and in the working directory."""
+    names = [f"{path.stem}.rescued{number or ''}{path.suffix}" for number in range(100)]
+    yield from [path.with_name(name) for name in names if not path.with_name(name).exists()][:1]
+    try:
+        yield Path(tempfile.mkdtemp(prefix="slide-")) / path.name
+    except OSError as error:
+        note(f"no temporary folder: {error}")
+    yield from [Path(name) for name in names if not Path(name).exists()][:1]
