@@ -42,11 +42,11 @@ class Cache:
         values = {str(step): encoded(array) for step, array in trial.values.items()}
         self._add("race", trial.settings, {"values": values, "ended": trial.ended})
 
-    def finish(self, settings) -> dict | None:
-        return self.found.get(("finish", text(settings)))
+    def finish(self, settings, neighbours: bool) -> dict | None:
+        return self.found.get((_finish(neighbours), text(settings)))
 
-    def add_finish(self, settings, value) -> None:
-        self._add("finish", settings, value)
+    def add_finish(self, settings, neighbours: bool, value) -> None:
+        self._add(_finish(neighbours), settings, value)
 
     def _add(self, kind, settings, value):
         self.found[kind, text(settings)] = value
@@ -54,6 +54,10 @@ class Cache:
             line = json.dumps({"about": self.about, "kind": kind, "settings": text(settings), "value": value})
             with open(self.path, "a") as file:
                 file.write(f"{line}\n")
+
+
+def _finish(neighbours):
+    return "finish, neighbours" if neighbours else "finish"
 
 
 def text(settings: dict) -> str:

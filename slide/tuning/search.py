@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from slide.defaults import recommended, without_effect
-from slide.prediction.mixing import Mixed
+from slide.prediction.mixing import Mixed, Mixing
 from slide.rows import as_label_rows, as_sparse_rows
 from slide.settings.checks import check_integer, check_number
 from slide.tuning.cache import Cache
@@ -124,13 +124,24 @@ class Search:
             self.report(f"settings by the rule of thumb: {why}")
             return Tuned(self.base, self.length(self.base["epochs"]), why=why)
         leader = self.race_all()
-        watch = self.finish(leader)
-        tuned = Tuned(leader.settings, self.length(watch["step"] / self.per_epoch), rows=len(self.data.held[0]))
-        if watch["grown"] is not None:
-            tuned.grow, tuned.grow_at = GROWTH, watch["grown"] / watch["step"]
-        self.score(tuned, leader, watch, neighbours)
-        tuned.records = self.records
-        tuned.cost = self.spent / (tuned.steps * self.cost_of_batch(leader.settings))
+        end = self.cache.finish(leader.settings, neighbours)
+        if end is None:
+            end = self.finish(leader) | self.measure(leader.network, neighbours)
+            self.cache.add_finish(leader.settings, neighbours, end)
+        return self.sum_up(leader.settings, end)
+
+    def sum_up(self, settings, end) -> Tuned:
+        self.spent += end["batches"] * self.cost_of_batch(settings)
+        self.note({"settings": self.differences(settings), "epochs": round(end["step"] / self.per_epoch, 3),
+                   "ended": "plateau", **rounded(end["alone"])})  # fmt: skip
+        if end["mixings"] is not None:
+            self.note({"neighbours": end["mixings"], **rounded(end["mixed"])})
+        steps = self.length(end["step"] / self.per_epoch)
+        tuned = Tuned(settings, steps, rows=len(self.data.held[0]), records=self.records, scores=end["mixed"])
+        if end["grown"] is not None:
+            tuned.grow, tuned.grow_at = GROWTH, end["grown"] / end["step"]
+        tuned.mixings = {name: Mixing(**mixing) for name, mixing in (end["mixings"] or {}).items()}
+        tuned.cost = self.spent / (steps * self.cost_of_batch(settings))
         return tuned
 
     def why_not(self) -> str:
@@ -202,37 +213,27 @@ class Search:
         return trial
 
     def finish(self, leader) -> dict:
-        """Trains the leader to its plateau: {"step": batches of the whole training, "batches": that it took}."""
-        end = self.cache.finish(leader.settings)
-        if end is None or leader.network is None:
-            most = LONGEST * self.base["epochs"] * self.per_epoch
-            sampled = leader.settings["sampler"] != "full" and not self.given.keys() & SETS
-            watch = finish(self.data, leader, most, self.every, self.monitor, GROWTH if sampled else None)
-            batches = sum(max(0, b["step"] - a["step"]) for a, b in pairwise([{"step": 0}, *watch.records]))
-            end = {"step": watch.end, "grown": watch.grown, "batches": batches, "curve": watch.records}
-            self.cache.add_finish(leader.settings, end)
-        self.spent += end["batches"] * self.cost_of_batch(leader.settings)
-        return end
+        """Trains the leader to its plateau: "step", the length of the whole training in batches; "batches", those that
+        it took; "grown", the batch after which active sets grew, or None; "curve", what was measured."""
+        most = LONGEST * self.base["epochs"] * self.per_epoch
+        sampled = leader.settings["sampler"] != "full" and not self.given.keys() & SETS
+        watch = finish(self.data, leader, most, self.every, self.monitor, GROWTH if sampled else None)
+        batches = sum(max(0, b["step"] - a["step"]) for a, b in pairwise([{"step": 0}, *watch.records]))
+        return {"step": watch.end, "grown": watch.grown, "batches": batches, "curve": watch.records}
 
-    def score(self, tuned, leader, end, neighbours) -> None:
-        """Measures the winner on all held-out rows, with neighbours too where they are tried."""
+    def measure(self, network, neighbours) -> dict:
+        """Scores on all held-out rows: "alone", and "mixed" with neighbours, which count by "mixings" where they pay;
+        None where they were not tried."""
         X, Y = self.data.held
-        tuned.scores = leader.network.evaluate(X, Y).scores
-        self.note({"settings": self.differences(leader.settings), "epochs": round(end["step"] / self.per_epoch, 3),
-                   "ended": "plateau", **{name: round(value, 4) for name, value in tuned.scores.items()}})  # fmt: skip
-        if not neighbours:
-            return
-        if self.data.n > REMEMBERED:
+        alone = network.evaluate(X, Y).scores
+        if neighbours and self.data.n > REMEMBERED:
             self.report(f"neighbours: not tried, since to compare each row with {self.data.n:,} takes long")
-            return
-        mixed = Mixed(leader.network, *self.data.train)
-        chosen = slice(0, CHOSEN)
+        if not neighbours or self.data.n > REMEMBERED:
+            return {"alone": alone, "mixed": alone, "mixings": None}
+        mixed, chosen = Mixed(network, *self.data.train), slice(0, CHOSEN)
         mixed.choose(X.take(chosen), Y.take(chosen))
-        tuned.mixings = {name: mixing for name, mixing in mixed.mixings.items() if mixing.beta > 0}
-        if tuned.mixings:
-            tuned.scores = mixed.evaluate(X, Y).scores
-        self.note({"neighbours": {name: asdict(mixing) for name, mixing in tuned.mixings.items()},
-                   **{name: round(value, 4) for name, value in tuned.scores.items()}})  # fmt: skip
+        pay = {name: asdict(mixing) for name, mixing in mixed.mixings.items() if mixing.beta > 0}
+        return {"alone": alone, "mixed": mixed.evaluate(X, Y).scores if pay else alone, "mixings": pay}
 
     def differences(self, settings) -> dict:
         """What is other than in the rule of thumb."""
@@ -241,6 +242,10 @@ class Search:
     def note(self, record) -> None:
         self.records.append(record)
         self.report(line(record))
+
+
+def rounded(scores: dict) -> dict:
+    return {name: round(value, 4) for name, value in scores.items()}
 
 
 def words(settings: dict) -> str:
