@@ -131,7 +131,7 @@ def test_a_plateau_is_told_by_rises_of_a_standard_error(rng):
     values = (rng.random(400) < 0.5).astype(float)
     assert watch.rises(values) and not watch.rises(values)
     values = values.copy()
-    values[:3] = 1
+    values[np.flatnonzero(values == 0)[:2]], values[np.flatnonzero(values == 1)[0]] = 1, 0
     assert not watch.rises(values)
     values = values.copy()
     values[:60] = 1

@@ -17,7 +17,8 @@ def noisy(rng, n=120, labels=N_LABELS):
 
 
 def network(**settings):
-    return Network(N_FEATURES, [Dense(16), Dense(N_LABELS)], optimizer=Adam(lr=0.02), batch_size=20, threads=1, **settings)
+    settings = {"optimizer": Adam(lr=0.02), "batch_size": 20, "threads": 1, **settings}
+    return Network(N_FEATURES, [Dense(16), Dense(N_LABELS)], **settings)
 
 
 def test_held_out_rows_are_a_share_drawn_by_the_seed():
@@ -83,8 +84,8 @@ def test_a_plateau_is_followed_by_a_falling_rate_from_the_best_network():
 
 
 def test_a_plateau_falls_in_time_for_the_end():
-    trained = network(schedule=Schedule("plateau")).fit(X, Y, steps=40, validation=(X, Y), patience=1000, evaluate_every=50,
-                                                        restore_best=False)  # fmt: skip
+    how = {"validation": (X, Y), "patience": 1000, "evaluate_every": 50, "restore_best": False}
+    trained = network(schedule=Schedule("plateau")).fit(X, Y, steps=40, **how)
     assert trained.step == trained.schedule.steps == 40 and trained.schedule.hold == 0.75
 
 

@@ -78,8 +78,9 @@ def tune(
     5 % of the rows are held out, or up to a fifth where these are fewer than 1,000, at most 5,000. Settings race at a
     constant rate for about an epoch: how far the target is spread, then wider hidden layers. A challenger wins where it
     leads by a standard error of the difference over rows, and is given up where it is behind by two. The winner is
-    trained on until its metric stops rising, from its best network on with active sets four times as large until it does
-    so again, and from its best network on the rate falls. That fixes the length of training. What all of these do is a function of the seed, the rows and the settings, not of the clock.
+    trained on until its metric stops rising, from its best network on with active sets four times as large until it
+    stops again, and from its best network on the rate falls. That fixes the length of training. All of it is a function
+    of the seed, the rows and the settings, not of the clock.
 
     Raises ValueError as `Network.fit` does.
     """
@@ -259,7 +260,7 @@ def line(record: dict) -> str:
         what = "neighbours by " + " and ".join(used) if used else "neighbours: do not pay"
     else:
         what = words(record["settings"])
-    numbers = " ".join(f"{name} {value:.4f}" for name, value in record.items() if isinstance(value, float) and "@" in name)
+    numbers = " ".join(f"{name} {value:.4f}" for name, value in record.items() if "@" in name)
     length = f"{record['epochs']:g} epochs" if "epochs" in record else ""
     lead = f"lead {record['lead']:+.1f} standard errors" if "lead" in record else ""
     return "  ".join(part for part in (f"{what:<45}", length, numbers, lead, record.get("ended", "")) if part)
