@@ -12,26 +12,34 @@ from slide.prediction.loading import file_bytes
 from slide.state.files import check_target
 
 UNITS = {"s": 1, "min": 60, "h": 3600}
+EPOCHS = ("epoch", "epochs")
 FAILURES = (OSError, ValueError, MemoryError)
 
 
 @dataclass(frozen=True)
 class Interval:
-    """So many batches, or so many seconds."""
+    """So many batches, epochs or seconds: one of them is not 0."""
 
     batches: int = 0
+    epochs: float = 0.0
     seconds: float = 0.0
 
     @classmethod
     def parse(cls, text: str) -> "Interval":
-        """Of "500", "90s", "5min" or "1.5h"; the argparse type of an option."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|min|h)?", text)
+        """Of "500", "2epochs", "90s", "5min" or "1.5h"; the argparse type of an option."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|min|h|epochs?)?", text)
         amount = float(found[1]) if found else 0
         if not amount or (not found[2] and amount != int(amount)):
             raise argparse.ArgumentTypeError(
-                f"found {text!r}, expected a number of batches (500) or a time (90s, 5min, 1.5h)"
+                f"found {text!r}, expected a number of batches (500), epochs (2epochs) or a time (90s, 5min, 1.5h)"
             )
+        if found[2] in EPOCHS:
+            return cls(epochs=amount)
         return cls(seconds=amount * UNITS[found[2]]) if found[2] else cls(batches=int(amount))
+
+    def in_batches(self, per_epoch: int) -> int:
+        """As a number of batches, at least 1; 0 where it is a time."""
+        return self.batches or (max(1, round(self.epochs * per_epoch)) if self.epochs else 0)
 
 
 class Checkpoint:
@@ -41,8 +49,9 @@ class Checkpoint:
     every  the Interval at which it is saved in training, or None
     """
 
-    def __init__(self, path, every: Interval | None, output: Output):
+    def __init__(self, path, every: Interval | None, output: Output, per_epoch: int = 1):
         self.path, self.every, self.output = path and Path(path), every, output
+        self.batches = every.in_batches(per_epoch) if every else 0
         self.kept = self.path is None  # whether all that was to be saved is where it was to be
         self.found = None  # where the model is
         self._last, self._failing = time.monotonic(), False
@@ -55,8 +64,8 @@ class Checkpoint:
     def due(self, step: int) -> bool:
         if not self.path or not self.every:
             return False
-        if self.every.batches:
-            return step % self.every.batches == 0
+        if self.batches:
+            return step % self.batches == 0
         return time.monotonic() - self._last >= self.every.seconds
 
     def save(self, model, run: dict) -> bool:

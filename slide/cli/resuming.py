@@ -10,12 +10,14 @@ from slide.cli.output import finite
 from slide.defaults import recommended, settings_of
 from slide.network import DRAWN, Network
 from slide.optim import Schedule
+from slide.prediction.loading import load
+from slide.prediction.mixing import Mixed, Mixing
 from slide.settings.checks import Plugin, check_integer, check_number
 from slide.settings.fields import options
 from slide.settings.network import NetworkSettings
 from slide.state.storage import read_run
 
-FALLING = ("schedule", "warmup", "final")  # the options that make a Schedule
+FALLING = ("schedule", "warmup", "hold", "final")  # the options that make a Schedule
 
 
 @dataclass
@@ -25,7 +27,11 @@ class Run:
     settings  those that were chosen or asked for, by the names of the command line
     data      see `summary`
     epochs, steps  passes, or batches, that it is to have in all
-    grow      the factor of --grow, or None; grown: whether active sets have grown already
+    grow      the factor of --grow, or None; grow_at: after which share of the batches
+    grown     the numbers of the networks whose active sets have grown already
+    networks  how many are trained, one after the other
+    mixings   how neighbours count, {"hidden": settings of a Mixing, "input": ...}
+    scores    of held-out rows that chose the settings, or None
     seconds   of training
     best      the record of the best evaluation, or None
     """
@@ -35,7 +41,11 @@ class Run:
     epochs: int | None = None
     steps: int | None = None
     grow: float | None = None
-    grown: bool = False
+    grow_at: float = 1 / 3
+    grown: list = field(default_factory=list)
+    networks: int = 1
+    mixings: dict = field(default_factory=dict)
+    scores: dict | None = None
     seconds: float = 0.0
     best: dict | None = None
 
@@ -50,16 +60,19 @@ class Run:
         try:
             run = cls(**found)
             check_number("seconds", run.seconds, "[0, inf)")
-            for name in ("epochs", "steps"):
+            check_number("grow_at", run.grow_at, "[0, 1]")
+            for name in ("epochs", "steps", "networks"):
                 check_integer(name, getattr(run, name) or 1)
+            [check_integer("grown", number, 0) for number in run.grown]
+            [Mixing(**mixing) for mixing in run.mixings.values()]
             if run.grow is not None:
                 check_number("grow", run.grow, "(0, inf)")
-            for name in ("settings", "data"):
+            for name in ("settings", "data", "mixings"):
                 if not isinstance(getattr(run, name), dict):
                     raise ValueError(f"{name}: found {getattr(run, name)!r}, expected a dictionary")
             if run.best is not None:
                 [check_number(name, run.best[name], "[0, inf)") for name in ("P@1", "P@3", "P@5", "epoch")]
-        except (TypeError, KeyError, ValueError) as error:
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise ValueError(f"{path}: found a broken record of its run ({error})") from error
         return run
 
@@ -73,28 +86,39 @@ def summary(X, Y) -> dict:
     return {"rows": X.shape[0], "checksum": checksum}
 
 
-def resume(parsed, given: dict, X, Y) -> tuple[Network, Run, int, list[str]]:
-    """(network, run, the batch that training ends after, what to say about it) of --resume.
+def resume(parsed, given: dict, X, Y) -> tuple[list[Network], Run, int, list[str]]:
+    """(networks, run, the batch that the training of each ends after, what to say about it) of --resume.
 
     parsed: the options of the command line; given: those of them that are settings.
 
-    Raises ValueError where the network is not for this data, cannot have the settings that are given, or has been
+    Raises ValueError where the networks are not for this data, cannot have the settings that are given, or have been
     trained for as long as is asked.
     """
     path, given = parsed.resume, dict(given)
     threads = {"threads": given.pop("threads")} if "threads" in given else {}
-    network, run = Network.load(path, **threads, **given_classes(parsed)), Run.read(path)
-    if (network.n_features, network.n_labels) != (X.shape[1], Y.shape[1]):
+    model, run = load(path, **threads, **given_classes(parsed)), Run.read(path)
+    model = model.model if isinstance(model, Mixed) else model
+    if (model.n_features, model.n_labels) != (X.shape[1], Y.shape[1]):
         raise ValueError(
-            f"{path}: found a network {network.n_features} -> {network.n_labels}, expected {X.shape[1]} -> "
+            f"{path}: found a network {model.n_features} -> {model.n_labels}, expected {X.shape[1]} -> "
             f"{Y.shape[1]} as in {parsed.train}"
         )
+    networks = [model] if isinstance(model, Network) else model.networks
+    run.networks = _more_networks(parsed.networks, run, networks, path)
     said = _compare(path, run, parsed.train, summary(X, Y))
     run.data = summary(X, Y)
-    _grow(parsed.grow, run, path)
-    said += _change(network, run, given, path)
-    end = _end(parsed, given, network, run, X.shape[0])
-    return network, run, end, said + _reschedule(network, given, end)
+    _grow(parsed, run, path)
+    changes = [_change(network, run, given, path) for network in networks]
+    run.settings = {**run.settings, **given}
+    end = _end(parsed, given, networks, run, X.shape[0])
+    changes = [x + _reschedule(network, given, end) for x, network in zip(changes, networks, strict=True)]
+    return networks, run, end, said + changes[-1]
+
+
+def _more_networks(asked, run, networks, path):
+    if asked is not None and asked < len(networks):
+        raise ValueError(f"--networks: found {asked} with --resume, expected at least the {len(networks)} of {path}")
+    return asked or max(run.networks, len(networks))
 
 
 def _compare(path, run, train, now):
@@ -105,11 +129,13 @@ def _compare(path, run, train, now):
     return [f"{path} was trained on {how}, and goes on with the {now['rows']:,} of {train}"]
 
 
-def _grow(asked, run, path):
-    if asked is not None and asked != run.grow:
-        if run.grown:
-            raise ValueError(f"grow: found {asked} with --resume, expected {run.grow}, by which {path} has grown")
-        run.grow = asked
+def _grow(parsed, run, path):
+    for name, asked in (("grow", parsed.grow), ("grow_at", parsed.grow_at)):
+        its = getattr(run, name)
+        if asked is not None and asked != its:
+            if run.grown:
+                raise ValueError(f"{name}: found {asked} with --resume, expected {its}, by which {path} has grown")
+            setattr(run, name, asked)
 
 
 def _change(network, run, given, path) -> list[str]:
@@ -134,7 +160,6 @@ def _change(network, run, given, path) -> list[str]:
     for name, value in changes.items():
         if name not in optimizer:
             setattr(network, plain.get(name, name), value)
-    run.settings = {**run.settings, **given}
     return [f"{name}: {its[name]!r} -> {value!r}" for name, value in changes.items()]
 
 
@@ -144,8 +169,9 @@ def _same(name, one, other):
     return kind.class_of(name, one) == kind.class_of(name, other) if isinstance(kind, Plugin) else one == other
 
 
-def _end(parsed, given, network, run, n_rows) -> int:
+def _end(parsed, given, networks, run, n_rows) -> int:
     """The number of the batch that training ends after; epochs and steps count over the whole."""
+    network = networks[-1]
     epochs, steps = given.get("epochs"), parsed.steps
     if not epochs and not steps:
         epochs, steps = run.epochs, run.steps or network.schedule.steps
@@ -153,7 +179,7 @@ def _end(parsed, given, network, run, n_rows) -> int:
             epochs = recommended(n_rows, network.n_labels)["epochs"]
     run.epochs, run.steps = (None, steps) if steps and not epochs else (epochs, None)
     end = run.steps or _last_batch(network, run.epochs, n_rows)
-    if end <= network.step:
+    if end <= min(x.step for x in networks) and len(networks) == run.networks:
         has = f"{network.step} batches" if run.steps else f"{network.samples / n_rows:.4g} epochs"
         name = "steps" if run.steps else "epochs"
         raise ValueError(
@@ -177,10 +203,10 @@ def _reschedule(network, given, end) -> list[str]:
     """Gives the network a schedule that ends with its training; what that means for the rate is said."""
     old, step = network.schedule, network.step
     found = {"kind": given.get("schedule", old.kind), "warmup": given.get("warmup", old.warmup)}
-    if found["kind"] != "constant":
-        found |= {"steps": end, "final": given.get("final", old.final)}
-    elif "final" in given:
-        found["final"] = given["final"]
+    if found["kind"] in ("linear", "cosine"):
+        found |= {"steps": end, "final": given.get("final", old.final), "hold": given.get("hold", old.hold)}
+    else:
+        found |= {name: given[name] for name in ("final", "hold") if name in given}
     new = Schedule(**found)
     if new == old:
         return []

@@ -1,26 +1,44 @@
-"""Train a network on a data file and score it on another, epoch by epoch."""
+"""Train on a data file, with settings that rows of it choose, and score on another."""
 
 import argparse
 import os
 import signal
+from dataclasses import dataclass
 
 from slide import metrics
 from slide.cli import files as data_files
-from slide.cli.arguments import FIELDS, add_setting, given_settings, of_kind, positive_int
+from slide.cli.arguments import FIELDS, add_setting, of_kind, positive_int
 from slide.cli.checkpoint import Checkpoint, Interval
 from slide.cli.output import Output, note
-from slide.cli.resuming import Run, resume, summary
+from slide.cli.plan import Plan, given_to, make_plan
+from slide.cli.resuming import resume
 from slide.cli.signals import Signals
-from slide.cli.training import HEAD, Training
-from slide.defaults import ALWAYS, BY_SIZE, make_network, recommended, refuse_unused
+from slide.cli.training import Training
+from slide.defaults import ALWAYS, BY_SIZE
 from slide.machine.info import build_info
 from slide.optim import OPTIMIZERS
-from slide.settings.checks import Choice, Number
+from slide.prediction.ensemble import Ensemble
+from slide.settings.checks import Choice, Integer, Number
 from slide.state.files import check_target
 from slide.state.storage import settings as network_settings
+from slide.validation import held_out
 
-OTHERS = ("hidden", "optimizer", "epochs")  # settings of a training that are no fields
-CHOSEN = "what is not given is chosen by the size of the data, and printed"
+CHOSEN = "what is not given is tuned or, where other settings are given, chosen by the size of the data, and printed"
+TUNE = (
+    "hold out a part of the training rows, let settings race on the others, and train on all rows with those that "
+    "won; --no-tune: a rule of thumb. Unasked, tuning is done where no setting but --seed and --threads is given. With "
+    "--save, trials are kept in MODEL.tuning.jsonl and not repeated"
+)
+BUDGET = "what trials may cost, in trainings such as follow (default 1.5)"
+NETWORKS = "train so many networks, of seeds that follow each other, which predict by the mean of their probabilities"
+NEIGHBOURS = (
+    "the labels of the K nearest training rows join a prediction, as far as tuning finds that it pays, or without it by "
+    "fixed weights; 0: never (default: tried by tuning with 10 and 50, up to 200,000 rows)"
+)
+VALIDATION = (
+    "held-out rows, or a share of the training rows that is held out: they decide when training ends and which network "
+    "is kept. The rate is constant until they stop rising, then falls, if no --schedule is given"
+)
 SAVE = "where the network goes at the end, and where a signal or an error ends training (.npz)"
 EVERY = "save also after every so many batches (500) or so much time (90s, 5min, 1.5h)"
 RESUME = (
@@ -38,13 +56,14 @@ def add_arguments(parser):
     parser.epilog = CODES
     files = parser.add_argument_group("files")
     files.add_argument("--train", required=True, metavar="FILE", help=f"training data: {data_files.DATA}")
-    files.add_argument("--test", required=True, metavar="FILE", help="test data, evaluated whole")
+    files.add_argument("--test", metavar="FILE", help="test data: whole at the end, a fixed sample in between")
     files.add_argument("--save", metavar="MODEL", help=SAVE)
     files.add_argument("--save-every", type=Interval.parse, metavar="N", help=EVERY)
     files.add_argument("--resume", metavar="MODEL", help=RESUME)
     files.add_argument("--log", metavar="RUN.jsonl", help="JSON lines: settings, evaluations, result; with --resume "
                        "after those that are there")  # fmt: skip
     data_files.add_reading_arguments(files)
+    data_files.add_mask_argument(files)
     hidden = parser.add_argument_group("hidden layers", CHOSEN)
     _add(hidden, "hidden", positive_int, "widths", ALWAYS["hidden"][0], nargs="+", metavar="N")
     titles = dict.fromkeys(f.metadata["group"] for f in FIELDS.values())
@@ -58,47 +77,136 @@ def add_arguments(parser):
     length = training.add_mutually_exclusive_group()
     _add(length, "epochs", positive_int, "passes over the training data, in all", BY_SIZE["epochs"], metavar="N")
     length.add_argument("--steps", type=positive_int, metavar="N", help="batches in all, in place of epochs")
-    training.add_argument("--evaluate-every", type=positive_int, metavar="N", help="batches (default an epoch)")
+    training.add_argument("--evaluate-every", type=Interval.parse, metavar="N",
+                          help="batches (500), epochs (2epochs) or time (90s, 5min); default an epoch")  # fmt: skip
     data_files.add_psp_arguments(training)
     training.add_argument("--grow", type=of_kind(Number("(0, inf)")), metavar="FACTOR",
-                          help="from a third of the batches on, active sets so many times as large, shared by as many "
-                               "times more samples (default 1)")  # fmt: skip
+                          help="later on, active sets so many times as large, shared by as many times more samples "
+                               "(default 1)")  # fmt: skip
+    training.add_argument("--grow-at", type=of_kind(Number("[0, 1]")), metavar="SHARE",
+                          help="after which share of the batches they grow (default a third)")  # fmt: skip
+    choice = parser.add_argument_group("tuning and validation")
+    choice.add_argument("--tune", action=argparse.BooleanOptionalAction, default=None, help=TUNE)
+    choice.add_argument("--tune-budget", type=of_kind(Number("(0, inf)")), metavar="X", help=BUDGET)
+    choice.add_argument("--validation", type=share_or_file, metavar="FILE|SHARE", help=VALIDATION)
+    choice.add_argument("--patience", type=positive_int, metavar="N", help="evaluations without a rise (default 3)")
+    choice.add_argument("--monitor", type=metric, metavar="METRIC", help="what is to rise: P@k, nDCG@k or a sum such as "
+                        "P@1+nDCG@5 (default that in tuning, P@1 in validation)")  # fmt: skip
+    together = parser.add_argument_group("more than one network")
+    together.add_argument("--networks", type=positive_int, metavar="N", help=NETWORKS)
+    together.add_argument("--neighbours", type=of_kind(Integer(0)), metavar="K", help=NEIGHBOURS)
 
 
 def _add(group, name, kind, text, default, **how):
     group.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=f"{text} (default {default})", **how)
 
 
+def share_or_file(text: str):
+    """A share of the rows where that is a number, or the path of a file."""
+    try:
+        share = float(text)
+    except ValueError:
+        return text
+    return of_kind(Number("(0, 1)"))(f"{share}")
+
+
+def metric(text: str) -> str:
+    try:
+        metrics.parts_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("metric: ")) from None
+    return text
+
+
 def run(options) -> int:
-    _check_paths(options)
+    _check(options)
     output = Output(goes_on=bool(options.save or options.log))
-    train = data_files.read_file(options.train, options)
-    test = data_files.read_file(options.test, options, like=train)
-    output.say(data_files.describe(train, test))
-    X, Y = train.X, train.Y
-    if X.shape[0] == 0:
-        raise ValueError(f"{options.train}: found no rows, expected at least one")
-    network, run, end, said = _network(options, X, Y)
-    if run.grow and network.specs[-1].dense:
-        raise ValueError(f"grow: found {run.grow} with {network.specs[-1]!r}, where it has no effect; it belongs "
-                         "with a sampler that leaves neurons out")  # fmt: skip
-    checkpoint = Checkpoint(options.save, options.save_every, output)
-    checkpoint.check(network)
-    with output, Signals() as signals:
+    data = _read(options, output)
+    with output:
         output.open_log(options.log, append=bool(options.resume))
-        training = Training(network, (X, Y), (test.X, test.Y), run, output, signals, checkpoint)
-        if (options.psp_a, options.psp_b) != (None, None):
-            training.propensities = data_files.propensities(options, Y)
-        training.grow_at = max(1, end // 3)
-        _start(options, training, said)
-        return _train(training, end, options.evaluate_every)
+        networks, plan = _begin(options, data, output)
+        per_epoch = -(-data.n_rows // plan.settings.get("batch_size", networks[0].batch_size))
+        checkpoint = Checkpoint(options.save, options.save_every, output, per_epoch)
+        model = Ensemble(networks) if plan.run.networks > 1 and len(networks) > 1 else networks[0]
+        checkpoint.check(model, times=plan.run.networks / len(networks))
+        with Signals() as signals:
+            training = Training(networks, data, plan, output, signals, checkpoint)
+            training.every, training.mask_seen = options.evaluate_every, options.mask_seen
+            if (options.psp_a, options.psp_b) != (None, None):
+                training.propensities = data_files.propensities(options, data.Y)
+            if data.held:
+                training.watched = {"patience": options.patience, "monitor": options.monitor}
+            _start(options, training)
+            return _train(training)
 
 
-def _check_paths(options):
-    """ValueError or OSError where what training makes could not be written, or would replace what it reads."""
+@dataclass
+class Files:
+    """What was read: X, Y to train on, `test` and `held` (X, Y) or None; `share` of the rows that is to be held out."""
+
+    X: object
+    Y: object
+    test: tuple | None
+    held: tuple | None
+
+    @property
+    def n_rows(self) -> int:
+        return self.X.shape[0]
+
+
+def _read(options, output) -> Files:
+    train = data_files.read_file(options.train, options)
+    others = [options.test, options.validation if isinstance(options.validation, str) else None]
+    read = [path and data_files.read_file(path, options, like=train) for path in others]
+    output.say(data_files.describe(train, *filter(None, read)))
+    if train.X.shape[0] == 0:
+        raise ValueError(f"{options.train}: found no rows, expected at least one")
+    X, Y, (test, held) = train.X, train.Y, [found and (found.X, found.Y) for found in read]
+    if options.mask_seen:
+        for data in filter(None, [train, *read]):
+            data_files.mask_seen(options, data)
+    if isinstance(options.validation, float):
+        seed = given_to(options).get("seed", 0)
+        kept, rows = held_out(X.shape[0], options.validation, seed)
+        X, Y, held = X[kept], Y[kept], (X[rows], Y[rows])
+    return Files(X, Y, test, held)
+
+
+def _begin(options, data, output):
+    """(networks, their Plan) of a training that begins or goes on."""
+    if options.resume:
+        for name in ("tune", "tune_budget", "neighbours"):
+            if getattr(options, name) is not None:
+                raise ValueError(f"--{name.replace('_', '-')}: found with --resume, where it has no effect")
+        networks, run, end, said = resume(options, given_to(options), data.X, data.Y)
+        return networks, Plan(run.settings or network_settings(networks[0]), end, run, said)
+    plan = make_plan(options, data.X, data.Y, output)
+    if data.held and "schedule" not in given_to(options):
+        plan.settings["schedule"] = "plateau"
+        plan.settings.pop("hold", None)
+    network = plan.make((data.X.shape[1], data.Y.shape[1]), 0)
+    if plan.run.grow and network.specs[-1].dense:
+        raise ValueError(f"grow: found {plan.run.grow} with {network.specs[-1]!r}, where it has no effect; it belongs "
+                         "with a sampler that leaves neurons out")  # fmt: skip
+    return [network], plan
+
+
+def _check(options):
+    """ValueError or OSError where what training makes could not be written, or would replace what it reads, or where an
+    option has no effect."""
+    for name, value in (("patience", options.patience), ("monitor", options.monitor)):
+        if value is not None and options.validation is None and (name == "patience" or options.tune is False):
+            raise ValueError(f"--{name}: found {value} without --validation, where it has no effect")
+    if options.grow_at is not None and options.grow is None and not options.resume:
+        raise ValueError(f"--grow-at: found {options.grow_at} without --grow, where it has no effect")
+    if options.validation is not None and options.evaluate_every and options.evaluate_every.seconds:
+        raise ValueError("--evaluate-every: found a time with --validation, expected batches or epochs")
+    if options.mask_seen and options.test is None and options.validation is None:
+        raise ValueError("--mask-seen: found neither --test nor --validation, without which it has no effect")
     if options.save_every and not options.save:
         raise ValueError("--save-every: found no --save, expected where to save")
-    read = [part for name in (options.train, options.test) for part in name.split(",")]
+    files = [options.train, options.test, options.validation]
+    read = [part for name in files if isinstance(name, str) for part in name.split(",")]
     taken = {"--train or --test": read, "--save": [options.save], "--resume": [options.resume]}
     for option, path, others in (
         ("--save", options.save, ["--train or --test"]), ("--log", options.log, list(taken))
@@ -113,58 +221,42 @@ def _check_paths(options):
         raise ValueError(f"{options.log}: found no folder {folder}, expected one to write to")
 
 
-def _network(options, X, Y):
-    """(network, its Run, the batch that training ends after, what to say) from the options and the data."""
-    given = given_settings(options, (*FIELDS, *OTHERS))
-    if options.resume:
-        return resume(options, given, X, Y)
-    n_rows, n_labels = Y.shape
-    chosen = {**recommended(n_rows, n_labels, given, Y.nnz / max(n_rows, 1)), **given}
-    refuse_unused(given, chosen)
-    end = options.steps or chosen["epochs"] * -(-n_rows // chosen["batch_size"])
-    run = Run(chosen, summary(X, Y), None if options.steps else chosen["epochs"], options.steps, options.grow)
-    return make_network(X.shape[1], n_labels, end, chosen), run, end, []
-
-
-def _start(options, training, said):
+def _start(options, training):
     """Says what is about to happen."""
-    (X, Y), network, run, output = training.train, training.network, training.run, training.output
-    settings = run.settings or network_settings(network)
-    popular = metrics.popularity_baseline(Y, training.test[1])
-    output.say(
-        f"{options.train}: {X.shape[0]:,} rows, {X.shape[1]:,} features, {Y.shape[1]:,} labels; "
-        f"{options.test}: {training.test[0].shape[0]:,} rows"
-    )
-    output.say("settings: " + ", ".join(f"{name}={value}" for name, value in settings.items()))
-    output.say("popularity baseline: " + ", ".join(f"{name} {value:.4f}" for name, value in popular.items()))
+    data, run, output, plan = training.data, training.run, training.output, training.plan
+    network = training.networks[-1]
+    files = f"{options.train}: {data.n_rows:,} rows, {data.X.shape[1]:,} features, {data.Y.shape[1]:,} labels"
+    output.say(files + (f"; {options.test}: {data.test[0].shape[0]:,} rows" if data.test else ""))
+    output.say("settings: " + ", ".join(f"{name}={value}" for name, value in plan.settings.items()))
+    popular = metrics.popularity_baseline(data.Y, data.test[1]) if data.test else None
+    if popular:
+        output.say("popularity baseline: " + ", ".join(f"{name} {value:.4f}" for name, value in popular.items()))
     if options.resume:
-        done = f"batch {network.step}, epoch {network.samples / X.shape[0]:.4g}"
+        done = f"batch {network.step}, epoch {network.samples / data.n_rows:.4g}"
         whole = f"{run.epochs} epochs" if run.epochs else f"{run.steps} batches"
         output.say(f"{options.resume}: goes on after {done}, up to {whole} in all")
-        for line in said:
-            output.say(line)
-    output.say(HEAD)
-    output.log(event="start", train=options.train, test=options.test, settings=settings, resumed=options.resume,
-               step=network.step, changes=said, popularity=popular, build=build_info())  # fmt: skip
+    for line in plan.said:
+        output.say(line)
+    training.head()
+    output.log(event="start", train=options.train, test=options.test, settings=plan.settings, resumed=options.resume,
+               step=network.step, changes=plan.said, popularity=popular, build=build_info())  # fmt: skip
 
 
-def _train(training, end, every) -> int:
+def _train(training) -> int:
     """Trains, saves whatever ends it, and sums up; returns the exit code."""
-    signals, checkpoint, network = training.signals, training.checkpoint, training.network
-    first, error = network.step, None
+    signals, checkpoint, error = training.signals, training.checkpoint, None
     try:
         with signals.breakable():
-            training.go(end, every)
+            training.go()
     except KeyboardInterrupt:  # a signal while a batch or an evaluation was under way
         pass
     except BaseException as found:
         error = found
     diverged = isinstance(error, FloatingPointError)
     if diverged:
-        note(f"training diverged: {error}; the network is as after batch {network.step}")
-    trained = network.step > first
-    if trained:
-        checkpoint.finish(network, training.run.record(), diverged)
+        note(f"training diverged: {error}; the network is as after batch {training.network.step}")
+    if training.trained:
+        checkpoint.finish(training.model(whole=not error and not signals), training.run.record(), diverged)
     elif checkpoint.path:
         note(f"no batch was trained: {checkpoint.path} is not written")
     if error and not diverged:
@@ -172,18 +264,17 @@ def _train(training, end, every) -> int:
     _sum_up(training, diverged)
     if diverged:
         return 2
-    lost = trained and not checkpoint.kept
+    lost = training.trained and not checkpoint.kept
     return signals.code if signals and not lost else int(lost or training.output.failed)
 
 
 def _sum_up(training, diverged):
-    """The last evaluation, where a signal asks for no hurry, and the summary."""
+    """The final evaluation, where a signal asks for no hurry, and the summary."""
     signals = training.signals
-    evaluated = training.last and training.last["step"] == training.network.step
     try:
-        if not evaluated and signals.caught in ([], [signal.SIGINT]):
+        if signals.caught in ([], [signal.SIGINT]):
             with signals.breakable():
-                training.evaluate()
+                training.final()
     except KeyboardInterrupt:
         pass
     training.summarize(interrupted=bool(signals), diverged=diverged, saved=training.checkpoint.found)

@@ -42,10 +42,10 @@ class Cache:
         values = {str(step): encoded(array) for step, array in trial.values.items()}
         self._add("race", trial.settings, {"values": values, "ended": trial.ended})
 
-    def finish(self, settings, neighbours: bool) -> dict | None:
+    def finish(self, settings, neighbours: int | None) -> dict | None:
         return self.found.get((_finish(neighbours), text(settings)))
 
-    def add_finish(self, settings, neighbours: bool, value) -> None:
+    def add_finish(self, settings, neighbours: int | None, value) -> None:
         self._add(_finish(neighbours), settings, value)
 
     def _add(self, kind, settings, value):
@@ -57,7 +57,7 @@ class Cache:
 
 
 def _finish(neighbours):
-    return "finish, neighbours" if neighbours else "finish"
+    return f"finish, neighbours {neighbours}"
 
 
 def text(settings: dict) -> str:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from slide.defaults import recommended, without_effect
-from slide.prediction.mixing import Mixed, Mixing
+from slide.prediction.mixing import GRID, Mixed, Mixing
 from slide.rows import as_label_rows, as_sparse_rows
 from slide.settings.checks import check_integer, check_number
 from slide.tuning.cache import Cache
@@ -62,7 +62,7 @@ class Tuned:
 
 def tune(
     X, Y, given: dict | None = None, n_labels: int | None = None, budget: float = BUDGET, monitor: str = MONITOR,
-    neighbours: bool = True, seed: int = 0, cache=None, report: Callable[[str], None] = lambda line: None,
+    neighbours: int | None = None, seed: int = 0, cache=None, report: Callable[[str], None] = lambda line: None,
 ) -> Tuned:  # fmt: skip
     """Settings for training on X and Y, chosen by rows of them that are held out.
 
@@ -71,7 +71,8 @@ def tune(
     budget      what trials may cost at most, in trainings such as follow: of a challenger that this does not pay for,
                 nothing is tried
     monitor     what is compared: a metric of `slide.metrics.row_scores`
-    neighbours  whether to try neighbours too
+    neighbours  how many of the nearest training rows to try beside the winner; None: 10 and 50, where there are up to
+                200,000 training rows; 0: none
     cache       a path: trials that are in this file are not repeated, others are added to it
     report      called with a line of text for each trial
 
@@ -85,6 +86,8 @@ def tune(
     Raises ValueError as `Network.fit` does.
     """
     check_number("budget", budget, "(0, inf)")
+    if neighbours is not None:
+        check_integer("neighbours", neighbours, 0)
     rows = as_sparse_rows(X, "X")
     labels = as_label_rows(Y, len(rows), n_labels)
     if not len(rows):
@@ -227,12 +230,13 @@ class Search:
         None where they were not tried."""
         X, Y = self.data.held
         alone = network.evaluate(X, Y).scores
-        if neighbours and self.data.n > REMEMBERED:
+        if neighbours is None and self.data.n > REMEMBERED:
             self.report(f"neighbours: not tried, since to compare each row with {self.data.n:,} takes long")
-        if not neighbours or self.data.n > REMEMBERED:
+            neighbours = 0
+        if neighbours == 0:
             return {"alone": alone, "mixed": alone, "mixings": None}
         mixed, chosen = Mixed(network, *self.data.train), slice(0, CHOSEN)
-        mixed.choose(X.take(chosen), Y.take(chosen))
+        mixed.choose(X.take(chosen), Y.take(chosen), GRID | ({"k": (neighbours,)} if neighbours else {}))
         pay = {name: asdict(mixing) for name, mixing in mixed.mixings.items() if mixing.beta > 0}
         return {"alone": alone, "mixed": mixed.evaluate(X, Y).scores if pay else alone, "mixings": pay}
 
