@@ -13,6 +13,7 @@ def add_arguments(parser):
     files.add_like_argument(parser)
     files.add_reading_arguments(parser)
     parser.add_argument("--sampled", action="store_true", help="score only the labels that the hash tables retrieve")
+    files.add_mask_argument(parser)
     add_setting(parser, "threads")
     add_class_arguments(parser)
 
@@ -31,7 +32,10 @@ def run(options):
     print(files.describe(test))
     if options.sampled:
         network.rehash()
-    result = network.evaluate(test.X, test.Y, sampled=options.sampled, propensities=propensities)
+    mask_seen = files.mask_seen(options, test)
+    result = network.evaluate(
+        test.X, test.Y, sampled=options.sampled, propensities=propensities, mask_seen=mask_seen
+    )
     for name, value in result.scores.items():
         print(f"{name:<7} {value:.4f}")
     print(f"active  {result.active:.1f}")

@@ -14,6 +14,7 @@ def add_arguments(parser):
     files.add_reading_arguments(parser)
     parser.add_argument("--top-k", type=positive_int, default=5, metavar="K", help="labels per row (default 5)")
     parser.add_argument("--sampled", action="store_true", help="only labels that the hash tables retrieve")
+    files.add_mask_argument(parser)
     add_setting(parser, "threads")
     add_class_arguments(parser)
 
@@ -26,7 +27,8 @@ def run(options):
     names = like.vocabulary.labels if like and like.vocabulary else range(network.n_labels)
     if options.sampled:
         network.rehash()
-    ids, values = network.predict(data.X, k=options.top_k, sampled=options.sampled)
+    mask_seen = files.mask_seen(options, data)
+    ids, values = network.predict(data.X, k=options.top_k, sampled=options.sampled, mask_seen=mask_seen)
     for row, logits in zip(ids, values, strict=True):
         found = (f"{names[label]}:{logit:.4f}" for label, logit in zip(row, logits, strict=True) if label >= 0)
         sys.stdout.write(" ".join(found) + "\n")
