@@ -7,12 +7,13 @@ import numpy as np
 
 from slide import metrics
 from slide.layers import build_layers
-from slide.layers.base import Context
+from slide.layers.base import Context, as_dense
 from slide.layers.lane_block import LaneBlock
 from slide.layers.sampled import SampledLayer
 from slide.machine.threads import MOST, one_blas_thread
 from slide.machine.turns import Turns, refuse_within
 from slide.rows import as_label_rows, as_sparse_rows
+from slide.seen import first_unseen, seen_labels, topk_unseen
 from slide.settings.attributes import Attributes, ReadOnly
 from slide.settings.checks import check_integer, check_number
 from slide.settings.fields import documented, given, takes
@@ -156,7 +157,7 @@ class Network(Attributes):
     def fit(
         self, X, Y, epochs: int | None = None, steps: int | None = None, callback=None, validation=None,
         monitor: str | None = None, patience: int | None = None, restore_best: bool | None = None,
-        evaluate_every: int | None = None,
+        evaluate_every: int | None = None, mask_seen: bool | None = None,
     ) -> "Network":  # fmt: skip
         """Trains for `epochs` passes over X and Y (1 if not said), or for exactly `steps` batches.
 
@@ -178,6 +179,8 @@ class Network(Attributes):
         restore_best    whether the network ends as it was at the best of these evaluations, the last of equals (True
                         if not said), `step` among it. Until then two networks are held in memory
 
+        mask_seen       whether those leave out the labels that a row has as features: see `predict`
+
         `evaluations` has what was measured.
 
         Raises ValueError where a batch would come after the end of a `schedule` that falls to 0, and so learn nothing.
@@ -185,7 +188,7 @@ class Network(Attributes):
         rows = self._as_rows(X)
         labels = self._as_labels(Y, rows)
         asked = {"monitor": monitor, "patience": patience, "restore_best": restore_best,
-                 "evaluate_every": evaluate_every}  # fmt: skip
+                 "evaluate_every": evaluate_every, "mask_seen": mask_seen or None}  # fmt: skip
         rows, labels, held = hold_out(rows, labels, validation, self.seed, asked)
         batch_size = self.batch_size
         per_epoch = -(-len(rows) // batch_size)
@@ -363,7 +366,7 @@ class Network(Attributes):
         kept = (rng.random(values.shape, dtype=np.float32) >= self.dropout) * np.float32(1 / (1 - self.dropout))
         return (replace(x, values=values * kept) if isinstance(x, LaneBlock) else x * kept), kept
 
-    def predict(self, X, k: int = 5, sampled: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, X, k: int = 5, sampled: bool = False, mask_seen=False) -> tuple[np.ndarray, np.ndarray]:
         """(ids, values), both (n, k): the k labels of largest logit, best first; ties go to the smaller label.
 
         Where there are fewer labels than k, k is their number.
@@ -371,8 +374,14 @@ class Network(Attributes):
         sampled=False computes every label, in blocks that never hold n x n_labels. sampled=True computes those that
         the hash tables retrieve (see `rehash`); where they are fewer than k, ids is -1 and values -inf. What is
         retrieved for a row is a function of the seed and that row, whatever other rows X has.
+
+        mask_seen=True leaves out the labels whose numbers are those of the row's own features, as in recommendation,
+        where features and labels are the same items; a matrix (n, n_labels), SciPy sparse or dense, those of its
+        non-zeros. The k best of the others are exact; where they are fewer, ids is -1 and values -inf.
         """
-        ids, values, _ = self._alone("predict", self._predict, self._as_rows(X), check_integer("k", k), sampled)
+        rows = self._as_rows(X)
+        seen = seen_labels(mask_seen, rows, self.n_labels)
+        ids, values, _ = self._alone("predict", self._predict, rows, check_integer("k", k), sampled, seen)
         return ids, values
 
     def _rows_at_once(self):
@@ -380,11 +389,11 @@ class Network(Attributes):
             return PREDICT_ROWS
         return max(1, min(PREDICT_ROWS, PREDICT_BYTES // (4 * self.n_features)))
 
-    def _predict(self, rows, k, sampled):
+    def _predict(self, rows, k, sampled, seen=None):
         k = min(k, self.n_labels)
         ids, values = np.full((len(rows), k), -1, np.int32), np.full((len(rows), k), -np.inf, np.float32)
         active = 0.0
-        *hidden, output = self.layers
+        hidden = self.layers[:-1]
         if sampled:
             self._settle()
         at_once = self._rows_at_once()
@@ -394,18 +403,35 @@ class Network(Attributes):
             n = len(x)
             for layer in hidden:
                 x = layer.retrieve(x) if sampled else layer.exact(x)
-            values[part], ids[part], mean = output.retrieve_topk(x, k) if sampled else output.topk(x, k)
+            values[part], ids[part], mean = self._best(x, k, sampled, seen and seen.take(part))
             active += mean * n
         return ids, values, active / max(len(rows), 1)
 
-    def evaluate(self, X, Y, ks=(1, 3, 5), sampled: bool = False, propensities=None) -> Evaluation:
-        """P@k and nDCG@k on X and Y (see `fit`), and PSP@k with propensities (n_labels,): see slide.metrics."""
+    def _best(self, x, k, sampled, seen):
+        """(values, ids, active neurons per sample) of the last layer, for its input x."""
+        output = self.layers[-1]
+        topk = output.retrieve_topk if sampled else output.topk
+        if seen is None:
+            return topk(x, k)
+        if not sampled:
+            x = as_dense(x)
+            return *topk_unseen(lambda rows, m: topk(x[rows], m)[:2], k, seen), output.n_neurons
+        most = min(self.n_labels, k + int(np.diff(seen.indptr).max(initial=0)))
+        values, ids, mean = topk(x, most)
+        return *first_unseen(values, ids, k, seen), mean
+
+    def evaluate(self, X, Y, ks=(1, 3, 5), sampled: bool = False, propensities=None, mask_seen=False) -> Evaluation:
+        """P@k and nDCG@k on X and Y (see `fit`), and PSP@k with propensities (n_labels,): see slide.metrics.
+
+        mask_seen   as in `predict`; a label of Y that is left out is one that cannot be found
+        """
         if not isinstance(ks, list | tuple) or not ks:
             raise ValueError(f"ks: found {ks!r}, expected integers of at least 1")
         ks = [check_integer("ks", k) for k in ks]
         rows = self._as_rows(X)
         labels = as_label_rows(Y, len(rows), self.n_labels)
-        ids, _, active = self._alone("evaluate", self._predict, rows, max(ks), sampled)
+        seen = seen_labels(mask_seen, rows, self.n_labels)
+        ids, _, active = self._alone("evaluate", self._predict, rows, max(ks), sampled, seen)
         # Where there are fewer labels than k, the places beyond them are predictions that are wrong.
         ids = np.pad(ids, ((0, 0), (0, max(ks) - ids.shape[1])), constant_values=-1)
         return Evaluation(metrics.evaluate_topk(labels.to_scipy(), ids, ks, propensities), active)

@@ -16,6 +16,7 @@ EVALUATION = 0.1  # of training's time that evaluations may take
 RATIO = 12  # time per active neuron and sample in training, in that per label and row in exact evaluation
 LEAST = 500  # rows that an evaluation has where there are so many
 DECAY = 1 / 3  # of the batches at the whole rate: how long the rate of a "plateau" schedule then falls
+SHOWN = ("P@1", "P@3", "P@5")
 PATIENCE = 3  # evaluations, with a "plateau" schedule
 
 
@@ -71,7 +72,8 @@ class Watch:
     every         batches between two evaluations
     patience      evaluations without a rise after which training ends, or the rate of a "plateau" schedule falls
     restore_best  whether the network ends as it was at its best evaluation, not at its last
-    records       of each evaluation: {"step", "loss": of the batch before it, monitor: its value, "rows": how many}
+    records       of each evaluation: {"step", "loss": of the batch before it, "P@1", "P@3", "P@5", monitor: its value,
+                  "rows": how many}
     """
 
     rows: object
@@ -83,10 +85,13 @@ class Watch:
     records: list = field(default_factory=list)
     best: object = None
     risen: int = 0  # the number of the last evaluation that rose
+    mask_seen: bool = False  # whether labels that a row has as features are left out
     end: int | None = None  # the batch at which the fall ends, once it began
 
     @classmethod
-    def of(cls, network, held, every, monitor=None, patience=None, restore_best=None, evaluate_every=None) -> "Watch":
+    def of(
+        cls, network, held, every, monitor=None, patience=None, restore_best=None, evaluate_every=None, mask_seen=None
+    ) -> "Watch":  # fmt: skip
         """held: the held-out rows (X, Y), of which a fixed sample is taken where all would take too long; every: as
         `evaluate_every`, where that is None."""
         (X, Y), monitor = held, "P@1" if monitor is None else monitor
@@ -103,8 +108,9 @@ class Watch:
         chosen = np.random.default_rng((6, network.seed)).permutation(len(rows))
         chosen = np.sort(chosen[: rows_per_evaluation(len(rows), network, every)])
         patience = PATIENCE if patience is None and network.schedule.kind == "plateau" else patience
-        return cls(rows.take(chosen), labels.take(chosen), monitor, every, patience,
-                   restore_best is not False)
+        watch = cls(rows.take(chosen), labels.take(chosen), monitor, every, patience, restore_best is not False)
+        watch.mask_seen = bool(mask_seen)
+        return watch
 
     @property
     def top(self) -> float:
@@ -132,18 +138,21 @@ class Watch:
         """Whether it has not risen for too long."""
         return self.patience is not None and len(self.records) - self.risen >= self.patience
 
-    def measure(self, network) -> np.ndarray:
-        """float64 (rows,): the metric of each row."""
-        k = max(k for _, k in parts_of(self.monitor))
-        ids, _ = network.predict(self.rows, k)
+    def measure(self, network) -> tuple[np.ndarray, dict]:
+        """(float64 (rows,): the metric of each row, {name: mean} of what is shown beside it)."""
+        k = max(k for _, k in parts_of(f"{self.monitor}+{'+'.join(SHOWN)}"))
+        ids, _ = network.predict(self.rows, k, mask_seen=self.mask_seen)
         ids = np.pad(ids, ((0, 0), (0, k - ids.shape[1])), constant_values=-1)
-        return row_scores(self.labels, ids, self.monitor)
+        shown = {name: float(row_scores(self.labels, ids, name).mean()) for name in SHOWN}
+        return row_scores(self.labels, ids, self.monitor), shown
 
     def _evaluate(self, network, loss):
-        values = self.measure(network)
+        values, shown = self.measure(network)
         score, at_best = float(values.mean()), values.mean() >= self.top
         rose = self.rises(values)
-        self.records.append({"step": network.step, "loss": loss, self.monitor: score, "rows": len(self.rows)})
+        self.records.append(
+            {"step": network.step, "loss": loss, **shown, self.monitor: score, "rows": len(self.rows)}
+        )  # fmt: skip
         self.risen = len(self.records) if rose else self.risen
         if at_best and (self.restore_best or network.schedule.kind == "plateau"):
             self.best = None  # one at a time is held

@@ -7,9 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+from scipy import sparse
 
+from slide import Dense
 from slide.cli import main
-from slide.data import make_xmc, save_xmc
+from slide.data import Vocabulary, load_xmc, make_xmc, save, save_xmc
 from slide.defaults import default_K, recommended
 from slide.network import Network
 
@@ -58,6 +60,42 @@ def test_train_evaluate_predict(files, tmp_path, capsys):
     network = Network.load(model)
     (_, _), (X_test, _) = make_xmc("amazon-670k", n_train=600, n_test=100, scale=0.004)
     np.testing.assert_array_equal(best, network.predict(X_test, k=1)[0][:, 0])
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory):
+    """(data, model) of 30 items: what a row has, and what comes next."""
+    folder = tmp_path_factory.mktemp("items")
+    rng = np.random.default_rng(5)
+    X, Y = (sparse.csr_matrix((rng.random((90, 30)) < share).astype(np.float32)) for share in (0.3, 0.1))
+    save_xmc(folder / "items.txt", X, Y)
+    Network(30, [Dense(8), Dense(30)], threads=1).fit(X, Y, epochs=3).save(folder / "model.npz")
+    return folder / "items.txt", folder / "model.npz"
+
+
+def test_items_that_a_row_has_are_left_out(items, capsys):
+    data, model = items
+    X, Y = load_xmc(data)
+    network = Network.load(model)
+    code, out, _ = run(capsys, "predict", model, "--input", data, "--mask-seen")
+    found = [[int(pair.split(":")[0]) for pair in line.split()] for line in out.splitlines()]
+    assert code == 0 and found == network.predict(X, mask_seen=True)[0].tolist() != network.predict(X)[0].tolist()
+    code, out, _ = run(capsys, "evaluate", model, "--test", data, "--mask-seen")
+    assert code == 0 and f"P@1     {network.evaluate(X, Y, mask_seen=True).scores['P@1']:.4f}" in out
+
+
+def test_masking_is_refused_where_features_are_no_labels(files, tmp_path, capsys):
+    model = tmp_path / "model.npz"
+    run(capsys, "train", *files, "--epochs", 1, "--save", model)
+    for command, option in (("predict", "--input"), ("evaluate", "--test")):
+        code, _, err = run(capsys, command, model, option, files[3], "--mask-seen")
+        assert code == 2 and "mask_seen: found True with" in err
+    Network(2, [Dense(2)], threads=1).save(model)
+    named, one = tmp_path / "named.npz", sparse.csr_matrix(np.eye(2, dtype=np.float32))
+    for labels, refused in ((("a", "b"), False), (("a", "c"), True)):
+        save(named, one, one, Vocabulary(("a", "b"), np.ones(2), labels))
+        code, _, err = run(capsys, "evaluate", model, "--test", named, "--mask-seen")
+        assert code == 2 * refused and ("--mask-seen: found words and labels of other names" in err) == refused
 
 
 def test_steps_end_training_with_an_evaluation(files, tmp_path, capsys):

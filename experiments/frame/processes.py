@@ -19,6 +19,14 @@ NO_HUGE_PAGES = {"NUMPY_MADVISE_HUGEPAGE": "0"}
 NO_TORCH = "PyTorch is left out: not installed (pip install 'slide[baselines]')"
 
 
+class Ended(RuntimeError):
+    """A child that failed; code: its exit code, negative where a signal ended it."""
+
+    def __init__(self, text: str, code: int):
+        super().__init__(text)
+        self.code = code
+
+
 def command(module: str, function: str, **arguments) -> list[str]:
     return [sys.executable, "-m", "experiments.frame.processes", module, function, json.dumps(arguments)]
 
@@ -26,7 +34,7 @@ def command(module: str, function: str, **arguments) -> list[str]:
 def lines(module: str, function: str, *, env=None, **arguments):
     """Yields what the function of `module` (its dotted name) yields in a child with `env` added to the environment.
 
-    Raises RuntimeError with the end of what the child said where it fails.
+    Raises Ended, a RuntimeError, with the end of what the child said where it fails.
     """
     child = subprocess.Popen(
         command(module, function, **arguments), cwd=ROOT, env={**os.environ, **(env or {})}, text=True,
@@ -40,7 +48,7 @@ def lines(module: str, function: str, *, env=None, **arguments):
             else:
                 said.append(line)
         if child.wait() != 0:
-            raise RuntimeError(f"{module}.{function}: ended with {child.returncode}: {''.join(said)}")
+            raise Ended(f"{module}.{function}: ended with {child.returncode}: {''.join(said)}", child.returncode)
     finally:
         if child.poll() is None:
             child.kill()

@@ -1,1 +1,1 @@
-"""What SLIDE is compared with: PyTorch, the released C++ code, networks with masks."""
+"""What SLIDE is compared with: PyTorch, the released C++ code, networks with masks, other systems for many labels."""

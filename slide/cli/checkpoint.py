@@ -56,10 +56,10 @@ class Checkpoint:
         self.found = None  # where the model is
         self._last, self._failing = time.monotonic(), False
 
-    def check(self, model) -> None:
-        """Raises OSError or ValueError where the model could not be saved as things are."""
+    def check(self, model, times: float = 1) -> None:
+        """Raises OSError or ValueError where a model so many times as large could not be saved as things are."""
         if self.path:
-            check_target(self.path, file_bytes(model))
+            check_target(self.path, round(times * file_bytes(model)))
 
     def due(self, step: int) -> bool:
         if not self.path or not self.every:

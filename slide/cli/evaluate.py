@@ -12,6 +12,7 @@ def add_arguments(parser):
     files.add_like_argument(parser)
     files.add_reading_arguments(parser)
     parser.add_argument("--sampled", action="store_true", help="score only the labels that the hash tables retrieve")
+    files.add_mask_argument(parser)
     add_setting(parser, "threads")
     add_class_arguments(parser)
 
@@ -29,7 +30,8 @@ def run(options):
         propensities = files.propensities(options, train.Y)
     print(files.describe(test))
     how = {"sampled": True} if options.sampled else {}
-    result = model.evaluate(test.X, test.Y, propensities=propensities, **how)
+    mask_seen = files.mask_seen(options, test)
+    result = model.evaluate(test.X, test.Y, propensities=propensities, mask_seen=mask_seen, **how)
     for name, value in result.scores.items():
         print(f"{name:<7} {value:.4f}")
     print(f"active  {result.active:.1f}")

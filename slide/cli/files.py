@@ -40,6 +40,19 @@ def add_psp_arguments(parser):
     parser.add_argument("--psp-b", type=of_kind(Number("(0, inf)")), metavar="B", help="see --psp-a")
 
 
+def add_mask_argument(parser):
+    help = "leave out the labels that a row has as features, where both are the same items in the same order"
+    parser.add_argument("--mask-seen", action="store_true", help=help)
+
+
+def mask_seen(options, data: Data) -> bool:
+    """Whether --mask-seen was given. Raises ValueError where the names in a vocabulary say that it has no meaning."""
+    words = data.vocabulary
+    if options.mask_seen and words and words.words != words.labels:
+        raise ValueError(f"--mask-seen: found words and labels of other names in {data.path}, expected the same items")
+    return options.mask_seen
+
+
 def read_file(path, options, like=None, need_labels=True) -> Data:
     """The data in a file; what looks odd in it goes to stderr."""
     data = read(path, like=like, format=options.format, one_based=options.one_based, need_labels=need_labels)

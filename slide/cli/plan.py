@@ -78,7 +78,7 @@ def _tuned(options, given, X, Y, output):
     output.say("tuning: settings race on a part of the training rows, the others choose")
     found = tune(
         X, Y, given, budget=budget, neighbours=options.neighbours, seed=given.get("seed", 0), cache=cache,
-        monitor=options.monitor or MONITOR, report=output.say,
+        monitor=options.monitor or MONITOR, mask_seen=options.mask_seen, report=output.say,
     )  # fmt: skip
     output.log(event="tuning", records=found.records, scores=found.scores, rows=found.rows, cost=found.cost,
                why=found.why)  # fmt: skip

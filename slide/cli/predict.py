@@ -13,6 +13,7 @@ def add_arguments(parser):
     files.add_reading_arguments(parser)
     parser.add_argument("--top-k", type=positive_int, default=5, metavar="K", help="labels per row (default 5)")
     parser.add_argument("--sampled", action="store_true", help="only labels that the hash tables retrieve")
+    files.add_mask_argument(parser)
     add_setting(parser, "threads")
     add_class_arguments(parser)
 
@@ -24,7 +25,7 @@ def run(options):
     print(files.describe(data), file=sys.stderr)
     names = like.vocabulary.labels if like and like.vocabulary else range(model.n_labels)
     how = {"sampled": True} if options.sampled else {}
-    ids, values = model.predict(data.X, k=options.top_k, **how)
+    ids, values = model.predict(data.X, k=options.top_k, mask_seen=files.mask_seen(options, data), **how)
     for row, scores in zip(ids, values, strict=True):
         found = (f"{names[label]}:{score:.4f}" for label, score in zip(row, scores, strict=True) if label >= 0)
         sys.stdout.write(" ".join(found) + "\n")

@@ -2,99 +2,194 @@
 
 import time
 
+import numpy as np
 from tqdm import tqdm
 
+from slide.prediction.ensemble import Ensemble
+from slide.prediction.mixing import Mixed, Mixing
+from slide.validation import rows_per_evaluation
+
 ROW = "{:>6} {:>8} {:>10} {:>9} {:>8} {:>7} {:>7} {:>7} {:>9}"
-HEAD = ROW.format("epoch", "step", "samples", "train s", "loss", "P@1", "P@3", "P@5", "active")
 SHOWN = ("P@1", "P@3", "P@5")
+HEAD = ROW.format("epoch", "step", "samples", "train s", "loss", *SHOWN, "active")
 
 
 class Training:
-    """A network, (X, Y) to train and to test on, its Run, and what it is told to: an Output, Signals, a Checkpoint.
+    """Networks, the Files to train and to test on, their Plan, and what tells and is told: an Output, Signals, a
+    Checkpoint.
 
-    grow_at: the batch after which active sets grow, where the run says so.
+    every         the Interval between two evaluations, None for an epoch
+    propensities  for PSP@k at the end, or None
+    mask_seen     whether labels that a row has as features are left out of evaluations
+    watched       {"patience", "monitor"} of `Network.fit`, where rows are held out
     """
 
-    def __init__(self, network, train, test, run, output, signals, checkpoint):
-        self.network, self.train, self.test, self.run = network, train, test, run
+    def __init__(self, networks, data, plan, output, signals, checkpoint):
+        self.networks, self.data, self.plan, self.run = networks, data, plan, plan.run
         self.output, self.signals, self.checkpoint = output, signals, checkpoint
-        self.n_rows = train[0].shape[0]
-        self.grow_at, self.propensities, self.last = 0, None, None
+        self.every, self.propensities, self.mask_seen, self.watched = None, None, False, {}
+        self.number, self.first = 0, [network.step for network in networks]
         self.loss = self.active = float("nan")
-        self.stage_ms = {}
+        self.stage_ms, self.last, self.scores, self._sample = {}, None, {}, None
 
-    def go(self, end, every=None):
-        """Trains until batch `end`, and evaluates every so many (an epoch); ends before where a signal comes."""
-        network = self.network
-        every = every or -(-self.n_rows // network.batch_size)
-        with tqdm(total=end - network.step, unit="batch", leave=False, disable=None) as bar:
+    @property
+    def network(self):
+        """The one that is trained."""
+        return self.networks[self.number]
+
+    @property
+    def trained(self) -> bool:
+        """Whether any batch was."""
+        return len(self.networks) > len(self.first) or [x.step for x in self.networks] != self.first
+
+    def model(self, whole: bool):
+        """What is saved: the network, or all of them; with neighbours where the training is done."""
+        model = self.networks[0] if len(self.networks) == 1 else Ensemble(self.networks)
+        if not whole or not self.run.mixings:
+            return model
+        return Mixed(model, self.data.X, self.data.Y, {name: Mixing(**x) for name, x in self.run.mixings.items()})
+
+    def go(self):
+        """Trains one network after the other; ends before where a signal comes."""
+        shape = self.data.X.shape[1], self.data.Y.shape[1]
+        for self.number in range(self.run.networks):
+            if self.signals:
+                break
+            if self.number == len(self.networks):
+                self.networks.append(self.plan.make(shape, self.number))
+            if self.run.networks > 1:
+                self.output.say(f"network {self.number + 1} of {self.run.networks}, seed {self.network.seed}")
+            self._train_one()
+
+    def _train_one(self):
+        end, network, data = self.plan.end, self.network, self.data
+        per_epoch = -(-data.n_rows // network.batch_size)
+        every = self.every.in_batches(per_epoch) if self.every else per_epoch
+        with tqdm(total=max(0, end - network.step), unit="batch", leave=False, disable=None) as bar:
+            if data.held:
+                options = {"validation": data.held, "evaluate_every": every, "mask_seen": self.mask_seen, **self.watched}
+                self._train(end - network.step, bar, **options)
+                return
             while network.step < end and not self.signals:
-                self._train(min(every - network.step % every, end - network.step), bar)
+                steps = end - network.step
+                self._train(min(every - network.step % every, steps) if every else steps, bar)
                 if not self.signals:
-                    self.evaluate()
+                    self.evaluate(every)
 
-    def _train(self, steps, bar):
-        network, losses, active = self.network, [], []
-        clock, start, away = network.context.clock, time.perf_counter(), 0.0
+    def _train(self, steps, bar, **validation):
+        network, run, losses, active = self.network, self.run, [], []
+        clock, start, away, seen = network.context.clock, time.perf_counter(), 0.0, 0
         clock.reset()
+        grow_at = max(1, round(run.grow_at * self.plan.end))
 
         def after_batch(network, loss):
-            nonlocal away
+            nonlocal away, seen
             losses.append(loss)
             active.append(network.active)
             bar.update()
-            if self.run.grow and not self.run.grown and network.step >= self.grow_at:
-                network.grow(self.run.grow)
-                self.run.grown = True
+            if run.grow and self.number not in run.grown and network.step >= grow_at:
+                network.grow(run.grow)
+                run.grown.append(self.number)
+            before = time.perf_counter()
             if self.checkpoint.due(network.step):
-                before = time.perf_counter()
-                self.run.seconds += before - start - away
+                run.seconds += before - start - away
                 self.save()
-                self.run.seconds -= before - start - away
+                run.seconds -= before - start - away
                 away += time.perf_counter() - before
-            return bool(self.signals)
+            if validation and len(network.evaluations) > seen:
+                seen = len(network.evaluations)
+                self._note(losses, active, run.seconds + before - start - away)
+                self._show(network.evaluations[-1], run.seconds + before - start - away)
+            return bool(self.signals) or self._is_time(before - start - away)
 
         try:
-            network.fit(*self.train, steps=steps, callback=after_batch)
+            network.fit(self.data.X, self.data.Y, steps=steps, callback=after_batch, **validation)
         finally:
-            self.run.seconds += time.perf_counter() - start - away
+            run.seconds += time.perf_counter() - start - away
             if losses:
-                self.loss, self.active = sum(losses) / len(losses), sum(active) / len(active)
+                self._note(losses, active, None)
                 self.stage_ms = {name: 1e3 * value / len(losses) for name, value in clock.seconds.items()}
+
+    def _is_time(self, seconds) -> bool:
+        return bool(self.every and self.every.seconds and seconds >= self.every.seconds)
+
+    def _note(self, losses, active, _):
+        self.loss, self.active = sum(losses) / len(losses), sum(active) / len(active)
 
     def save(self):
         """A checkpoint."""
-        if self.checkpoint.save(self.network, self.run.record()):
+        if self.checkpoint.save(self.model(whole=False), self.run.record()):
             self.output.log(event="saved", step=self.network.step)
 
-    def evaluate(self):
-        """Scores the network as it is; a line of the table and of the log."""
-        network = self.network
+    def head(self):
+        """Says which rows are evaluated in between; the head of the table."""
+        if self.data.held:
+            self.output.say(f"in between, held-out rows are evaluated: {self.data.held[0].shape[0]:,}, or a sample of them")
+        elif self.data.test:
+            n = self.data.test[0].shape[0]
+            self.output.say(f"in between, the test rows are evaluated: {n:,}, or a sample of them; at the end all are")
+        self.output.say(HEAD)
+
+    def evaluate(self, every):
+        """Scores the network as it is on a sample of the test rows; a line of the table and of the log."""
+        if not self.data.test:
+            self._show({}, self.run.seconds)
+            return
+        if self._sample is None:
+            X, Y = self.data.test
+            per_epoch = -(-self.data.n_rows // self.network.batch_size)
+            n = rows_per_evaluation(X.shape[0], self.network, every or per_epoch)
+            rows = np.sort(np.random.default_rng((8, self.network.seed)).permutation(X.shape[0])[:n])
+            self._sample = X[rows], Y[rows]
         with self.signals.breakable(hurried=True):
-            scores = network.evaluate(*self.test, propensities=self.propensities).scores
+            scores = self.network.evaluate(*self._sample, mask_seen=self.mask_seen).scores
+        self._show({**scores, "rows": self._sample[0].shape[0]}, self.run.seconds)
+
+    def _show(self, scores, seconds):
+        network = self.network
         record = {
-            "event": "evaluation", "epoch": round(network.samples / self.n_rows, 3), "step": network.step,
-            "samples": network.samples, "train_seconds": self.run.seconds, "loss": self.loss, **scores,
-            "active": self.active, "stage_ms": self.stage_ms,
+            "event": "evaluation", "network": self.number, "epoch": round(network.samples / self.data.n_rows, 3),
+            "step": network.step, "samples": network.samples, "train_seconds": seconds, "loss": self.loss,
+            **{name: value for name, value in scores.items() if name not in ("step", "loss")}, "active": self.active,
+            "stage_ms": self.stage_ms,
         }  # fmt: skip
         self.last = record
-        if self.run.best is None or record["P@1"] > self.run.best["P@1"]:
-            self.run.best = {name: record[name] for name in ("epoch", "step", *SHOWN)}
         self.output.log(**record)
         self.output.say(ROW.format(
-            f"{record['epoch']:.4g}", network.step, network.samples, f"{self.run.seconds:.2f}", f"{self.loss:.4f}",
-            *(f"{scores[name]:.4f}" for name in SHOWN), f"{self.active:.1f}",
-        ))  # fmt: skip
+            f"{record['epoch']:.4g}", network.step, network.samples, f"{seconds:.2f}", f"{self.loss:.4f}",
+            *(f"{scores[name]:.4f}" if name in scores else "" for name in SHOWN), f"{self.active:.1f}",
+        ).rstrip())  # fmt: skip
+
+    def final(self):
+        """Scores what was saved on all rows: held-out ones, and those of the test file."""
+        models = {"one network": self.networks[0]}
+        if len(self.networks) > 1:
+            models[f"{len(self.networks)} networks"] = Ensemble(self.networks)
+        if self.run.mixings:
+            models["with neighbours"] = self.model(whole=True)
+        for what, rows in (("validation", self.data.held), ("test", self.data.test)):
+            for name, model in models.items() if rows else ():
+                psp = {"propensities": self.propensities} if what == "test" else {}
+                found = model.evaluate(*rows, mask_seen=self.mask_seen, **psp).scores
+                self.scores.setdefault(what, {})[name] = found
 
     def summarize(self, **more):
-        """The best and the last evaluation; `more` goes to the log."""
-        best, last = self.run.best, self.last
-        if last:
-            self.output.say(
-                f"best P@1 {best['P@1']:.4f} P@3 {best['P@3']:.4f} P@5 {best['P@5']:.4f} at epoch {best['epoch']:.4g}; "
-                f"last P@1 {last['P@1']:.4f}; {self.run.seconds:.1f} s of training on {self.network.threads} threads, "
-                f"{100 * last['active'] / self.network.n_labels:.3g} % of the labels active"
-            )
-            if psp := [f"{name} {value:.4f}" for name, value in last.items() if name.startswith("PSP@")]:
-                self.output.say("last " + ", ".join(psp))
-        self.output.log(event="end", step=self.network.step, best=best, last=last, **more)
+        """The scores of what was saved, on all rows; `more` goes to the log."""
+        output, run, network = self.output, self.run, self.network
+        if run.scores and not self.data.held:
+            output.say("validation, before all rows were trained on: " + _line(run.scores))
+        for what, found in self.scores.items():
+            n = (self.data.held if what == "validation" else self.data.test)[0].shape[0]
+            for name, scores in found.items():
+                output.say(f"{what}, {n:,} rows, {name}: {_line(scores)}")
+        output.say(
+            f"{run.seconds:.1f} s of training on {network.threads} threads, "
+            f"{100 * self.active / network.n_labels:.3g} % of the labels active"
+        )
+        output.log(event="end", step=network.step, last=self.last, scores=self.scores, validation=run.scores,
+                   seconds=run.seconds, **more)  # fmt: skip
+
+
+def _line(scores) -> str:
+    names = [*SHOWN, *(name for name in scores if name.startswith("PSP@"))]
+    return " ".join(f"{name} {scores[name]:.4f}" for name in names)

@@ -8,7 +8,8 @@ from slide import metrics
 from slide._kernels import topk as _topk
 from slide.network import Evaluation, Network
 from slide.prediction.activations import alone, chosen_logits, last_hidden, log_normalisers, row_blocks
-from slide.rows import ActiveSet, as_label_rows, as_sparse_rows
+from slide.rows import ActiveSet, as_label_rows, as_sparse_rows, offsets
+from slide.seen import seen_labels, without
 from slide.settings.checks import check_integer
 from slide.state import storage
 from slide.state.part import prefixed
@@ -50,17 +51,18 @@ class Ensemble:
             network.fit(X, Y, **settings)
         return self
 
-    def predict(self, X, k: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, X, k: int = 5, mask_seen=False) -> tuple[np.ndarray, np.ndarray]:
         """(ids int32, values float32), both (n, k): the k labels of largest mean probability, best first.
 
         values are logarithms of that mean; of equal ones the smaller label comes first. Where there are fewer labels
-        than k, k is their number. See `Block.topk` for how all labels are taken into account.
+        than k, k is their number. See `Block.topk` for how all labels are taken into account, and `Network.predict`
+        for mask_seen.
         """
-        return predict_blocks(self, X, k, Block.topk)
+        return predict_blocks(self, X, k, Block.topk, mask_seen=mask_seen)
 
-    def evaluate(self, X, Y, ks=(1, 3, 5), propensities=None) -> Evaluation:
+    def evaluate(self, X, Y, ks=(1, 3, 5), propensities=None, mask_seen=False) -> Evaluation:
         """P@k, nDCG@k and, with propensities, PSP@k on X and Y, as `Network.evaluate`."""
-        return evaluate(self, X, Y, ks, propensities)
+        return evaluate(self, X, Y, ks, propensities, mask_seen)
 
     def __repr__(self) -> str:
         return "\n".join([f"Ensemble of {len(self.networks)}:", *map(repr, self.networks)])
@@ -83,10 +85,11 @@ class Block:
     rows         SparseRows (n, n_features), as the user gave them
     normalised   whether `log_p` is the logarithm of the mean probability; else of one network it is the logit, which
                  ranks labels alike and saves a visit of all of them
+    seen         SparseRows (n, n_labels) of the labels that are left out, or None
     """
 
-    def __init__(self, networks, rows, normalised=True):
-        self.rows, self.n, self.n_labels = rows, len(rows), networks[0].n_labels
+    def __init__(self, networks, rows, normalised=True, seen=None):
+        self.rows, self.n, self.n_labels, self.seen = rows, len(rows), networks[0].n_labels, seen
         self.normalised = normalised or len(networks) > 1
         self.outputs = [network.layers[-1] for network in networks]
         self.hidden = [last_hidden(network, network._as_rows(rows)) for network in networks]
@@ -107,7 +110,8 @@ class Block:
         return (total - np.log(len(self.outputs))).astype(np.float32)
 
     def topk(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """(ids, values), (n, k): the labels of largest `log_p`, among all labels.
+        """(ids, values), (n, k): the labels of largest `log_p`, among all labels but those seen; -1 and -inf where
+        they are fewer.
 
         The threshold algorithm (Fagin, Lotem & Naor 2001): each network puts forward its m best labels, and the mean
         of all networks is computed for each of these. A label that no network put forward has at most the mean of the
@@ -115,14 +119,15 @@ class Block:
         all labels.
         """
         ids, values = np.full((self.n, k), -1, np.int32), np.full((self.n, k), -np.inf, np.float32)
-        left, m = np.arange(self.n), k if len(self.outputs) == 1 else max(CANDIDATES, 2 * k)
+        alone = len(self.outputs) == 1 and self.seen is None
+        left, m = np.arange(self.n), k if alone else max(CANDIDATES, 2 * k)
         while len(left):
             m = min(m, self.n_labels)
             bound, step = np.empty(len(left)), max(1, HELD // (m * len(self.outputs)))
             for low in range(0, len(left), step):
                 part = slice(low, low + step)
                 ids[left[part]], values[left[part]], bound[part] = self._candidates(left[part], m, k)
-            left, m = left[values[left, -1] <= bound + SLACK], 4 * m
+            left, m = left[(bound > -np.inf) & (values[left, -1] <= bound + SLACK)], 4 * m
         return ids, values
 
     def _candidates(self, rows, m, k):
@@ -134,41 +139,44 @@ class Block:
             last = z[:, -1] - logs[rows]
             bound = last if bound is None else np.logaddexp(bound, last)
         chosen = union(self.n_labels, *lists)
-        whole = len(lists) == 1 or m == self.n_labels  # no other label can be better
-        bound = -np.inf if whole else bound - np.log(len(lists))
+        if self.seen is not None:
+            chosen = without(chosen, self.seen.take(rows))
+        whole = m == self.n_labels or (len(lists) == 1) & (np.diff(chosen.indptr) >= k)  # no other label can be better
+        bound = np.where(whole, -np.inf, bound - np.log(len(lists)))
         return *best(chosen, self.log_p(chosen, rows), k, self.outputs[0].context.threads), bound
 
 
-def predict_blocks(model, X, k, of_block, normalised=True):
+def predict_blocks(model, X, k, of_block, normalised=True, mask_seen=False):
     """(ids, values), (n, k): of_block(block, k) for all rows of X, block by block."""
     k = min(check_integer("k", k), model.n_labels)
     networks = model.networks
     rows = as_sparse_rows(X, "X", model.n_features)
+    seen = seen_labels(mask_seen, rows, model.n_labels)
     ids, values = np.empty((len(rows), k), np.int32), np.empty((len(rows), k), np.float32)
 
     def predict():
         for part in row_blocks(networks, len(rows)):
-            ids[part], values[part] = of_block(Block(networks, rows.take(part), normalised), k)
+            block = Block(networks, rows.take(part), normalised, seen and seen.take(part))
+            ids[part], values[part] = of_block(block, k)
 
     alone(networks, "predict", predict)
     return ids, values
 
 
-def evaluate(model, X, Y, ks, propensities) -> Evaluation:
+def evaluate(model, X, Y, ks, propensities, mask_seen=False) -> Evaluation:
     """The Evaluation of any model that has `predict` and n_labels, every label computed."""
     if not isinstance(ks, list | tuple) or not ks:
         raise ValueError(f"ks: found {ks!r}, expected integers of at least 1")
     most = max(check_integer("ks", k) for k in ks)
-    ids, _ = model.predict(X, most)
+    ids, _ = model.predict(X, most, mask_seen=mask_seen)
     ids = np.pad(ids, ((0, 0), (0, most - ids.shape[1])), constant_values=-1)
     labels = as_label_rows(Y, len(ids), model.n_labels)
     return Evaluation(metrics.evaluate_topk(labels.to_scipy(), ids, ks, propensities), float(model.n_labels))
 
 
 def listed(ids: np.ndarray) -> ActiveSet:
-    """The set of each row of ids (n, m)."""
-    n, m = ids.shape
-    return ActiveSet(np.arange(n + 1, dtype=np.int64) * m, np.ascontiguousarray(ids, np.int32).reshape(-1))
+    """The set of each row of ids (n, m), where -1 is no label."""
+    return ActiveSet(offsets((ids >= 0).sum(axis=1)), ids[ids >= 0].astype(np.int32, copy=False))
 
 
 def keys(n_labels: int, chosen: ActiveSet) -> np.ndarray:

@@ -14,6 +14,7 @@ from slide.prediction.activations import alone, row_blocks
 from slide.prediction.ensemble import Block, Ensemble, best, evaluate, keys, listed, predict_blocks, union
 from slide.prediction.neighbours import Neighbours, unit_rows
 from slide.rows import ActiveSet, as_label_rows, as_sparse_rows, offsets
+from slide.seen import seen_labels, without
 from slide.settings.checks import check_integer, check_number
 from slide.state import storage
 from slide.state.part import prefixed
@@ -98,18 +99,18 @@ class Mixed:
         rows = self.rows.indptr.nbytes + self.rows.ids.nbytes + self.rows.values.nbytes
         return rows + sum(memory.nbytes for memory in self.memories.values())
 
-    def predict(self, X, k: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, X, k: int = 5, mask_seen=False) -> tuple[np.ndarray, np.ndarray]:
         """(ids int32, scores float32), both (n, k): the k labels of largest score, best first; of equals the smaller.
 
-        Where there are fewer labels than k, k is their number.
+        Where there are fewer labels than k, k is their number. See `Network.predict` for mask_seen.
         """
-        return predict_blocks(self, X, k, self._predict_block, normalised=False)
+        return predict_blocks(self, X, k, self._predict_block, normalised=False, mask_seen=mask_seen)
 
-    def evaluate(self, X, Y, ks=(1, 3, 5), propensities=None) -> Evaluation:
+    def evaluate(self, X, Y, ks=(1, 3, 5), propensities=None, mask_seen=False) -> Evaluation:
         """P@k, nDCG@k and, with propensities, PSP@k on X and Y, as `Network.evaluate`."""
-        return evaluate(self, X, Y, ks, propensities)
+        return evaluate(self, X, Y, ks, propensities, mask_seen)
 
-    def choose(self, X, Y, grid=GRID) -> list[dict]:
+    def choose(self, X, Y, grid=GRID, mask_seen=False) -> list[dict]:
         """Sets `mixings` to what serves best on held-out rows X with labels Y, and returns what was tried.
 
         Held out means that the model was not trained on these rows, and that they are not remembered. Best is the
@@ -117,14 +118,16 @@ class Mixed:
         first, and the other joins it only where it helps beside it; one whose gain is within one standard error of the
         rows' differences gets beta 0.
 
-        grid    {"k", "power", "beta", "eps"}: the values to try
-        result  a dictionary per trial: "by", the settings of its Mixing, "P@1" and "nDCG@5"; the first is the model
-                alone
+        grid       {"k", "power", "beta", "eps"}: the values to try
+        mask_seen  as predictions will have it
+        result     a dictionary per trial: "by", the settings of its Mixing, "P@1" and "nDCG@5"; the first is the model
+                   alone
         """
         if set(grid) != set(GRID) or not all(len(values) for values in grid.values()):
             raise ValueError(f"grid: found {grid!r}, expected values for each of {', '.join(GRID)}")
         X = as_sparse_rows(X, "X", self.n_features)
-        trials = alone(self.networks, "choose", _Trials, self, X, Y, max(grid["k"]))
+        seen = seen_labels(mask_seen, X, self.n_labels)
+        trials = alone(self.networks, "choose", _Trials, self, X, Y, max(grid["k"]), seen)
         chosen, records = trials.run([Mixing(*values) for values in product(*(grid[name] for name in GRID))])
         self.mixings = {name: chosen.get(name, replace(m, beta=0.0)) for name, m in self.mixings.items()}
         return records
@@ -209,7 +212,7 @@ class Mixed:
 class _Trials:
     """Held-out rows with everything that trials of their mixings need: candidates, their scores and true labels."""
 
-    def __init__(self, mixed, X, Y, k):
+    def __init__(self, mixed, X, Y, k, seen):
         if not len(X):
             raise ValueError("X: found no rows, expected at least one")
         self.n, self.n_labels, self.threads = len(X), mixed.n_labels, mixed.networks[0].threads
@@ -219,12 +222,12 @@ class _Trials:
         self.gains = 1 / np.log2(np.arange(self.top) + 2)
         self.most = np.concatenate([[1.0], np.cumsum(self.gains)])[np.minimum(np.diff(labels.indptr), self.top)]
         self.memories = mixed.memories
-        self._collect(mixed, X, k)
+        self._collect(mixed, X, k, seen)
 
-    def _collect(self, mixed, X, k):
+    def _collect(self, mixed, X, k, seen):
         sets, scores, near = [], [], {name: [] for name in self.memories}
         for part in row_blocks(mixed.networks, self.n):
-            block = Block(mixed.networks, X.take(part), normalised=False)
+            block = Block(mixed.networks, X.take(part), False, seen and seen.take(part))
             shares = []
             for name, memory in self.memories.items():
                 near[name].append(memory.find(near_rows(block, name), k))
@@ -285,17 +288,21 @@ def near_rows(block, name):
 
 
 def candidates(block, k, shares) -> ActiveSet:
-    """The k best labels of the model and those of the neighbours."""
+    """The k best labels of the model and those of the neighbours, but for those seen."""
     ids, _ = block.topk(k)
     sets = [ActiveSet(share.indptr.astype(np.int64), share.indices) for share in shares]
-    return union(block.n_labels, listed(ids), *sets)
+    chosen = union(block.n_labels, listed(ids), *sets)
+    return chosen if block.seen is None else without(chosen, block.seen)
 
 
 def spread(share, chosen: ActiveSet) -> np.ndarray:
-    """float32 (entries,): the share of each chosen label, all of `share`'s own being among them."""
+    """float32 (entries,): the share of each chosen label."""
     n_labels, out = share.shape[1], np.zeros(len(chosen.ids), np.float32)
-    own = ActiveSet(share.indptr.astype(np.int64), share.indices)
-    out[np.searchsorted(keys(n_labels, chosen), keys(n_labels, own))] = share.data
+    own, mine = keys(n_labels, ActiveSet(share.indptr.astype(np.int64), share.indices)), keys(n_labels, chosen)
+    if len(mine):
+        at = np.minimum(np.searchsorted(mine, own), len(mine) - 1)
+        there = mine[at] == own
+        out[at[there]] = share.data[there]
     return out
 
 

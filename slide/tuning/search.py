@@ -62,7 +62,7 @@ class Tuned:
 
 def tune(
     X, Y, given: dict | None = None, n_labels: int | None = None, budget: float = BUDGET, monitor: str = MONITOR,
-    neighbours: int | None = None, seed: int = 0, cache=None, report: Callable[[str], None] = lambda line: None,
+    neighbours: int | None = None, mask_seen: bool = False, seed: int = 0, cache=None, report: Callable[[str], None] = lambda line: None,
 ) -> Tuned:  # fmt: skip
     """Settings for training on X and Y, chosen by rows of them that are held out.
 
@@ -73,6 +73,7 @@ def tune(
     monitor     what is compared: a metric of `slide.metrics.row_scores`
     neighbours  how many of the nearest training rows to try beside the winner; None: 10 and 50, where there are up to
                 200,000 training rows; 0: none
+    mask_seen   whether predictions will leave out the labels that a row has as features: see `Network.predict`
     cache       a path: trials that are in this file are not repeated, others are added to it
     report      called with a line of text for each trial
 
@@ -93,21 +94,21 @@ def tune(
     if not len(rows):
         raise ValueError("X: found no rows, expected at least one")
     given = {**(given or {}), "seed": check_integer("seed", seed, 0)}
-    return Search(rows, labels, given, budget, monitor, seed, cache, report).run(neighbours)
+    return Search(rows, labels, given, budget, monitor, seed, cache, report, mask_seen).run(neighbours)
 
 
 class Search:
     """One call of `tune`: what is fixed, what was spent, and who leads."""
 
-    def __init__(self, rows, labels, given, budget, monitor, seed, cache, report):
+    def __init__(self, rows, labels, given, budget, monitor, seed, cache, report, mask_seen):
         self.rows, self.labels, self.given, self.budget = rows, labels, given, budget
         self.monitor, self.seed, self.report = monitor, seed, report
         self.base = self.complete({})
         kept, held = self.split()
-        self.data = Rows(rows, labels, kept, held, self.base)
+        self.data = Rows(rows, labels, kept, held, self.base, mask_seen)
         self.per_epoch = -(-self.data.n // self.base["batch_size"])
         self.every = max(EVERY[0], min(EVERY[1], self.per_epoch))
-        self.cache = Cache(cache, rows, labels, {"monitor": monitor, "seed": seed})
+        self.cache = Cache(cache, rows, labels, {"monitor": monitor, "seed": seed, "mask_seen": mask_seen})
         self.records, self.spent = [], 0.0
 
     def split(self):
@@ -229,16 +230,17 @@ class Search:
         """Scores on all held-out rows: "alone", and "mixed" with neighbours, which count by "mixings" where they pay;
         None where they were not tried."""
         X, Y = self.data.held
-        alone = network.evaluate(X, Y).scores
+        mask = self.data.mask_seen
+        alone = network.evaluate(X, Y, mask_seen=mask).scores
         if neighbours is None and self.data.n > REMEMBERED:
             self.report(f"neighbours: not tried, since to compare each row with {self.data.n:,} takes long")
             neighbours = 0
         if neighbours == 0:
             return {"alone": alone, "mixed": alone, "mixings": None}
         mixed, chosen = Mixed(network, *self.data.train), slice(0, CHOSEN)
-        mixed.choose(X.take(chosen), Y.take(chosen), GRID | ({"k": (neighbours,)} if neighbours else {}))
+        mixed.choose(X.take(chosen), Y.take(chosen), GRID | ({"k": (neighbours,)} if neighbours else {}), mask)
         pay = {name: asdict(mixing) for name, mixing in mixed.mixings.items() if mixing.beta > 0}
-        return {"alone": alone, "mixed": mixed.evaluate(X, Y).scores if pay else alone, "mixings": pay}
+        return {"alone": alone, "mixed": mixed.evaluate(X, Y, mask_seen=mask).scores if pay else alone, "mixings": pay}
 
     def differences(self, settings) -> dict:
         """What is other than in the rule of thumb."""

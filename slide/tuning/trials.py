@@ -56,7 +56,7 @@ class Contest(Watch):
     def follow(self, network, loss, end):
         if network.step not in self.steps:
             return end
-        mine = self.trial.values[network.step] = self.measure(network).astype(np.float32)
+        mine = self.trial.values[network.step] = self.measure(network)[0].astype(np.float32)
         other = self.against.values.get(network.step) if self.against else None
         if other is not None and network.step < end and lead(mine, other) < -BEHIND:
             self.trial.ended = "behind"
@@ -106,11 +106,12 @@ class Plateau(Watch):
 class Rows:
     """The rows of a tuning: those to train on, and those that are held out.
 
-    base   settings by which a network's time decides how many held-out rows are evaluated
+    base       settings by which a network's time decides how many held-out rows are evaluated
+    mask_seen  whether evaluations leave out the labels that a row has as features
     """
 
-    def __init__(self, rows, labels, kept, held, base):
-        self.base, self._samples = base, {}
+    def __init__(self, rows, labels, kept, held, base, mask_seen=False):
+        self.base, self.mask_seen, self._samples = base, mask_seen, {}
         self.train = rows.take(kept), labels.take(kept)
         self.held = rows.take(held), labels.take(held)
         self.n_features, self.n_labels = rows.shape[1], labels.shape[1]
@@ -128,7 +129,8 @@ class Rows:
         if every not in self._samples:
             watch = Watch.of(self.make(self.base), self.held, every, monitor)
             self._samples[every] = watch.rows, watch.labels
-        return kind(*self._samples[every], monitor, every, PATIENCE, True, **more)
+        return kind(*self._samples[every], monitor, every, PATIENCE, True,
+                    mask_seen=self.mask_seen, **more)
 
     def go_on(self, network, end, watch) -> None:
         rows, labels = network._as_rows(self.train[0]), self.train[1]

@@ -1,0 +1,212 @@
+"""slide as it comes beside what practitioners take for many labels (`experiments.peers.rivals`), on whole test sets.
+
+What a rival's authors leave open is chosen on held-out training rows, with the first seed, and kept for the others.
+Every system has one thread and CPU seconds, user and system, as its time. A run that was interrupted goes on at the
+first result that is missing. To measure some results anew, rename the record to NAME.jsonl.partial and take out the
+blocks of lines of those settings.
+"""
+
+import json
+import signal
+import statistics
+import tempfile
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+from experiments.frame import draw, problems, processes
+from experiments.frame.records import of
+from experiments.peers import rivals
+
+QUESTION = "How good is slide as it comes beside other systems for many labels, and at what cost?"
+PAPER = "compares SLIDE with TensorFlow's softmax, full and sampled, alone (section 5)"
+TIME = {"smoke": "90 s", "small": "8 h"}
+
+SLIDE = {"slide": []}  # arguments of `slide train`
+SETTINGS = {
+    "smoke": dict(sets={problems.TINY: [0]}, limit=60, tune_rows=1000),
+    "small": dict(
+        sets={
+            "bibtex-159": [0, 1, 2], "delicious-983": [0, 1, 2], "citeulike-tags-53k": [0, 1, 2],
+            "gutenberg-lcsh-42K": [0, 1, 2], "diginetica-43k": [0], "wiki-skipgram-218k": [0],
+        },
+        limit=1200, tune_rows=30_000,
+    ),
+}  # fmt: skip
+LABELS = {
+    "pecos": "PECOS XR-Linear", "omikuji": "omikuji, 3 trees", "napkinxc": "napkinXC PLT", "fasttext": "fastText",
+    "neighbours": "50 nearest neighbours", "slide": "slide",
+}  # fmt: skip
+METRICS = tuple(f"{name}@{k}" for name in ("P", "PSP") for k in rivals.KS)
+COSTS = ("train_s", "tune_s", "predict_s", "peak_gb", "model_mb")
+ROW = "{:20} {:22} " + " ".join(["{:>6}"] * 6) + " {:>9} {:>8} {:>9} {:>7} {:>8}"
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
+
+
+def run(scale, records, threads, seed):
+    plan = SETTINGS[scale]
+    sets, systems = present(plan, records)
+    with tempfile.TemporaryDirectory() as folder:
+        for setting in records.pending(grid(plan, sets, systems, seed)):
+            data = saved(Path(folder), setting["set"], seed, plan["tune_rows"], records)
+            measure = partial(measured, records, setting, plan["limit"])
+            if setting["stage"] == "tune":
+                for choice in rivals.RIVALS[setting["system"]].choices(labels_of(data)):
+                    measure("trial", data / "tune", choice)
+            else:
+                choice = chosen(records.lines, setting) if setting["system"] in rivals.RIVALS else None
+                measure("result", data, choice)
+    print(table(records.lines))
+
+
+def present(plan, records) -> tuple[list, list]:
+    """The sets and the systems that are there, with a note in the records of what is not."""
+    without = [f"{name} is left out: not in {' or '.join(map(str, problems.folders()))}"
+               for name in plan["sets"] if name != problems.TINY and problems.find(name) is None]  # fmt: skip
+    reasons = {system: rivals.missing(system) for system in rivals.RIVALS}
+    for text in filter(None, [*without, *reasons.values()]):
+        records.add("note", text=text)
+        print(text)
+    sets = [name for name in plan["sets"] if name == problems.TINY or problems.find(name)]
+    if not sets:
+        raise ValueError(f"SLIDE_DATA: found none of {', '.join(plan['sets'])}, expected the folder that holds them")
+    return sets, [system for system, reason in reasons.items() if reason is None] + [*SLIDE]
+
+
+def grid(plan, sets, systems, seed):
+    """Yields the settings: all of the first seed, in which rivals are tuned, then all of the others; slide last."""
+    for number in range(max(len(plan["sets"][name]) for name in sets)):
+        for name, system in product(sets, (x for x in systems if x in rivals.RIVALS)):
+            seeds = plan["sets"][name] if rivals.RIVALS[system].RANDOM else [0]
+            if number == 0:
+                yield {"set": name, "system": system, "stage": "tune"}
+            for add in seeds[number : number + 1]:
+                yield {"set": name, "system": system, "stage": "test", "seed": seed + add}
+    for name, (system, arguments) in product(sets, SLIDE.items()):
+        for add in plan["sets"][name]:
+            yield {"set": name, "system": system, "stage": "test", "seed": seed + add, "arguments": arguments}
+
+
+def saved(folder, name, seed, tune_rows, records) -> Path:
+    """The folder of a set: train.npz, test.npz, a few rows of the first in few.npz, and in tune/ what trials take."""
+    from experiments.frame.training import held_out
+
+    path = folder / name
+    if not path.exists():
+        found = problems.problem(name, seed)
+        if not of(records.lines, "data", name=name):
+            records.add("data", **found.facts())
+        save(path, found)
+        save(path / "tune", held_out(found, tune_rows, seed))
+    return path
+
+
+def save(folder, problem):
+    from slide.data import save
+
+    folder.mkdir()
+    X, Y = problem.train
+    for name, pair in {"train": (X, Y), "test": problem.test, "few": (X[:100], Y[:100])}.items():
+        save(folder / f"{name}.npz", *pair)
+    (folder / "facts.json").write_text(json.dumps(problem.facts()))
+
+
+def labels_of(data) -> int:
+    return json.loads((data / "facts.json").read_text())["n_labels"]
+
+
+def measured(records, setting, limit, record, data, choice):
+    """Adds what a system reached, or why it did not: it failed, or took more than `limit` CPU seconds."""
+    system, seed = setting["system"], setting.get("seed", 0)
+    shared = dict(seed=seed, folder=str(data), limit=limit)
+    if system in SLIDE:
+        lines = processes.lines("experiments.peers.slide_command", "measure", env=ONE_THREAD,
+                                arguments=setting["arguments"], **shared)  # fmt: skip
+    else:
+        lines = processes.lines("experiments.peers.rivals", "measure", env=ONE_THREAD, system=system, choice=choice,
+                                **shared)  # fmt: skip
+    about = {"set": setting["set"], "system": system, "seed": seed, "choice": choice}
+    try:
+        for line in lines:
+            records.add(record, **about, **line)
+    except processes.Ended as error:
+        over = error.code == -signal.SIGXCPU
+        records.add("failed", of=record, over=over, limit=limit, text=None if over else str(error), **about)
+
+
+def chosen(lines, setting) -> dict:
+    """The choice of the best trial; the first one where no trial ended."""
+    own = {name: setting[name] for name in ("set", "system")}
+    trials = of(lines, "trial", **own) or of(lines, "failed", of="trial", **own)
+    return max(trials, key=lambda line: line.get("P@1", 0.0))["choice"]
+
+
+def summarise(lines) -> list[dict]:
+    """The mean over the seeds of each system on each set, with the spread of P@1; sets and systems as they came."""
+    out = []
+    for name, system in dict.fromkeys((x["set"], x["system"]) for x in of(lines, "result")):
+        own = of(lines, "result", set=name, system=system)
+        tuning = sum(x["train_s"] + x["predict_s"] for x in of(lines, "trial", set=name, system=system))
+        tuning += sum(x["limit"] for x in of(lines, "failed", of="trial", set=name, system=system) if x["over"])
+        mean = {key: statistics.mean(x[key] for x in own) for key in (*METRICS, *COSTS) if key != "tune_s"}
+        p1 = [x["P@1"] for x in own]
+        out.append({"set": name, "system": system, **mean, "tune_s": tuning, "low": min(p1), "high": max(p1),
+                    "choice": own[0]["choice"], "seeds": len(own)})  # fmt: skip
+    return out
+
+
+def table(lines) -> str:
+    """What was measured, a line for each system on each set."""
+    head = ROW.format("set", "system", *METRICS, "train s", "tune s", "predict s", "GB", "model MB")
+    rows = [
+        ROW.format(x["set"], LABELS[x["system"]], *(f"{x[name]:.4f}" for name in METRICS),
+                   *(f"{x[name]:.1f}" for name in COSTS[:3]), f"{x['peak_gb']:.2f}", f"{x['model_mb']:.1f}")
+        for x in summarise(lines)
+    ]  # fmt: skip
+    return "\n".join([head, *rows, *map(failure, of(lines, "failed"))])
+
+
+def failure(line) -> str:
+    why = f"took more than {line['limit']:,} CPU seconds" if line["over"] else line["text"]
+    return f"{line['set']}, {LABELS[line['system']]}, {line['of']} with {line['choice']}: {why}"
+
+
+def finding(records) -> str:
+    """On each set slide's best P@1 and that of the best other system, each with the CPU seconds of training."""
+    found, lines = [], summarise(records)
+    for name in dict.fromkeys(line["set"] for line in lines):
+        here = [line for line in lines if line["set"] == name]
+        groups = ([x for x in here if x["system"] in SLIDE], [x for x in here if x["system"] not in SLIDE])
+        best = [max(group, key=lambda x: x["P@1"]) for group in groups if group]
+        words = (f"{LABELS[x['system']]} {x['P@1']:.3f} in {x['train_s'] + x['tune_s']:,.0f} s" for x in best)
+        found.append(f"{name}: {', '.join(words)}")
+    return f"P@1 and CPU seconds of training and tuning. {'. '.join(found)}."
+
+
+def plot(records):
+    """P@1 against CPU seconds, a panel for each set; a point is the training, its line leads on to that with tuning."""
+    lines = summarise(records)
+    sets = list(dict.fromkeys(line["set"] for line in lines))
+    columns = min(3, len(sets))
+    figure, axes = draw.panels(columns, "slide beside other systems for many labels", rows=-(-len(sets) // columns))
+    for axis, name in zip(axes, sets, strict=False):
+        for line in (x for x in lines if x["set"] == name):
+            point(axis, line)
+        [data] = of(records, "data", name=name)
+        axis.set(
+            title=f"{data['title']}: {data['n_train']:,} rows, {data['n_labels']:,} labels",
+            xlabel="CPU seconds of training (log scale), and with tuning", ylabel="P@1 on the test set (fraction)",
+        )  # fmt: skip
+        draw.seconds_axis(axis)
+    for axis in axes[len(sets) :]:
+        axis.set_axis_off()
+    draw.legend_above(figure, axes[0], columns=4)
+    return figure
+
+
+def point(axis, line):
+    number, seconds = list(LABELS).index(line["system"]), max(line["train_s"], 0.01)
+    look = {**draw.series(number, LABELS[line["system"]]), "markersize": 7, "linestyle": "none"}
+    spread = [[line["P@1"] - line["low"]], [line["high"] - line["P@1"]]]
+    axis.errorbar([seconds], [line["P@1"]], yerr=spread, capsize=2, **look)
+    axis.plot([seconds, seconds + line["tune_s"]], 2 * [line["P@1"]], color=look["color"], linewidth=0.8, alpha=0.6)
