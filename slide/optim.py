@@ -76,9 +76,10 @@ class Schedule(Settings):
 
     kind: str = setting(
         "constant", Choice(("constant", "linear", "cosine", "plateau")), "how the learning rate falls",
-        option="schedule", group=OPTIMIZER, more="'linear' reaches `final` after `steps`, 'cosine' the same along half a cosine. "
-        "'plateau' is for an unknown end: constant until the validation of `Network.fit` stops rising, and from the "
-        "best network on linear, over a third as many batches as there were.",
+        option="schedule", group=OPTIMIZER,
+        more="'linear' reaches `final` after `steps`, 'cosine' the same along half a cosine. 'plateau' is for an "
+        "unknown end: constant until the validation of `Network.fit` stops rising, and from the best "
+        "network on linear, over a third as many batches as there were.",
     )  # fmt: skip
     warmup: int = setting(0, Integer(0), "steps over which the rate first rises linearly from zero", group=OPTIMIZER)
     steps: int | None = setting(

@@ -40,7 +40,7 @@ def is_tuned(options, given) -> bool:
     names = ("--steps", "--grow", "--validation")
     for name, value in [*zip(names, others, strict=True), ("--epochs", given.get("epochs"))]:
         if options.tune and value is not None:
-            raise ValueError(f"{name}: found {value} with --tune, which chooses the length itself, by rows it holds out")
+            raise ValueError(f"{name}: found {value} with --tune, which holds rows out and chooses the length itself")
     return options.tune
 
 

@@ -32,9 +32,10 @@ TUNE = (
 BUDGET = "what trials may cost, in trainings such as follow (default 1.5)"
 NETWORKS = "train so many networks, of seeds that follow each other, which predict by the mean of their probabilities"
 NEIGHBOURS = (
-    "the labels of the K nearest training rows join a prediction, as far as tuning finds that it pays, or without it by "
-    "fixed weights; 0: never (default: tried by tuning with 10 and 50, up to 200,000 rows)"
+    "the labels of the K nearest training rows join a prediction, as far as tuning finds that it pays, or without "
+    "tuning by fixed weights; 0: never (default: tried by tuning with 10 and 50, up to 200,000 rows)"
 )
+MONITOR = "what is to rise: P@k, nDCG@k or a sum (default P@1+nDCG@5 in tuning, P@1 in validation)"
 VALIDATION = (
     "held-out rows, or a share of the training rows that is held out: they decide when training ends and which network "
     "is kept. The rate is constant until they stop rising, then falls, if no --schedule is given"
@@ -90,8 +91,7 @@ def add_arguments(parser):
     choice.add_argument("--tune-budget", type=of_kind(Number("(0, inf)")), metavar="X", help=BUDGET)
     choice.add_argument("--validation", type=share_or_file, metavar="FILE|SHARE", help=VALIDATION)
     choice.add_argument("--patience", type=positive_int, metavar="N", help="evaluations without a rise (default 3)")
-    choice.add_argument("--monitor", type=metric, metavar="METRIC", help="what is to rise: P@k, nDCG@k or a sum such as "
-                        "P@1+nDCG@5 (default that in tuning, P@1 in validation)")  # fmt: skip
+    choice.add_argument("--monitor", type=metric, metavar="METRIC", help=MONITOR)
     together = parser.add_argument_group("more than one network")
     together.add_argument("--networks", type=positive_int, metavar="N", help=NETWORKS)
     together.add_argument("--neighbours", type=of_kind(Integer(0)), metavar="K", help=NEIGHBOURS)

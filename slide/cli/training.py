@@ -52,11 +52,12 @@ class Training:
     def go(self):
         """Trains one network after the other; ends before where a signal comes."""
         shape = self.data.X.shape[1], self.data.Y.shape[1]
-        for self.number in range(self.run.networks):
+        for number in range(self.run.networks):
             if self.signals:
                 break
-            if self.number == len(self.networks):
-                self.networks.append(self.plan.make(shape, self.number))
+            self.number = number
+            if number == len(self.networks):
+                self.networks.append(self.plan.make(shape, number))
             if self.run.networks > 1:
                 self.output.say(f"network {self.number + 1} of {self.run.networks}, seed {self.network.seed}")
             self._train_one()
@@ -67,8 +68,8 @@ class Training:
         every = self.every.in_batches(per_epoch) if self.every else per_epoch
         with tqdm(total=max(0, end - network.step), unit="batch", leave=False, disable=None) as bar:
             if data.held:
-                options = {"validation": data.held, "evaluate_every": every, "mask_seen": self.mask_seen, **self.watched}
-                self._train(end - network.step, bar, **options)
+                options = {"evaluate_every": every, "mask_seen": self.mask_seen, **self.watched}
+                self._train(end - network.step, bar, validation=data.held, **options)
                 return
             while network.step < end and not self.signals:
                 steps = end - network.step
@@ -98,7 +99,7 @@ class Training:
                 away += time.perf_counter() - before
             if validation and len(network.evaluations) > seen:
                 seen = len(network.evaluations)
-                self._note(losses, active, run.seconds + before - start - away)
+                self._note(losses, active)
                 self._show(network.evaluations[-1], run.seconds + before - start - away)
             return bool(self.signals) or self._is_time(before - start - away)
 
@@ -107,13 +108,13 @@ class Training:
         finally:
             run.seconds += time.perf_counter() - start - away
             if losses:
-                self._note(losses, active, None)
+                self._note(losses, active)
                 self.stage_ms = {name: 1e3 * value / len(losses) for name, value in clock.seconds.items()}
 
     def _is_time(self, seconds) -> bool:
         return bool(self.every and self.every.seconds and seconds >= self.every.seconds)
 
-    def _note(self, losses, active, _):
+    def _note(self, losses, active):
         self.loss, self.active = sum(losses) / len(losses), sum(active) / len(active)
 
     def save(self):
@@ -124,10 +125,11 @@ class Training:
     def head(self):
         """Says which rows are evaluated in between; the head of the table."""
         if self.data.held:
-            self.output.say(f"in between, held-out rows are evaluated: {self.data.held[0].shape[0]:,}, or a sample of them")
+            n = self.data.held[0].shape[0]
+            self.output.say(f"evaluated in between: {n:,} held-out rows, or a sample of them")
         elif self.data.test:
             n = self.data.test[0].shape[0]
-            self.output.say(f"in between, the test rows are evaluated: {n:,}, or a sample of them; at the end all are")
+            self.output.say(f"evaluated in between: {n:,} test rows, or a sample of them; at the end all are")
         self.output.say(HEAD)
 
     def evaluate(self, every):

@@ -17,11 +17,11 @@ from slide.validation import SHARE, held_out
 BUDGET = 1.5  # times the training that follows: what trials may cost
 MONITOR = "P@1+nDCG@5"  # P@1 alone is noise where few rows are held out
 ENOUGH, FIFTH = 1_000, 0.2  # held-out rows where 5 % are fewer, and the largest share of all that they may be
-RACE = 50, 500  # batches of a race: an epoch, but not fewer and not more
+RACE = 25, 500  # batches of a race: an epoch, but not fewer and not more
 EVERY = 50, 500  # batches between two evaluations on the way to the plateau: likewise
 LONGEST = 4  # times the epochs of the rule of thumb, after which the plateau is not waited for
 TARGETS = ({"label_smoothing": 0.7}, {"label_smoothing": 0.0}, {"label_smoothing": 0.3})
-FINISH = 1.25  # trainings that the way to the plateau takes, as a rule
+FINISH = 1.1  # trainings that the way to the plateau takes, as a rule
 OVERHEAD = 20_000  # multiplications that take as long as what a sample costs whatever the widths
 LEAST_ROWS = 20  # of which some may be held out
 REMEMBERED = 200_000  # training rows up to which neighbours are tried unasked
@@ -62,7 +62,8 @@ class Tuned:
 
 def tune(
     X, Y, given: dict | None = None, n_labels: int | None = None, budget: float = BUDGET, monitor: str = MONITOR,
-    neighbours: int | None = None, mask_seen: bool = False, seed: int = 0, cache=None, report: Callable[[str], None] = lambda line: None,
+    neighbours: int | None = None, mask_seen: bool = False, seed: int = 0, cache=None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> Tuned:  # fmt: skip
     """Settings for training on X and Y, chosen by rows of them that are held out.
 
