@@ -44,7 +44,7 @@ def test_train_evaluate_predict(files, tmp_path, capsys):
     model, log = tmp_path / "model.npz", tmp_path / "run.jsonl"
     code, out, err = run(capsys, "train", *files, "--epochs", 2, "--save", model, "--log", log)
     assert (code, err) == (0, "")
-    assert "popularity baseline" in out and "best P@1" in out and f"saved {model}" in out
+    assert "popularity baseline" in out and "one network: P@1" in out and f"saved {model}" in out
     lines = [line for line in records(log) if line["event"] == "evaluation"]
     assert [line["epoch"] for line in lines] == [1, 2]
     assert all(line.keys() >= EVALUATION for line in lines)

@@ -33,7 +33,6 @@ class Run:
     mixings   how neighbours count, {"hidden": settings of a Mixing, "input": ...}
     scores    of held-out rows that chose the settings, or None
     seconds   of training
-    best      the record of the best evaluation, or None
     """
 
     settings: dict = field(default_factory=dict)
@@ -47,7 +46,6 @@ class Run:
     mixings: dict = field(default_factory=dict)
     scores: dict | None = None
     seconds: float = 0.0
-    best: dict | None = None
 
     def record(self) -> dict:
         """As JSON values."""
@@ -70,8 +68,8 @@ class Run:
             for name in ("settings", "data", "mixings"):
                 if not isinstance(getattr(run, name), dict):
                     raise ValueError(f"{name}: found {getattr(run, name)!r}, expected a dictionary")
-            if run.best is not None:
-                [check_number(name, run.best[name], "[0, inf)") for name in ("P@1", "P@3", "P@5", "epoch")]
+            if run.scores is not None:
+                [check_number(name, run.scores[name], "[0, 1]") for name in ("P@1", "P@3", "P@5")]
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise ValueError(f"{path}: found a broken record of its run ({error})") from error
         return run

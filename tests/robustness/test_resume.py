@@ -104,8 +104,7 @@ def test_a_finished_run_is_trained_further(data, finished, tmp_path, train):
     assert [(row[0], row[1]) for row in rows] == [("3", "30"), ("4", "40")]
     lines = records(log)
     assert [line["epoch"] for line in lines if line["event"] == "evaluation"] == [1, 2, 3, 4] and len(lines) > n_lines
-    best = max((line for line in lines if line["event"] == "evaluation"), key=lambda line: line["P@1"])
-    assert lines[-1]["best"]["P@1"] == best["P@1"]
+    assert lines[-1]["scores"]["test"]["one network"]["P@1"] == lines[-2]["P@1"]
     before.schedule = Schedule("linear", steps=40)
     assert_same(before.fit(*load_xmc(data[1]), steps=20), Network.load(tmp_path / "n.npz", threads=1))
 
@@ -205,7 +204,7 @@ def test_a_log_that_ends_within_a_line_goes_on_below(data, finished, tmp_path, t
     assert [json.loads(line)["event"] for line in lines[torn + 1 :]] == ["start", "evaluation", "end"]
 
 
-@pytest.mark.parametrize("run", [{"seconds": "3"}, {"odd": 1}, {"settings": 3}, {"epochs": -1}, {"best": {"P@1": None}},
+@pytest.mark.parametrize("run", [{"seconds": "3"}, {"odd": 1}, {"settings": 3}, {"epochs": -1}, {"scores": {"P@1": None}}, {"mixings": {"hidden": {"k": 0}}}, {"grown": [None]},
                                  {"grow": 0}])  # fmt: skip
 def test_a_broken_record_of_a_run_is_refused(run, data, finished, train):
     Network.load(finished).save(finished, run=run)

@@ -143,7 +143,7 @@ def test_a_folder_that_goes_away_costs_no_model(data, tmp_path, capsys, monkeypa
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     after_batch(monkeypatch, 7, lambda: shutil.rmtree(folder))
     code, out, err = run(capsys, "train", *data, "--save", folder / "m.npz")
-    assert code == 1 and "found no folder" in err and "best P@1" in out
+    assert code == 1 and "found no folder" in err and "s of training on" in out
     where = err.partition("saved ")[2].partition(" instead")[0]
     assert where.startswith(str(tmp_path / "slide-")) and Network.load(where).step == 20
 
@@ -167,7 +167,7 @@ def test_full_disks_everywhere_are_no_success(data, tmp_path, capsys, monkeypatc
     monkeypatch.setattr(np, "savez", full)
     (tmp_path / "m.npz").write_bytes(b"a good model")
     code, out, err = run(capsys, "train", *data, "--save", "m.npz", "--save-every", 3)
-    assert code == 1 and "it is lost" in err and "best P@1" in out and "Traceback" not in err
+    assert code == 1 and "it is lost" in err and "s of training on" in out and "Traceback" not in err
     assert err.count("training goes on") == 1  # once, not at every checkpoint
     assert os.listdir(tmp_path) == ["m.npz"] and (tmp_path / "m.npz").read_bytes() == b"a good model"
 
@@ -240,7 +240,7 @@ def test_a_time_makes_checkpoints(data, tmp_path, capsys):
 def test_a_log_that_cannot_be_written_costs_no_model(data, tmp_path, capsys):
     code, out, err = run(capsys, "train", *data, "--save", tmp_path / "m.npz", "--log", "/dev/full")
     assert code == 1 and err.count("No space left on device; training goes on without the log") == 1
-    assert "best P@1" in out and Network.load(tmp_path / "m.npz").step == 20
+    assert "s of training on" in out and Network.load(tmp_path / "m.npz").step == 20
 
 
 @pytest.mark.slow
