@@ -15,9 +15,10 @@ from slide.layers import Dense, Sampled
 from slide.machine.info import build_info, get_include
 from slide.network import Evaluation, Network
 from slide.optim import SGD, Adam, Schedule
+from slide.prediction.loading import load
 
 __version__ = "0.1.0"
 __all__ = [
     "SGD", "Adam", "Dense", "Evaluation", "Network", "RehashSchedule", "Sampled", "Schedule", "build_info",
-    "get_include",
+    "get_include", "load",
 ]  # fmt: skip

@@ -380,7 +380,7 @@ class Network(Attributes):
 
         run: JSON values that the file is to hold beside it, such as those with which `slide train` goes on.
         """
-        self._alone("save", storage.save, self, path, run)
+        self._alone("save", storage.save, path, storage.content, self, run)
 
     def __getstate__(self) -> dict:
         return self._alone("pickling", self._copied)

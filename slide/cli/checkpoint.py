@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slide.cli.output import Output, note
+from slide.prediction.loading import file_bytes
 from slide.state.files import check_target
-from slide.state.storage import n_bytes
 
 UNITS = {"s": 1, "min": 60, "h": 3600}
 FAILURES = (OSError, ValueError, MemoryError)
@@ -35,7 +35,7 @@ class Interval:
 
 
 class Checkpoint:
-    """The file of a model: a Network, or whatever else has `save(path, run)`.
+    """The file of a model: a Network, an Ensemble or a Mixed.
 
     path   None: nothing is saved
     every  the Interval at which it is saved in training, or None
@@ -50,7 +50,7 @@ class Checkpoint:
     def check(self, model) -> None:
         """Raises OSError or ValueError where the model could not be saved as things are."""
         if self.path:
-            check_target(self.path, n_bytes(model))
+            check_target(self.path, file_bytes(model))
 
     def due(self, step: int) -> bool:
         if not self.path or not self.every:

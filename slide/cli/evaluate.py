@@ -1,12 +1,11 @@
-"""Score a saved network on a data file."""
+"""Score a saved model on a data file."""
 
 from slide.cli import files
-from slide.cli.arguments import add_class_arguments, add_setting, given_classes, given_settings
-from slide.network import Network
+from slide.cli.arguments import add_class_arguments, add_setting
 
 
 def add_arguments(parser):
-    parser.add_argument("model", metavar="MODEL", help="a network that train saved")
+    parser.add_argument("model", metavar="MODEL", help="a model that train saved, or a `save` from Python")
     parser.add_argument("--test", required=True, metavar="FILE", help=files.DATA)
     parser.add_argument("--train", metavar="FILE", help="the training data, for PSP@k")
     files.add_psp_arguments(parser)
@@ -20,18 +19,17 @@ def add_arguments(parser):
 def run(options):
     if options.train is None and (options.psp_a, options.psp_b) != (None, None):
         raise ValueError("--psp-a, --psp-b: found no --train, expected the training data, of which PSP@k is computed")
-    network = Network.load(options.model, **given_settings(options, ["threads"]), **given_classes(options))
+    model = files.load_model(options)
     train = files.read_file(options.train, options) if options.train else None
     like = files.read_file(options.like, options) if options.like else train
-    test = files.read_file(options.test, options, files.like_network(network, like))
+    test = files.read_file(options.test, options, files.like_network(model, like))
     propensities = None
     if train:
-        files.check_fits(train, network)
+        files.check_fits(train, model)
         propensities = files.propensities(options, train.Y)
     print(files.describe(test))
-    if options.sampled:
-        network.rehash()
-    result = network.evaluate(test.X, test.Y, sampled=options.sampled, propensities=propensities)
+    how = {"sampled": True} if options.sampled else {}
+    result = model.evaluate(test.X, test.Y, propensities=propensities, **how)
     for name, value in result.scores.items():
         print(f"{name:<7} {value:.4f}")
     print(f"active  {result.active:.1f}")

@@ -5,9 +5,11 @@ import sys
 from scipy.sparse import csr_matrix
 
 from slide import metrics
-from slide.cli.arguments import of_kind
+from slide.cli.arguments import given_classes, given_settings, of_kind
 from slide.data import Data, read
 from slide.data.reading import FORMATS, Expected
+from slide.network import Network
+from slide.prediction.loading import load
 from slide.settings.checks import Number
 
 DATA = "XMC, LibSVM or fastText text, compressed or not, or .npz; X,Y for features and labels in two files"
@@ -49,6 +51,19 @@ def read_file(path, options, like=None, need_labels=True) -> Data:
 def describe(*files: Data) -> str:
     """What was read, in one line."""
     return "read " + "; ".join(f"{data.path} ({data.kind})" for data in files)
+
+
+def load_model(options):
+    """The model of a command that predicts; with --sampled its hash tables are as its weights."""
+    model = load(options.model, **given_settings(options, ["threads"]), **given_classes(options))
+    if options.sampled:
+        if not isinstance(model, Network):
+            raise ValueError(
+                f"--sampled: found with {options.model}, which is {type(model).__name__}, expected with a Network: an "
+                "Ensemble or a Mixed scores all labels"
+            )
+        model.rehash()
+    return model
 
 
 def like_network(network, like: Data | None = None, labels=True) -> Data:

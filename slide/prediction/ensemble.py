@@ -10,6 +10,8 @@ from slide.network import Evaluation, Network
 from slide.prediction.activations import alone, chosen_logits, last_hidden, log_normalisers, row_blocks
 from slide.rows import ActiveSet, as_label_rows, as_sparse_rows
 from slide.settings.checks import check_integer
+from slide.state import storage
+from slide.state.part import prefixed
 
 CANDIDATES = 16  # labels that each network puts forward at first, or twice as many as are asked for
 HELD = 1 << 20  # labels put forward that are held at once
@@ -59,6 +61,19 @@ class Ensemble:
     def evaluate(self, X, Y, ks=(1, 3, 5), propensities=None) -> Evaluation:
         """P@k, nDCG@k and, with propensities, PSP@k on X and Y, as `Network.evaluate`."""
         return evaluate(self, X, Y, ks, propensities)
+
+    def __repr__(self) -> str:
+        return "\n".join([f"Ensemble of {len(self.networks)}:", *map(repr, self.networks)])
+
+    def save(self, path, run: dict | None = None) -> None:
+        """All networks in one .npz file, as `Network.save`; `slide.load` reads it."""
+        alone(self.networks, "save", storage.save, path, self.content, run)
+
+    def content(self, run=None) -> dict[str, np.ndarray]:
+        """The arrays of its file."""
+        header = storage.make_header(kind="ensemble", networks=len(self.networks), run=run)
+        parts = [prefixed(f"networks.{i}.", storage.content(network)) for i, network in enumerate(self.networks)]
+        return {"header": header, **{name: array for part in parts for name, array in part.items()}}
 
 
 class Block:

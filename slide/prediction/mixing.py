@@ -7,12 +7,16 @@ from itertools import product
 import numpy as np
 from scipy import sparse
 
+from slide.hashing import FAMILIES
 from slide.network import Evaluation, Network
+from slide.plugins import describe
 from slide.prediction.activations import alone, row_blocks
 from slide.prediction.ensemble import Block, Ensemble, best, evaluate, keys, listed, predict_blocks, union
 from slide.prediction.neighbours import Neighbours, unit_rows
 from slide.rows import ActiveSet, as_label_rows, as_sparse_rows, offsets
 from slide.settings.checks import check_integer, check_number
+from slide.state import storage
+from slide.state.part import prefixed
 
 SIMILARITIES = ("hidden", "input")
 TOP = 5  # labels of a row that a trial looks at
@@ -72,6 +76,7 @@ class Mixed:
         self.mixings = self._check_mixings(mixings)
         self.rows = as_sparse_rows(X, "X", self.n_features)
         self.labels = as_label_rows(Y, len(self.rows), self.n_labels)
+        self._options = {name: value for name, value in options.items() if name != "threads"}
         options.setdefault("threads", self.networks[0].threads)
         self.memories = {}
         if "hidden" in self.mixings:
@@ -135,6 +140,34 @@ class Mixed:
             "settings": np.frombuffer(json.dumps(settings).encode(), dtype=np.uint8),
             "rows.indptr": rows.indptr, "rows.ids": rows.ids, "rows.values": rows.values,
             "labels.indptr": labels.indptr, "labels.ids": labels.ids,
+        }  # fmt: skip
+
+    def __repr__(self) -> str:
+        near = ", ".join(f"{name}={mixing!r}" for name, mixing in self.mixings.items())
+        return f"Mixed with {len(self.rows):,} training rows: {near}\n{self.model!r}"
+
+    def __getstate__(self) -> dict:
+        return {"model": self.model, "state": self.state(), "options": self._options}
+
+    def __setstate__(self, found):
+        vars(self).update(vars(self.restore(found["model"], found["state"], **found["options"])))
+
+    def save(self, path, run: dict | None = None) -> None:
+        """The model, and the training rows that are remembered, in one .npz file, as `Network.save`; `slide.load` reads
+        it, and computes their hidden rows again."""
+        alone(self.networks, "save", storage.save, path, self.content, run)
+
+    def content(self, run=None) -> dict[str, np.ndarray]:
+        """The arrays of its file."""
+        family, options = self._options.get("family"), dict(self._options)
+        if family is not None:
+            options["family"] = describe(family, FAMILIES)
+            storage.check_json("family", options["family"])
+        model = storage.content(self.model) if isinstance(self.model, Network) else self.model.content()
+        learnt = family.state() if family is not None else {}
+        return {
+            "header": storage.make_header(kind="mixed", options=options, run=run),
+            **prefixed("model.", model), **prefixed("memory.", self.state()), **prefixed("family.", learnt),
         }  # fmt: skip
 
     @classmethod

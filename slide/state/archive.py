@@ -4,6 +4,7 @@ A file that slide writes has its arrays stored as they are. So an array can be n
 and shape stand in its header, and what is compressed, encrypted, there twice or made of Python objects is refused.
 """
 
+import copy
 import math
 import zipfile
 from dataclasses import dataclass
@@ -79,3 +80,10 @@ class Archive:
 
     def keys(self):
         return self.entries.keys()
+
+    def part(self, prefix: str) -> "Archive":
+        """Of the same file the arrays whose names begin so, by the rest of their names."""
+        found = copy.copy(self)
+        found.entries = {name.removeprefix(prefix): entry for name, entry in self.entries.items()
+                         if name.startswith(prefix)}  # fmt: skip
+        return found

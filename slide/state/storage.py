@@ -23,6 +23,7 @@ from slide.state.part import Part, prefixed
 FORMAT = 2
 MOST_STEPS = 2**31 - 2  # the kernels count steps in int32
 MOST_HEADER = 1 << 20  # bytes
+OVERHEAD = 512  # bytes of a file for each array, its name and its dtype among them
 FREE = 64 << 20  # bytes that hash functions may take, whatever the size of the file
 SPECS = {"dense": Dense, "sampled": Sampled}
 CLASSES = {"hash": (FAMILIES, HashFamily), "sampler": (SAMPLERS, Sampler)}
@@ -47,43 +48,58 @@ def _spec_settings(spec) -> dict:
     for name, (known, _) in CLASSES.items():
         if name in given:
             given[name] = describe(given[name], known)
-            _check_json(name, given[name])
+            check_json(name, given[name])
     return given | ({"rehash": asdict(spec.rehash)} if "rehash" in given else {})
 
 
-def _check_json(name, described):
+def check_json(name, described):
     try:
         json.dumps(described, default=int)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: found {described!r}, expected settings of plain JSON values ({error})") from error
 
 
-def read_header(archive) -> dict:
-    """What `save` wrote beside the arrays, of the keys that it wrote; ValueError where it is not that."""
+def make_header(**content) -> np.ndarray:
+    """The array of JSON that says what a file holds."""
+    text = json.dumps({"format": FORMAT, **content}, default=int, allow_nan=False).encode()
+    if len(text) > MOST_HEADER:
+        raise ValueError(f"settings: found {len(text):,} bytes of them, expected at most {MOST_HEADER:,}")
+    return np.frombuffer(text, dtype=np.uint8)
+
+
+def parse_header(archive) -> dict:
+    """What `make_header` was given; ValueError where it is not that. `kind` is there for all but networks."""
     entry = archive.entries.get("header")
     if entry is None or entry.dtype != np.uint8 or len(entry.shape) != 1 or entry.shape[0] > MOST_HEADER:
         raise ValueError("no header of slide's")
     header = json.loads(bytes(archive["header"]), parse_constant=_refuse_constant, object_pairs_hook=_unique)
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f"format {header.get('format') if isinstance(header, dict) else header!r}, not {FORMAT}")
-    header.setdefault("run", None)
-    _check_keys("header", header, ("format", "step", "samples", "settings", "run"))
-    if not isinstance(header["run"], dict | None):
+    if not isinstance(header.setdefault("run", None), dict | None):
         raise ValueError(f"run {header['run']!r}, not a dictionary")
+    return header
+
+
+def read_header(archive) -> dict:
+    """The header of a network, of the keys that `content` wrote; ValueError where it is not that."""
+    header = parse_header(archive)
+    if "kind" in header:
+        raise ValueError(f"a model of kind {header['kind']!r}, which slide.load reads")
+    check_keys("header", header, ("format", "step", "samples", "settings", "run"))
     found = header["settings"]
-    _check_keys("settings", found, ("n_features", *PLAIN, "layers", *OBJECTS))
+    check_keys("settings", found, ("n_features", *PLAIN, "layers", *OBJECTS))
     if not isinstance(found["layers"], list):
         raise ValueError(f"layers {found['layers']!r}, not a list")
     for spec in found["layers"]:
         kind = SPECS[_name("kind", spec, SPECS)]
-        _check_keys("layer", spec, ("kind", *(f.name for f in fields(kind))))
+        check_keys("layer", spec, ("kind", *(f.name for f in fields(kind))))
         if kind is Sampled:
-            _check_keys("rehash", spec["rehash"], [f.name for f in fields(RehashSchedule)])
+            check_keys("rehash", spec["rehash"], [f.name for f in fields(RehashSchedule)])
             for name in CLASSES:
-                _check_described(name, spec[name])
+                check_described(name, spec[name])
     optimizer = OPTIMIZERS[_name("name", found["optimizer"], OPTIMIZERS)]
-    _check_keys("optimizer", found["optimizer"], ("name", *(f.name for f in fields(optimizer))))
-    _check_keys("schedule", found["schedule"], [f.name for f in fields(Schedule)])
+    check_keys("optimizer", found["optimizer"], ("name", *(f.name for f in fields(optimizer))))
+    check_keys("schedule", found["schedule"], [f.name for f in fields(Schedule)])
     return header
 
 
@@ -98,7 +114,7 @@ def _unique(pairs):
     return dict(pairs)
 
 
-def _check_keys(what, found, expected):
+def check_keys(what, found, expected):
     if not isinstance(found, dict) or found.keys() != set(expected):
         keys = sorted(found) if isinstance(found, dict) else found
         raise ValueError(f"{what} {keys!r}, not one of {sorted(expected)}")
@@ -111,7 +127,7 @@ def _name(key, found, known):
     return name
 
 
-def _check_described(name, described):
+def check_described(name, described):
     """Raises ValueError where what describes a class is not what `plugins.describe` gives."""
     parts = {"class": described} if isinstance(described, str) else described
     sound = isinstance(parts, dict) and isinstance(parts.get("class"), str) and parts.keys() <= {"class", "config"}
@@ -156,19 +172,23 @@ def check_types(archive, expected: dict) -> None:
             raise ValueError(f"an unknown array {name!r}")
 
 
-def restore_classes(config: dict, given: dict) -> dict:
-    """The settings with their hash families and samplers; `given` has classes that no file may import (see `load`)."""
-    used = {name: False for name, value in given.items() if value is not None}
+def restore_classes(config: dict, given: dict, used: set) -> dict:
+    """The settings with their hash families and samplers; `given` has classes that no file may import (see `load`), and
+    the names of those that are needed are added to `used`."""
     layers = [dict(spec) for spec in config["layers"]]
     for name, (known, base) in CLASSES.items():
         for spec in layers:
             if name in spec:
                 spec[name], took = restore(name, spec[name], known, base, given.get(name))
-                used[name] = used.get(name, False) or took
-    for name, value in given.items():
-        if value is not None and not used[name]:
-            raise NotImported(f"{name}: found {value!r}, expected None: the file names no {name} but slide's own")
+                used |= {name} if took else set()
     return {**config, "layers": layers}
+
+
+def check_used(given: dict, used: set) -> None:
+    """Raises NotImported where a class was given that nothing in the file needs."""
+    for name, value in given.items():
+        if value is not None and name not in used:
+            raise NotImported(f"{name}: found {value!r}, expected None: the file names no {name} but slide's own")
 
 
 def from_settings(config: dict):
@@ -194,7 +214,7 @@ def state(network) -> dict[str, np.ndarray]:
 
 def n_bytes(network) -> int:
     """About the size of its file."""
-    return sum(array.nbytes for array in state(network).values())
+    return sum(array.nbytes + OVERHEAD for array in state(network).values())
 
 
 def load_state(network, arrays) -> None:
@@ -202,42 +222,52 @@ def load_state(network, arrays) -> None:
         layer.load_state(Part(arrays, f"layers.{i}."))
 
 
-def save(network, path, run=None) -> None:
-    header = {"format": FORMAT, "step": network.step, "samples": network.samples, "settings": settings(network),
-              "run": run}  # fmt: skip
-    text = json.dumps(header, default=int, allow_nan=False).encode()
-    if len(text) > MOST_HEADER:
-        raise ValueError(f"{path}: found settings of {len(text):,} bytes, expected at most {MOST_HEADER:,}")
-    arrays = {"header": np.frombuffer(text, dtype=np.uint8)}
+def content(network, run=None) -> dict[str, np.ndarray]:
+    """All arrays of the file of a network; FloatingPointError where one is not finite."""
+    header = make_header(step=network.step, samples=network.samples, settings=settings(network), run=run)
     for i, layer in enumerate(network.layers):
         try:
             layer.check_finite()
         except FloatingPointError as error:
-            raise FloatingPointError(f"layers.{i}.{error}, which would be saved; {path} was left as it was") from None
-    arrays |= state(network)
+            raise FloatingPointError(f"layers.{i}.{error}") from None
+    return {"header": header, **state(network)}
+
+
+def save(path, make_content, *args) -> None:
+    """Writes the file that holds the arrays of make_content(*args)."""
+    try:
+        arrays = make_content(*args)
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error}, which would be saved; {path} was left as it was") from None
     with replacing(path) as file:
         np.savez(file, **arrays)
 
 
 def read_run(path) -> dict:
-    """What `save` was given as `run`, {} where that was nothing; raises as `load` does."""
-    return _read(path, lambda archive: read_header(archive)["run"] or {})
+    """What a model was saved with as `run`, {} where that was nothing; raises as `load` does."""
+    return read(path, lambda archive: parse_header(archive)["run"] or {})
 
 
 def load(cls, path, threads=None, hash=None, sampler=None):
-    threads = check_threads(threads)
-    return _read(path, _load, cls, threads, {"hash": hash, "sampler": sampler})
+    return read(path, _load, cls, check_threads(threads), {"hash": hash, "sampler": sampler})
 
 
-def _read(path, read, *args):
-    """read(archive, *args) of a model file; errors name the file."""
+def _load(archive, cls, threads, given):
+    used = set()
+    network = load_network(archive, cls, threads, given, used)
+    check_used(given, used)
+    return network
+
+
+def read(path, load, *args):
+    """load(archive, *args) of a model file; errors name the file."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
     with open(path, "rb") as file:
         try:
             with Archive(file) as archive:
-                return read(archive, *args)
+                return load(archive, *args)
         except NotImported as error:
             raise NotImported(f"{path}: {error}") from None
         except MemoryError as error:
@@ -246,11 +276,12 @@ def _read(path, read, *args):
             raise ValueError(f"{path}: found {error}, expected a model that slide saved") from error
 
 
-def _load(archive, cls, threads, classes):
+def load_network(archive, cls, threads, given, used):
+    """A network whose file, or part of a file, this is; `given` and `used` as for `restore_classes`."""
     header = read_header(archive)
     described = header["settings"] | {"threads": threads}
     check_families(described, archive)
-    n_features, specs, keywords = from_settings(restore_classes(described, classes))
+    n_features, specs, keywords = from_settings(restore_classes(described, given, used))
     n_features = check_integer("n_features", n_features)
     check_types(archive, array_types(n_features, check_layers(specs), keywords["optimizer"]))
     network = cls(n_features, specs, **keywords)
