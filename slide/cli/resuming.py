@@ -23,7 +23,7 @@ class Run:
     """What is kept with a model of its training.
 
     settings  those that were chosen or asked for, by the names of the command line
-    data      see `summary`
+    data      see `summary`; test: of the data that it is scored on
     epochs, steps  passes, or batches, that it is to have in all
     grow      the factor of --grow, or None; grown: whether active sets have grown already
     seconds   of training
@@ -32,12 +32,18 @@ class Run:
 
     settings: dict = field(default_factory=dict)
     data: dict = field(default_factory=dict)
+    test: dict = field(default_factory=dict)
     epochs: int | None = None
     steps: int | None = None
     grow: float | None = None
     grown: bool = False
     seconds: float = 0.0
     best: dict | None = None
+
+    def scored_on(self, X, Y) -> None:
+        """Forgets the best evaluation where it was one on other data."""
+        now = summary(X, Y)
+        self.best, self.test = self.best if self.test == now else None, now
 
     def record(self) -> dict:
         """As JSON values."""
@@ -54,7 +60,7 @@ class Run:
                 check_integer(name, getattr(run, name) or 1)
             if run.grow is not None:
                 check_number("grow", run.grow, "(0, inf)")
-            for name in ("settings", "data"):
+            for name in ("settings", "data", "test"):
                 if not isinstance(getattr(run, name), dict):
                     raise ValueError(f"{name}: found {getattr(run, name)!r}, expected a dictionary")
             if run.best is not None:
@@ -89,8 +95,9 @@ def resume(parsed, given: dict, X, Y) -> tuple[Network, Run, int, list[str]]:
             f"{path}: found a network {network.n_features} -> {network.n_labels}, expected {X.shape[1]} -> "
             f"{Y.shape[1]} as in {parsed.train}"
         )
-    said = _compare(path, run, parsed.train, summary(X, Y))
-    run.data = summary(X, Y)
+    now = summary(X, Y)
+    said = _compare(path, run, parsed.train, now)
+    run.data = now
     _grow(parsed.grow, run, path)
     said += _change(network, run, given, path)
     end = _end(parsed, given, network, run, X.shape[0])

@@ -82,6 +82,7 @@ def run(options) -> int:
     if run.grow and network.specs[-1].dense:
         raise ValueError(f"grow: found {run.grow} with {network.specs[-1]!r}, where it has no effect; it belongs "
                          "with a sampler that leaves neurons out")  # fmt: skip
+    run.scored_on(test.X, test.Y)
     checkpoint = Checkpoint(options.save, options.save_every, output)
     checkpoint.check(network)
     with output, Signals() as signals:
@@ -122,7 +123,8 @@ def _network(options, X, Y):
     chosen = {**recommended(n_rows, n_labels, given, Y.nnz / max(n_rows, 1)), **given}
     refuse_unused(given, chosen)
     end = options.steps or chosen["epochs"] * -(-n_rows // chosen["batch_size"])
-    run = Run(chosen, summary(X, Y), None if options.steps else chosen["epochs"], options.steps, options.grow)
+    epochs = None if options.steps else chosen["epochs"]
+    run = Run(chosen, summary(X, Y), epochs=epochs, steps=options.steps, grow=options.grow)
     return make_network(X.shape[1], n_labels, end, chosen), run, end, []
 
 
