@@ -241,7 +241,8 @@ def test_info(capsys):
 def test_recommended_settings_follow_the_size():
     few, many = recommended(5_000, 159), recommended(490_449, 670_091)
     assert few["sampler"] == "full" and many["sampler"] == "vanilla"
-    assert few["label_smoothing"] > 0 == many["label_smoothing"]
+    assert few["label_smoothing"] == many["label_smoothing"] == 0.7
+    assert [recommended(n, 1000)["epochs"] for n in (10, 100_000, 400_000, 10**7)] == [12, 12, 6, 4]
     assert many["active"] == 1117 and many["min_active"] == 3350 and many["hash"] == "ranged"
     assert recommended(490_449, 670_091, {"active": 300})["min_active"] == 900
     assert recommended(490_449, 670_091, {"min_active": 300})["active"] == 100
@@ -257,12 +258,14 @@ def test_logits_are_corrected_but_where_targets_are_smooth():
         return [recommended(*size, **more).get(name, "no effect") for name in names]
 
     assert chosen(20_000, 52_946, labels_per_row=11) == [False, "no effect", None, 0.7]
-    assert chosen(490_449, 670_091, labels_per_row=5) == [True, 1000, None, 0.0]
+    assert chosen(490_449, 670_091, labels_per_row=5) == [False, "no effect", None, 0.7]
+    many = chosen(490_449, 670_091, given={"label_smoothing": 0.0}, labels_per_row=5)
+    assert many == [True, 1000, None, 0.0]
     crowded = recommended(12_920, 983, {"sampler": "vanilla", "min_active": 10}, labels_per_row=19)
     assert [crowded[name] for name in names] == [True, 0, 1, 0.0] and crowded["group_size"] == 4
     sharp = chosen(20_000, 52_946, given={"label_smoothing": 0.0}, labels_per_row=11)
     assert sharp == [True, 316, None, 0.0]  # a third of 12 epochs
-    assert recommended(490_449, 670_091, {"epochs": 1})["logq_warmup"] == 638
+    assert recommended(490_449, 670_091, {"epochs": 1, "label_smoothing": 0.0})["logq_warmup"] == 638
     assert chosen(12_920, 983, labels_per_row=19) == ["no effect", "no effect", "no effect", 0.7]
 
 

@@ -118,7 +118,8 @@ def test_propensities_have_the_constants_that_are_asked_for(run, put, tmp_path):
         code, out, _ = run("evaluate", "m.npz", "--test", "train.txt", "--train", "train.txt", *options)
         assert code == 0 and f"PSP@3   {scores['PSP@3']:.4f}" in out
     logged = [json.loads(line) for name in ("plain", "psp") for line in (tmp_path / f"{name}.jsonl").open()]
-    assert ["PSP@1" in line for line in logged if line["event"] == "evaluation"] == [False, True]
+    ends = [line["scores"]["test"]["one network"] for line in logged if line["event"] == "end"]
+    assert ["PSP@1" in scores for scores in ends] == [False, True]
     code, _, err = run("evaluate", "m.npz", "--test", "train.txt", "--psp-b", 2.6)
     assert code == 2 and "--psp-a, --psp-b: found no --train" in err
     assert run("evaluate", "m.npz", "--test", "train.txt", "--train", "train.txt", "--psp-b", 0)[0] == 2

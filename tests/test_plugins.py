@@ -169,4 +169,4 @@ def test_the_command_line_takes_own_classes_where_they_are_named(tmp_path, monke
     assert main(["train", *files, "--resume", "model.npz", "--hash", "own_on_line:Own", "--sampler", "topk"]) == 2
     assert "sampler: found 'topk' with --resume, expected 'own_on_line:OwnSampler'" in capsys.readouterr().err
     assert main(["train", *files, "--resume", "model.npz", *own]) == 2
-    assert "of a schedule of 2, expected one that has not ended" in capsys.readouterr().err  # it was loaded
+    assert "expected more than the 2 batches that model.npz was trained for" in capsys.readouterr().err  # it was loaded

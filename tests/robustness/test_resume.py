@@ -191,6 +191,7 @@ def test_other_data_is_noticed(data, finished, tmp_path, train):
                         (other, "was trained on other rows, and goes on with the 600 of")):  # fmt: skip
         code, out, _ = train(*files[:4], "--epochs", 3, "--resume", finished)
         assert code == 0 and said in out
+    assert Network.load(finished).step == 2 * BATCHES
     assert "goes on with" not in train(*data, "--epochs", 3, "--resume", finished)[1]
 
 

@@ -228,7 +228,7 @@ def test_intervals(text, every):
 @pytest.mark.parametrize("text", ["0", "1.5", "-3", "5 min", "5m", "", "0s"])
 def test_what_is_no_interval_is_refused(text, data, capsys):
     code, _, err = run(capsys, "train", *data, "--save", "m.npz", f"--save-every={text}")
-    assert code == 2 and "--save-every: found" in err and "(500) or a time" in err
+    assert code == 2 and "--save-every: found" in err and "(500), epochs (2epochs) or a time" in err
 
 
 def test_a_time_makes_checkpoints(data, tmp_path, capsys):
@@ -260,6 +260,10 @@ def test_an_output_that_cannot_be_written_costs_no_model(stdout, data, tmp_path)
     assert "Traceback" not in err and "Exception" not in err
     assert ("stdout: " in err) == (stdout == "/dev/full")
     assert Network.load(tmp_path / "m.npz").step == 20
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "slide", "predict", str(tmp_path / "m.npz"), "--input", data[3]]
+        found = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert found.returncode == 2 and "No space left on device" in found.stderr and "Exception" not in found.stderr
 
 
 @pytest.mark.slow
