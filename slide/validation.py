@@ -127,12 +127,15 @@ class Watch:
         if plateau and (flat or last):
             if flat:
                 self.restore(network)
-            steps = network.step + fall(network.step)
-            self.end = steps
-            network.schedule = replace(network.schedule, kind="linear", hold=network.step / steps, steps=steps)
-            self.patience = None
-            return steps
+            self.fall(network)
+            return self.end
         return network.step if flat else end
+
+    def fall(self, network) -> None:
+        """Lets the rate of a "plateau" schedule fall from now on."""
+        self.patience, self.end = None, network.step + fall(network.step)
+        hold = network.step / self.end
+        network.schedule = replace(network.schedule, kind="linear", hold=hold, steps=self.end)
 
     def flat(self) -> bool:
         """Whether it has not risen for too long."""

@@ -85,11 +85,11 @@ def _tuned(options, given, X, Y, output):
     settings = {name: value for name, value in found.settings.items() if name != "epochs"}
     run = Run(settings, summary(X, Y), steps=found.steps, scores=found.scores or None)
     if found.grow != 1:
-        run.grow, run.grow_at = found.grow, found.grow_at
+        run.grow = found.grow
     run.mixings = {name: asdict(mixing) for name, mixing in found.mixings.items()}
     said = []
     if found.rows:
         scores = " ".join(f"{name} {found.scores[name]:.4f}" for name in ("P@1", "P@3", "P@5"))
         said.append(f"tuned on {found.rows:,} held-out rows: {scores}; trials cost {found.cost:.2f} trainings; "
                     f"now all {X.shape[0]:,} rows are trained on")  # fmt: skip
-    return Plan({**settings, "hold": 0.75} if found.rows else settings, found.steps, run, said)
+    return Plan(settings, found.steps, run, said)

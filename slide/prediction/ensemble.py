@@ -77,19 +77,6 @@ class Ensemble:
         parts = [prefixed(f"networks.{i}.", storage.content(network)) for i, network in enumerate(self.networks)]
         return {"header": header, **{name: array for part in parts for name, array in part.items()}}
 
-    def __repr__(self) -> str:
-        return "\n".join([f"Ensemble of {len(self.networks)}:", *map(repr, self.networks)])
-
-    def save(self, path, run: dict | None = None) -> None:
-        """All networks in one .npz file, as `Network.save`; `slide.load` reads it."""
-        alone(self.networks, "save", storage.save, path, self.content, run)
-
-    def content(self, run=None) -> dict[str, np.ndarray]:
-        """The arrays of its file."""
-        header = storage.make_header(kind="ensemble", networks=len(self.networks), run=run)
-        parts = [prefixed(f"networks.{i}.", storage.content(network)) for i, network in enumerate(self.networks)]
-        return {"header": header, **{name: array for part in parts for name, array in part.items()}}
-
 
 class Block:
     """Some rows as all networks of an ensemble see them.

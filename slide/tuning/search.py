@@ -28,7 +28,8 @@ REMEMBERED = 200_000  # training rows up to which neighbours are tried unasked
 CHOSEN = 2_000  # held-out rows that choose how neighbours count
 CORRECTED = {"label_smoothing": 0.0, "logq_correction": True}
 SETS = {"sampler", "active", "min_active", "group_size"}  # settings that say how large active sets are
-GROWTH = 4  # times as large as they were, active sets are from the first plateau on
+GROWTH = 4  # times as large as they were, active sets become
+LENGTH = 1.5  # batches of a training whose rate falls from its start, per batch at the whole rate up to the plateau
 WIDER = {"hidden": [512], "dropout": 0.5}
 
 
@@ -37,9 +38,8 @@ class Tuned:
     """What held-out training rows chose.
 
     settings    complete, by the names of the command line, as `slide.defaults.make_network` takes them
-    steps       batches of a training on all rows, whose rate is constant for three quarters and then falls to zero
-    grow        how many times as large active sets are from then on: see `Network.grow`; 1: as large as before
-    grow_at     the share of those batches after which they grow
+    steps       batches of a training on all rows, whose rate falls linearly to zero
+    grow        how many times as large active sets are after a third of them: see `Network.grow`; 1: as before
     mixings     {"hidden": Mixing, "input": Mixing} of neighbours that pay, see `slide.prediction.Mixed`; else empty
     scores      {"P@1": ..., ...} of the winner on the held-out rows, with neighbours where they pay
     rows        how many rows were held out
@@ -51,7 +51,6 @@ class Tuned:
     settings: dict
     steps: int
     grow: float = 1.0
-    grow_at: float = 0.0
     mixings: dict = field(default_factory=dict)
     scores: dict = field(default_factory=dict)
     rows: int = 0
@@ -81,9 +80,9 @@ def tune(
     5 % of the rows are held out, or up to a fifth where these are fewer than 1,000, at most 5,000. Settings race at a
     constant rate for about an epoch: how far the target is spread, then wider hidden layers. A challenger wins where it
     leads by a standard error of the difference over rows, and is given up where it is behind by two. The winner is
-    trained on until its metric stops rising, from its best network on with active sets four times as large until it
-    stops again, and from its best network on the rate falls. That fixes the length of training. All of it is a function
-    of the seed, the rows and the settings, not of the clock.
+    trained on until its metric stops rising, and from its best network on the rate falls, with active sets four times as
+    large. That fixes the length of training, whose rate falls from the start: half as many batches again as it took to
+    the plateau. All of it is a function of the seed, the rows and the settings, not of the clock.
 
     Raises ValueError as `Network.fit` does.
     """
@@ -138,14 +137,13 @@ class Search:
 
     def sum_up(self, settings, end) -> Tuned:
         self.spent += end["batches"] * self.cost_of_batch(settings)
-        self.note({"settings": self.differences(settings), "epochs": round(end["step"] / self.per_epoch, 3),
+        self.note({"settings": self.differences(settings), "epochs": round(end["batches"] / self.per_epoch, 3),
                    "ended": "plateau", **rounded(end["alone"])})  # fmt: skip
         if end["mixings"] is not None:
             self.note({"neighbours": end["mixings"], **rounded(end["mixed"])})
-        steps = self.length(end["step"] / self.per_epoch)
+        steps = self.length(LENGTH * end["plateau"] / self.per_epoch)
         tuned = Tuned(settings, steps, rows=len(self.data.held[0]), records=self.records, scores=end["mixed"])
-        if end["grown"] is not None:
-            tuned.grow, tuned.grow_at = GROWTH, end["grown"] / end["step"]
+        tuned.grow = GROWTH if end["grown"] else 1.0
         tuned.mixings = {name: Mixing(**mixing) for name, mixing in (end["mixings"] or {}).items()}
         tuned.cost = self.spent / (steps * self.cost_of_batch(settings))
         return tuned
@@ -219,13 +217,14 @@ class Search:
         return trial
 
     def finish(self, leader) -> dict:
-        """Trains the leader to its plateau: "step", the length of the whole training in batches; "batches", those that
-        it took; "grown", the batch after which active sets grew, or None; "curve", what was measured."""
+        """Trains the leader to its plateau and from there: "plateau", the batch; "batches" in all; "grown", whether
+        larger active sets helped; "curve", what was measured."""
         most = LONGEST * self.base["epochs"] * self.per_epoch
         sampled = leader.settings["sampler"] != "full" and not self.given.keys() & SETS
         watch = finish(self.data, leader, most, self.every, self.monitor, GROWTH if sampled else None)
         batches = sum(max(0, b["step"] - a["step"]) for a, b in pairwise([{"step": 0}, *watch.records]))
-        return {"step": watch.end, "grown": watch.grown, "batches": batches, "curve": watch.records}
+        grown = bool(watch.growth) and leader.network.schedule.kind != "plateau"  # the best network is one of the fall
+        return {"plateau": watch.at, "grown": grown, "batches": batches, "curve": watch.records}
 
     def measure(self, network, neighbours) -> dict:
         """Scores on all held-out rows: "alone", and "mixed" with neighbours, which count by "mixings" where they pay;

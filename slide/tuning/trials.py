@@ -66,15 +66,16 @@ class Contest(Watch):
 
 @dataclass
 class Plateau(Watch):
-    """A Watch whose patience grows with the length of the training, and whose first plateau is left by larger sets.
+    """A Watch whose patience grows with the length of the training, and that lets active sets grow as the rate falls.
 
-    growth   how many times as large active sets become, or None
-    grown    the batch after which they did; None where they did not or where the best network is an earlier one
+    growth   how many times as large they become, or None
+    highest  the metric of each row at the last evaluation that rose
+    at       the batch after which the rate fell
     """
 
     growth: float | None = None
-    grown: int | None = None
-    highest: np.ndarray | None = None  # values of the last evaluation that rose
+    highest: np.ndarray | None = None
+    at: int | None = None
 
     def rises(self, values):
         """By a standard error: a network that is as good as before wanders about, and would find new tops for long."""
@@ -87,20 +88,11 @@ class Plateau(Watch):
         waited = len(self.records) - self.risen
         return self.patience is not None and waited >= max(self.patience, math.ceil(SLACK * len(self.records)))
 
-    def follow(self, network, loss, end):
-        plateau = network.schedule.kind == "plateau"
-        if network.step % self.every == 0 and plateau and self.growth:
-            self._evaluate(network, loss)
-            if self.flat():
-                self.restore(network)
-                self.grown, growth, self.growth = network.step, self.growth, None
-                self.risen = len(self.records)
-                network.grow(growth)
-            return end
-        end = super().follow(network, loss, end)
-        if plateau and self.end and self.grown is not None and round(0.75 * self.end) <= self.grown:
-            self.grown = None
-        return end
+    def fall(self, network):
+        self.at = network.step
+        super().fall(network)
+        if self.growth:
+            network.grow(self.growth)
 
 
 class Rows:

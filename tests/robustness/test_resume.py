@@ -205,8 +205,14 @@ def test_a_log_that_ends_within_a_line_goes_on_below(data, finished, tmp_path, t
     assert [json.loads(line)["event"] for line in lines[torn + 1 :]] == ["start", "evaluation", "end"]
 
 
-@pytest.mark.parametrize("run", [{"seconds": "3"}, {"odd": 1}, {"settings": 3}, {"epochs": -1}, {"scores": {"P@1": None}}, {"mixings": {"hidden": {"k": 0}}}, {"grown": [None]},
-                                 {"grow": 0}])  # fmt: skip
+BROKEN = (
+    {"seconds": "3"}, {"odd": 1}, {"settings": 3}, {"epochs": -1}, {"scores": {"P@1": None}},
+    {"mixings": {"hidden": {"k": 0}}}, {"mixings": []}, {"grown": [None]}, {"grow": 0},
+    {"grow_at": 2}, {"networks": 0.5},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("run", BROKEN)
 def test_a_broken_record_of_a_run_is_refused(run, data, finished, train):
     Network.load(finished).save(finished, run=run)
     code, _, err = train(*data, "--epochs", 3, "--resume", finished)
