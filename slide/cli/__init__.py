@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from slide.cli import convert, evaluate, info, predict, train
+from slide.cli import convert, evaluate, info, predict, train, tune
 from slide.cli.output import abandon_stdout, note
 
-COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "convert": convert, "info": info}
+COMMANDS = {"train": train, "tune": tune, "evaluate": evaluate, "predict": predict, "convert": convert, "info": info}
 
 
 class Parser(argparse.ArgumentParser):

@@ -80,9 +80,9 @@ def tune(
     5 % of the rows are held out, or up to a fifth where these are fewer than 1,000, at most 5,000. Settings race at a
     constant rate for about an epoch: how far the target is spread, then wider hidden layers. A challenger wins where it
     leads by a standard error of the difference over rows, and is given up where it is behind by two. The winner is
-    trained on until its metric stops rising, and from its best network on the rate falls, with active sets four times as
-    large. That fixes the length of training, whose rate falls from the start: half as many batches again as it took to
-    the plateau. All of it is a function of the seed, the rows and the settings, not of the clock.
+    trained on until its metric stops rising, and from its best network on the rate falls, with active sets four times
+    as large. That fixes the length of training, whose rate falls from the start: half as many batches again as it took
+    to the plateau. All of it is a function of the seed, the rows and the settings, not of the clock.
 
     Raises ValueError as `Network.fit` does.
     """
