@@ -11,7 +11,7 @@ from slide.validation import Watch
 
 AHEAD = 1.0  # standard errors of the mean difference over rows, by which a challenger must lead
 BEHIND = 2.0  # and by which it must be behind to be given up early
-PATIENCE, SLACK = 2, 0.2  # evaluations without a rise that end a plateau, or this share of all so far if that is more
+PATIENCE, SLACK = 3, 0.2  # evaluations without a rise that end a plateau, or this share of all so far if that is more
 
 
 @dataclass
