@@ -161,3 +161,25 @@ def test_items_that_a_row_has_are_left_out_in_training_too(tmp_path, capsys):
 def test_what_has_no_effect_is_refused(given, words, data, capsys):
     code, _, err = run(capsys, "train", *data, *given)
     assert code == 2 and words in err
+
+
+ODD = {
+    "one row": [[3]], "two rows": [[3], [4]], "fifty rows": [[i % 7] for i in range(50)], "no labels": [[]] * 60,
+    "some without labels": [[i % 7] if i % 3 else [] for i in range(60)], "one label for all": [[4]] * 60,
+    "labels of one row each": [[i] for i in range(60)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_training_sets(name, tmp_path, capsys, rng):
+    n, n_labels = len(ODD[name]), 60 if "each" in name else 10
+    X = sparse.csr_matrix((rng.random((n, 20)) < 0.3).astype(np.float32))
+    Y = sparse.lil_matrix((n, n_labels), dtype=np.float32)
+    for row, labels in enumerate(ODD[name]):
+        Y[row, labels] = 1
+    save_xmc(tmp_path / "d.txt", X, Y.tocsr())
+    files = ("--train", tmp_path / "d.txt", "--test", tmp_path / "d.txt", "--save", tmp_path / "m.npz")
+    code, out, _ = run(capsys, "train", *files, "--threads", 1)
+    assert code == 0 and f"test, {n} rows" in out
+    assert ("tuned on" in out) != ("settings by the rule of thumb: found" in out)
+    assert slide.load(tmp_path / "m.npz").n_labels == n_labels

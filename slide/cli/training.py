@@ -30,7 +30,7 @@ class Training:
         self.every, self.propensities, self.mask_seen, self.watched = None, None, False, {}
         self.number, self.first = 0, [network.step for network in networks]
         self.loss = self.active = float("nan")
-        self.stage_ms, self.last, self.scores, self._sample = {}, None, {}, None
+        self.stage_ms, self.last, self.scores, self._sample, self._memory = {}, None, {}, None, None
 
     @property
     def network(self):
@@ -172,7 +172,11 @@ class Training:
         for what, rows in (("validation", self.data.held), ("test", self.data.test)):
             for name, model in models.items() if rows else ():
                 psp = {"propensities": self.propensities} if what == "test" else {}
+                start = time.perf_counter()
                 found = model.evaluate(*rows, mask_seen=self.mask_seen, **psp).scores
+                if isinstance(model, Mixed):
+                    seconds = time.perf_counter() - start
+                    self._memory = model.nbytes, 1e3 * seconds / max(1, rows[0].shape[0])
                 self.scores.setdefault(what, {})[name] = found
 
     def summarize(self, **more):
@@ -184,6 +188,9 @@ class Training:
             n = (self.data.held if what == "validation" else self.data.test)[0].shape[0]
             for name, scores in found.items():
                 output.say(f"{what}, {n:,} rows, {name}: {_line(scores)}")
+        if self._memory:
+            output.say("neighbours take {:,.0f} MB, and with the network {:.2g} ms per row".format(
+                self._memory[0] / 1e6, self._memory[1]))  # fmt: skip
         output.say(
             f"{run.seconds:.1f} s of training on {network.threads} threads, "
             f"{100 * self.active / network.n_labels:.3g} % of the labels active"
