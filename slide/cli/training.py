@@ -189,8 +189,7 @@ class Training:
             for name, scores in found.items():
                 output.say(f"{what}, {n:,} rows, {name}: {_line(scores)}")
         if self._memory:
-            output.say("neighbours take {:,.0f} MB, and with the network {:.2g} ms per row".format(
-                self._memory[0] / 1e6, self._memory[1]))  # fmt: skip
+            output.say(f"neighbours take {self._memory[0] / 1e6:,.0f} MB, and with the network {self._memory[1]:.2g} ms per row")  # fmt: skip
         output.say(
             f"{run.seconds:.1f} s of training on {network.threads} threads, "
             f"{100 * self.active / network.n_labels:.3g} % of the labels active"
