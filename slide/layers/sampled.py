@@ -158,20 +158,21 @@ class SampledLayer(Layer):
             self.parameters.input_gradient(passed.active, passed.block, passed.delta, dx, self.context.threads)
             return passed.as_input(dx, self.context.threads)
 
-    def softmax(self, x, labels, scale, step, commit, scratch) -> Pass:
+    def softmax(self, x, labels, scale, step, commit, scratch, number=0) -> Pass:
         """The forward and backward pass of an output layer, which has the arrays of `scratch`.
 
         labels   SparseRows, the labels of each sample
         scale    float32 (n,): the factor of each sample's gradient
+        number   of this batch among those that share a step: each has draws of its own
         """
-        context = self.context
-        retrieved = self._sample(x, context.group_size, step, commit)
+        context, draws = self.context, step + (number << 32)
+        retrieved = self._sample(x, context.group_size, draws, commit)
         if self.recent:
             self.recent.add(labels.ids, commit)
         if self.spec.max_labels:
-            labels = labels.sampled(self.spec.max_labels, np.random.default_rng((self.seed, step)))
+            labels = labels.sampled(self.spec.max_labels, np.random.default_rng((self.seed, draws)))
         forced = labels if self.spec.labels else None
-        active, slots, parts = self._complete(retrieved, forced, step)
+        active, slots, parts = self._complete(retrieved, forced, draws)
         weights = self._weights(retrieved, active, parts, forced, step)
         if forced is None:
             labels, slots = labels_found(labels, active, context.group_size)
