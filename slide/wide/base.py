@@ -298,9 +298,11 @@ def split(cls, n_neurons, settings, recommended) -> tuple:
                             f"{', '.join(sorted([*own, *SHARED]))} (it belongs to {belongs})")  # fmt: skip
     layer = {name: value for name, value in settings.items() if name in own}
     advised = {name: value for name, value in recommended.items() if name in own and name not in layer}
-    values = {"n_neurons": n_neurons, **layer, **advised}
-    effective = with_effect(Sampled, values)
-    spec = Sampled(**{name: v for name, v in values.items() if name in effective or name in layer})
+    values = {"n_neurons": n_neurons, **advised, **layer}
+    for _ in range(2):  # some have an effect but for others that have none
+        effective = with_effect(Sampled, values)
+        values = {name: v for name, v in values.items() if name in effective or name in layer}
+    spec = Sampled(**values)
     shared = {name: value for name, value in settings.items() if name in SHARED}
     advised = {name: value for name, value in recommended.items() if name in SHARED and name not in shared}
     advised = with_effect(NetworkSettings, advised, (spec,))
