@@ -47,10 +47,11 @@ class Pass:
 
     def energies(self) -> tuple[float, float]:
         """Bounds of the sums of squares of the inputs and of their gradients and deltas (see `energy`)."""
-        if self.scale is None:
-            return energy(self.block.values), energy(self.delta)
-        bound = SOFTMAX * max(1.0, float(np.dot(self.scale, self.scale)))
-        return energy(self.block.values), bound + energy(self.dx if len(self.dx) else self.delta)
+        with np.errstate(over="ignore"):  # infinite is what it is then
+            if self.scale is None:
+                return energy(self.block.values), energy(self.delta)
+            bound = SOFTMAX * max(1.0, energy(self.scale))
+            return energy(self.block.values), bound + energy(self.dx if len(self.dx) else self.delta)
 
 
 def multiply_lanes(values, indptr, factors, group_size) -> None:

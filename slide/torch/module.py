@@ -111,10 +111,10 @@ class WideModule(nn.Module):
         return torch.from_numpy(array).reshape(shape).to(hidden.device, hidden.dtype)
 
     def _apply(self, fn, recurse=True):
-        return self  # stays float32 on the CPU, whatever becomes of the model
-
-    def share_memory(self):
-        raise RuntimeError("share_memory: a layer of slide cannot be shared by processes")
+        """What `to`, `cuda`, `double` and others do to every module: this one stays float32 on the CPU."""
+        if fn(torch.zeros(1)).is_shared():
+            raise RuntimeError("share_memory: found a layer of slide, which processes cannot share")
+        return self
 
     def get_extra_state(self) -> dict:
         """What training goes on from beside `weight` and `bias`: tensors, and counts."""

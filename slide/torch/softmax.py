@@ -170,7 +170,7 @@ class _Loss(torch.autograd.Function):
         if not factors.any():
             batch._differentiated = True
             module.core.discard(batch)
-            return None, None, None, None, None
+            return torch.zeros(batch.n, module.in_features, device=ctx.device, dtype=ctx.dtype), None, None, None, None
         dh = module.core.backward(batch, factors)
         if ctx.needs_input_grad[1]:
             module._take_batch(batch)
