@@ -30,7 +30,7 @@ def documented(packages=PACKAGES):
 
 def walk(package):
     path = getattr(load(package), "__path__", [])
-    return pkgutil.iter_modules(path, f"{package}.")
+    return [found for found in pkgutil.iter_modules(path, f"{package}.") if not found.name.endswith("__main__")]
 
 
 def load(name):
