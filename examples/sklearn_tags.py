@@ -24,7 +24,7 @@ def documented(packages=PACKAGES):
                 text = inspect.getdoc(member) if getattr(member, "__module__", None) == name else None
                 if text and len(text.split()) > 3:
                     texts.append(text)
-                    tags.append([package, name, "class" if inspect.isclass(member) else "function"])
+                    tags.append(sorted({package, name, "class" if inspect.isclass(member) else "function"}))
     return texts, tags
 
 

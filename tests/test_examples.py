@@ -129,7 +129,8 @@ def test_tags_of_texts_are_predicted(monkeypatch):
 
     texts, labels = tags.documented("json logging")
     assert len(texts) > 50 and {"json", "logging", "class", "function"} <= {x for some in labels for x in some}
-    model = make_pipeline(TfidfVectorizer(), SlideClassifier(hidden=32, label_lists=True, random_state=0, epochs=30))
+    settings = {"hidden": 32, "batch_size": 16, "epochs": 30, "label_lists": True, "random_state": 0}
+    model = make_pipeline(TfidfVectorizer(), SlideClassifier(**settings))
     found = model.fit(texts, labels).predict(texts)
     assert np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found, labels, strict=True)]) > 0.8
 
