@@ -38,8 +38,8 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
 
     y is a class for each row, of any kind; or an indicator (n_rows, n_labels), an array or sparse; or, with
     label_lists, lists. Probabilities are those of a softmax: they sum to 1 over all classes, so that of m labels of a
-    row each has about 1 / m. Smooth targets, which are recommended for fewer than 50,000 rows, make them flat: where their
-    size matters give label_smoothing=0.0. There are no sample weights.
+    row each has about 1 / m. Smooth targets, which are recommended for fewer than 50,000 rows, make them flat: where
+    their size matters give label_smoothing=0.0. There are no sample weights.
 
     After `fit`: classes_ (of an indicator its columns), n_features_in_, network_ (a slide.Network), n_iter_ (epochs),
     threshold_.

@@ -186,6 +186,7 @@ class WideLayer(Attributes):
         step, commit = self.step + 1, Commit()
         for batch in batches:
             commit.add(batch._commit)
+            commit.set(batch, _updated=True)
             self._remember(batch, commit)
         self.layer.add_update([b._pass for b in batches], step, self.schedule.rate(step), commit)
         commit.set(self, _step=step, _samples=self.samples + sum(batch.n for batch in batches))
