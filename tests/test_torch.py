@@ -324,6 +324,27 @@ def test_a_wide_hidden_layer():
     torch.testing.assert_close(twin.train()(hidden), layer.train()(hidden), rtol=0, atol=0)
 
 
+def test_an_optimizer_of_the_whole_model_and_its_closure():
+    """As automatic optimisation has it: the closure makes the backward pass and clips gradients."""
+    head, (hidden, target) = sampled(), batch(400)
+    model = nn.ModuleDict({"body": nn.Linear(D, D), "head": head})
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.5)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = head(model["body"](hidden), target).loss
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        return loss
+
+    twin = copy.deepcopy(model)
+    twin["head"](twin["body"](hidden), target).loss.backward()
+    before = model["body"].weight.detach().clone()
+    optimizer.step(closure)
+    assert head.core.step == 1 and not torch.equal(model["body"].weight, before)
+    assert torch.equal(head.weight, twin["head"].weight)  # no decay but its own
+
+
 @pytest.mark.slow
 def test_a_compiled_body():
     head, (hidden, target) = sampled(), batch(400)

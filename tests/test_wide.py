@@ -9,6 +9,7 @@ from scipy import sparse
 
 from slide import SGD, Adam, Dense, Network, RehashSchedule, SampledHidden, SampledSoftmax, Schedule
 from tests.conftest import assert_equal_arrays
+from tests.robustness.interruptions import Points, count, spread
 
 N, D, LABELS = 21, 7, 40
 ALL = {"active": LABELS}
@@ -293,3 +294,24 @@ def test_a_hidden_layer_by_itself_follows_its_gradient():
     hidden.update(batch)
     np.testing.assert_allclose(w - hidden.weights, (dy * mask).T @ h, atol=1e-5)
     np.testing.assert_allclose(hidden.exact(h), np.maximum(h @ hidden.weights.T + hidden.bias, 0), atol=1e-5)
+
+
+@pytest.mark.parametrize("reinsert", [False, True])
+def test_a_batch_that_is_interrupted_is_whole_or_never_was(reinsert):
+    h, Y = problem()
+    begun = softmax(active=4, threads=1, rehash=RehashSchedule(N0=2, growth=0.0, renew_every=2), reinsert=reinsert)
+    for _ in range(3):
+        begun.learn(h, Y)
+
+    def after(layer, n):
+        while layer.step < n:
+            layer.learn(h, Y)
+        layer.rehash()
+        return everything(layer)
+
+    states = {n: after(copy.deepcopy(begun), n) for n in (3, 4, 6)}
+    for at in spread(count(lambda: copy.deepcopy(begun).learn(h, Y)), 40):
+        layer = copy.deepcopy(begun)
+        Points(at).run(lambda layer=layer: layer.learn(h, Y))
+        assert_equal_arrays(after(copy.deepcopy(layer), layer.step), states[layer.step])
+        assert_equal_arrays(after(layer, 6), states[6])
