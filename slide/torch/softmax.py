@@ -143,7 +143,8 @@ class _Loss(torch.autograd.Function):
         reduction, x = "mean" if module.reduction == "mean" else "sum", module._as_numpy(hidden)
         if module.training:
             number = len(module._batches)
-            ctx.batch = batch = module.core.forward(x, labels, sample_weight, reduction, number)
+            Y = labels.ids if len(labels.ids) == len(labels) else labels  # one of each takes a short way
+            ctx.batch = batch = module.core.forward(x, Y, sample_weight, reduction, number)
             losses, loss = batch.losses, batch.loss
         else:
             losses = module.core.losses(x, labels)

@@ -47,6 +47,8 @@ def _of_tensor(target, shape, n, n_classes, ignore_index):
             "or, for several classes, one dimension more"
         )
     classes = target.reshape(n, -1).numpy() if n else np.zeros((0, 1), np.int64)
+    if n and not several and 0 <= classes.min() and classes.max() < n_classes and not 0 <= ignore_index < n_classes:
+        return _one_each(classes[:, 0], n_classes)
     real = classes != ignore_index
     wrong = real & ((classes < 0) | (classes >= n_classes))
     if wrong.any():
@@ -58,3 +60,10 @@ def _of_tensor(target, shape, n, n_classes, ignore_index):
     if several:
         return as_label_rows(sparse.csr_array((np.ones(len(ids), bool), ids, indptr), shape=(n, n_classes)))
     return SparseRows(indptr, ids, np.ones(len(ids), np.float32), (n, n_classes))
+
+
+def _one_each(classes, n_classes):
+    """SparseRows of one valid class of each row."""
+    n = len(classes)
+    indptr, ones = np.arange(n + 1, dtype=np.int64), np.ones(n, np.float32)
+    return SparseRows(indptr, classes.astype(np.int32), ones, (n, n_classes))

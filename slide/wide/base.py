@@ -187,15 +187,15 @@ class WideLayer(Attributes):
         for batch in batches:
             commit.add(batch._commit)
             commit.set(batch, _updated=True)
-            self._remember(batch, commit)
+        self._remember(batches, commit)
         self.layer.add_update([b._pass for b in batches], step, self.schedule.rate(step), commit)
         commit.set(self, _step=step, _samples=self.samples + sum(batch.n for batch in batches))
         commit.run()
         for batch in batches:
             batch._close()
 
-    def _remember(self, batch, commit):
-        """What else an update keeps of a batch."""
+    def _remember(self, batches, commit):
+        """What else an update keeps of its batches."""
 
     def discard(self, *batches) -> None:
         """Forgets batches that are not to be updated; one that nobody holds any more is forgotten by itself."""

@@ -28,6 +28,7 @@ class SoftmaxBatch(Batch):
     def __init__(self, owner, passed, commit, scratch, labels):
         super().__init__(owner, passed, commit, scratch)
         self.labels, self.losses = labels, np.array(passed.loss)
+        self._added = owner.layer.recent and owner.layer.recent.pending
         self.loss = float(np.dot(passed.scale, passed.loss))
 
 
@@ -100,9 +101,11 @@ class SampledSoftmax(WideLayer):
         batch._differentiated = True
         return passed.as_input(passed.dx, self.threads)
 
-    def _remember(self, batch, commit):
-        if self.layer.recent is not None:
-            self.layer.recent.add(batch.labels.ids, commit)
+    def _remember(self, batches, commit):
+        recent = self.layer.recent
+        if recent is None or (len(batches) == 1 and recent.pending is batches[0]._added):
+            return  # its commit has what is to be done
+        recent.add(np.concatenate([batch.labels.ids for batch in batches]), commit)
 
     def learn(self, h, Y, sample_weight=None, reduction: str = "mean") -> tuple[float, np.ndarray]:
         """(loss, dh): `forward`, `backward` and `update` of one batch."""
