@@ -16,9 +16,10 @@ from slide.machine.info import build_info, get_include
 from slide.network import Evaluation, Network
 from slide.optim import SGD, Adam, Schedule
 from slide.prediction.loading import load
+from slide.wide import SampledHidden, SampledSoftmax
 
 __version__ = "0.1.0"
 __all__ = [
-    "SGD", "Adam", "Dense", "Evaluation", "Network", "RehashSchedule", "Sampled", "Schedule", "build_info",
-    "get_include", "load",
+    "SGD", "Adam", "Dense", "Evaluation", "Network", "RehashSchedule", "Sampled", "SampledHidden",
+    "SampledSoftmax", "Schedule", "build_info", "get_include", "load",
 ]  # fmt: skip

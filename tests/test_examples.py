@@ -1,5 +1,6 @@
 """What the README and examples/ show of hash families and samplers of one's own works as it is written."""
 
+import importlib
 import os
 import re
 import shutil
@@ -85,6 +86,53 @@ def test_a_compiled_family_of_another_package_builds_and_trains(tmp_path, monkey
         broken = family(8, 2, 3)
         broken.hasher = family(8, 2, 2).hasher
         broken.codes(np.ones((2, 8)))
+
+
+def example(monkeypatch, name, needs):
+    """The module examples/name.py; skips where what it `needs` is not installed."""
+    for module, version in needs.items():
+        pytest.importorskip(module, version, reason=f"{module} is not installed")
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    return importlib.import_module(name)
+
+
+@pytest.mark.slow
+def test_the_gru_learns_what_follows_an_item(monkeypatch):
+    gru = example(monkeypatch, "torch_gru", {"torch": None})
+    import torch
+
+    torch.manual_seed(0)
+    model = gru.train(gru.NextItem(300, width=32), 300, 80)
+    assert model.head.core.step == 80 and gru.recall(model, 300) > 0.5
+
+
+@pytest.mark.slow
+def test_the_transformer_learns_with_one_matrix(monkeypatch):
+    transformer = example(monkeypatch, "torch_transformer", {"torch": None})
+    import torch
+
+    torch.manual_seed(0)
+    model = transformer.NextToken(50, width=32, layers=1)
+    before = model.head.weight.detach().clone()
+    transformer.train(model, 50, 150, length=8)
+    assert model.head.core.step == 150 and not torch.equal(model.head.weight, before)
+    assert transformer.accuracy(model, 50) > 0.1  # chance is 0.02
+
+
+@pytest.mark.slow
+def test_tags_of_texts_are_predicted(monkeypatch):
+    tags = example(monkeypatch, "sklearn_tags", {"sklearn": "1.6"})
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_pipeline
+
+    from slide.sklearn import SlideClassifier
+
+    texts, labels = tags.documented("json logging")
+    assert len(texts) > 50 and {"json", "logging", "class", "function"} <= {x for some in labels for x in some}
+    settings = {"hidden": 32, "batch_size": 16, "epochs": 30, "label_lists": True, "random_state": 0}
+    model = make_pipeline(TfidfVectorizer(), SlideClassifier(**settings))
+    found = model.fit(texts, labels).predict(texts)
+    assert np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found, labels, strict=True)]) > 0.8
 
 
 def test_what_compiled_families_need_is_installed():

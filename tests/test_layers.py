@@ -34,10 +34,10 @@ def active_masks(network, n):
     masks = []
     for layer in network.layers:
         mask = np.ones((n, layer.n_neurons), bool)
-        if hasattr(layer, "_set"):
+        if hasattr(layer, "_pass"):
             mask[...] = False
             for i in range(n):
-                mask[i, layer._set[i // network.group_size]] = True
+                mask[i, layer._pass.active[i // network.group_size]] = True
         masks.append(mask)
     return masks
 
@@ -46,7 +46,8 @@ def dropout_mask(network, n):
     """What the last step multiplied the last hidden layer's activations by, (n, width)."""
     if not network.dropout:
         return 1.0
-    x = network.layers[-1]._input
+    output = network.layers[-1]
+    x = output._pass.input if hasattr(output, "_pass") else output._input
     kept = network._drop(x, network.step)[1]
     assert (kept == 0).any() and (kept > 1).any()
     return x.to_dense(kept) if isinstance(x, LaneBlock) else kept

@@ -35,6 +35,22 @@ def test_kernels_know_only_kernels():
     assert not offenders(files("slide/_kernels", ".py", ".pyx", ".pxd"), outside)
 
 
+def test_other_frameworks_are_extras_of_their_own_folders():
+    """A vectorizer for text beside: it imports scikit-learn when it is made."""
+    for name, at_home in {"torch": ("torch/",), "sklearn": ("sklearn/", "data/text.py")}.items():
+        others = [
+            path for path in files("slide", ".py", ".pyx", ".pxd")
+            if not path.relative_to(ROOT / "slide").as_posix().startswith(at_home)
+        ]  # fmt: skip
+        wrong = (name, f"slide.{name}")
+        assert not offenders(others, lambda found, wrong=wrong: found.startswith(wrong))
+
+
+def test_slide_is_imported_without_other_frameworks():
+    code = "import sys, slide; sys.exit(not {'torch', 'sklearn'}.isdisjoint(sys.modules))"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
 def test_experiments_leave_kernels_alone():
     assert not offenders(files("experiments", ".py"), lambda name: name.startswith("slide._kernels"))
 

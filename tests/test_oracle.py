@@ -53,7 +53,8 @@ def test_softmax_and_its_gradients_are_those_of_the_cross_entropy(smooth, weight
     counts = np.array([1, 3.5, 1, 2, 1, 8]) if weighted else np.zeros(0)
     ones = counts if weighted else np.ones(6)
     rows = W, bias, INDPTR, IDS, np.array([0, D, 2 * D]), np.zeros(0, np.int32)
-    delta, dx, loss = reference.softmax_rows(*rows, x, counts, LABEL_PTR, SLOTS, GROUP, 0.5, smooth)
+    halves = np.full(len(LABEL_PTR) - 1, 0.5)
+    delta, dx, loss = reference.softmax_rows(*rows, x, counts, LABEL_PTR, SLOTS, GROUP, halves, smooth)
     want = numerical(lambda: objective(W, bias, x, ones, 0.5, smooth), x)
     np.testing.assert_allclose(dx, want, rtol=1e-7, atol=1e-9)
     d_bias = numerical(lambda: objective(W, bias, x, ones, 0.5, smooth), bias)
@@ -94,6 +95,6 @@ def test_the_full_softmax_is_the_one_over_all_neurons():
     label_ptr, labels = np.array([0, 2, 3, 3]), np.array([1, 4, 6], np.int32)
     delta, dx, loss = reference.full_softmax(x, W, bias, label_ptr, labels, 0.5, 0.3)
     everyone = np.array([0, N_NEURONS]), np.arange(N_NEURONS), np.array([0, D]), np.zeros(0, np.int32)
-    want = reference.softmax_rows(W, bias, *everyone, x.T, np.zeros(0), label_ptr, labels, 3, 0.5, 0.3)
+    want = reference.softmax_rows(W, bias, *everyone, x.T, np.zeros(0), label_ptr, labels, 3, np.full(3, 0.5), 0.3)
     for found, expected in zip((delta.T, dx.T, loss), want, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)

@@ -44,9 +44,11 @@ def check_group_kernels(shape, sparse, weighted):
     weights = rng.choice([1.0, 7.5], len(active.ids) * weighted).astype(np.float32)
     read_only(W, bias, active.indptr, active.ids, block.indptr, block.ids, block.values, label_ptr, slots, weights)
     place = (active.indptr, active.ids, block.indptr, block.ids)
-    want = reference.softmax_rows(W, bias, *place, block.values, weights, label_ptr, slots, block.group_size, 1.0, 0.2)
+    scale = rng.choice([0.5, 1.0, 2.0], len(label_ptr) - 1).astype(np.float32)
+    held = weights, label_ptr, slots, block.group_size, scale, 0.2
+    want = reference.softmax_rows(W, bias, *place, block.values, *held)
     rows, groups = rows_of(W, bias), groups_of(active, block)
-    targets = softmax.Targets(label_ptr, slots, weights, block.group_size, 1.0, 0.2)
+    targets = softmax.Targets(label_ptr, slots, weights, block.group_size, scale, 0.2)
     first, *others = (
         run_group_kernels(rows, groups, targets, [w.shape for w in want], threads) for threads in THREADS
     )

@@ -1,7 +1,7 @@
 """The softmax over active sets: logits, loss, deltas and the gradient of the inputs, in two visits of every tile.
 
 In:   rows of weights, groups with their active sets and inputs (as forward.pyx), targets
-Out:  delta (pairs x lanes): scale * (softmax - target); dx, shaped as the inputs; loss of each sample
+Out:  delta (pairs x lanes): scale * (softmax - target), by sample; dx, shaped as the inputs; loss of each sample
 Steps, group by group:
   1. exp_tiles     logits of each tile, and their exponentials less the tile's own largest
   2. close_group   from the maxima and sums of all tiles: the losses, and what makes deltas of exponentials
@@ -28,7 +28,7 @@ cdef class Targets:
     label_ptr, slots  slots[label_ptr[i]:label_ptr[i + 1]] are the places of sample i's labels in its group's active set
     weights           how many neurons each active one counts for, an entry each; empty: itself alone
     group_size        samples of a group
-    scale             factor of the deltas
+    scale             factor of each sample's deltas
     smooth            the share of the target that is spread over the active set by its weights, not over the labels
     """
 
@@ -37,11 +37,11 @@ cdef class Targets:
     cdef const float[::1] weights
     cdef int64_t n_samples
     cdef int64_t group_size
-    cdef float scale
+    cdef const float[::1] scale
     cdef float smooth
 
     def __init__(self, const int64_t[::1] label_ptr, const int32_t[::1] slots, const float[::1] weights,
-                 int64_t group_size, float scale, float smooth):
+                 int64_t group_size, const float[::1] scale, float smooth):
         self.label_ptr, self.slots, self.weights = label_ptr, slots, weights
         self.n_samples, self.group_size = label_ptr.shape[0] - 1, group_size
         self.scale, self.smooth = scale, smooth
@@ -192,8 +192,8 @@ cdef void close_group(Groups groups, Targets targets, int64_t group, const Buffe
             high = targets.label_ptr[first + s + 1]
             at.loss[first + s] = loss_of(groups, targets, group, s, at.delta, shift, group_total[s])
             if high > low:
-                factor = targets.scale / group_total[s]
-                even[s] = targets.scale * targets.smooth / mass
+                factor = targets.scale[first + s] / group_total[s]
+                even[s] = targets.scale[first + s] * targets.smooth / mass
         for k in range(n_tiles):
             total[k * lanes + s] = factor * shift[k * lanes + s]
 
@@ -275,4 +275,4 @@ cdef inline void subtract_targets(Groups groups, Targets targets, const Tile *ti
         for k in range(low, high):
             place = targets.slots[k] - tile.first
             if 0 <= place < tile.n:
-                z[place * groups.lanes + s] -= targets.scale * (1 - targets.smooth) / (high - low)
+                z[place * groups.lanes + s] -= targets.scale[first + s] * (1 - targets.smooth) / (high - low)

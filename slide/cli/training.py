@@ -176,7 +176,7 @@ class Training:
                 found = model.evaluate(*rows, mask_seen=self.mask_seen, **psp).scores
                 if isinstance(model, Mixed):
                     seconds = time.perf_counter() - start
-                    self._memory = model.nbytes, 1e3 * seconds / max(1, rows[0].shape[0])
+                    self._memory = model.nbytes / 1e6, 1e3 * seconds / max(1, rows[0].shape[0])
                 self.scores.setdefault(what, {})[name] = found
 
     def summarize(self, **more):
@@ -189,7 +189,8 @@ class Training:
             for name, scores in found.items():
                 output.say(f"{what}, {n:,} rows, {name}: {_line(scores)}")
         if self._memory:
-            output.say(f"neighbours take {self._memory[0] / 1e6:,.0f} MB, and with the network {self._memory[1]:.2g} ms per row")  # fmt: skip
+            megabytes, ms = self._memory
+            output.say(f"neighbours take {megabytes:,.0f} MB, and with the network {ms:.2g} ms per row")
         output.say(
             f"{run.seconds:.1f} s of training on {network.threads} threads, "
             f"{100 * self.active / network.n_labels:.3g} % of the labels active"

@@ -5,8 +5,10 @@ import numpy as np
 from slide._kernels import topk as _topk
 from slide.bfloat16 import TYPES, blocks, widen
 from slide.index import LSHIndex, index_types
-from slide.layers.base import SOFTMAX, Layer, as_dense, energy, exact_topk
+from slide.layers.base import Layer, as_dense, exact_topk
+from slide.layers.labels import labels_found, of_others
 from slide.layers.lane_block import LaneBlock, lanes_of
+from slide.layers.passes import Pass, UpdateInputs
 from slide.layers.weights import BFloat16Weights, Weights, touched_count, touched_ids, weight_types
 from slide.rows import SparseRows
 from slide.sampling import complete, inclusion_weights, retrieve
@@ -81,12 +83,12 @@ class SampledLayer(Layer):
         """Retrieves by another LSHIndex, built, and another Sampler from now on: for comparisons, it is not saved."""
         self._index, self._sampler = index, sampler
 
-    def _as_block(self, x, group_size) -> LaneBlock:
+    def _as_block(self, x, group_size, scratch=None) -> LaneBlock:
         if isinstance(x, LaneBlock):
             return x
         if isinstance(x, SparseRows):
             return LaneBlock.from_sparse(x, group_size)
-        return LaneBlock.from_dense(np.ascontiguousarray(x), group_size, self.scratch, self.context.threads)
+        return LaneBlock.from_dense(np.ascontiguousarray(x), group_size, scratch or self.scratch, self.context.threads)
 
     def _sample(self, x, group_size, step, commit=None):
         """What the sampler finds for each group, and nothing else: at step 0 the active sets of prediction."""
@@ -111,85 +113,106 @@ class SampledLayer(Layer):
             )  # fmt: skip
 
     def forward(self, x, step, commit):
-        context = self.context
-        active, _, _ = self._complete(self._sample(x, context.group_size, step, commit), None, step)
-        with context.clock("forward"):
-            self._input, self._block, self._set = x, self._as_block(x, context.group_size), active
-            self._values = self._compute(self._block, active, True)
-            n = self._block.n
-            commit.set(self, _active=_mean_active(active, context.group_size, n))
-            return LaneBlock(n, context.group_size, self.n_neurons, active.indptr, active.ids, self._values)
-
-    def _compute(self, block, active, relu):
-        out = self.scratch.get("values", (len(active.ids), lanes_of(block.group_size)))
-        self.parameters.forward(active, block, relu, out, self.context.threads)
-        return out
+        self._pass = self.activate(x, step, commit, self.scratch)
+        return self.activations(self._pass)
 
     def backward(self, dy):
-        with self.context.clock("backward"):
-            self._delta = np.multiply(dy, self._values > 0, out=self.scratch.get("delta", dy.shape))
-            if isinstance(self._input, SparseRows):
-                return None
-            block = self._block
-            dx = self.scratch.get("dx", block.values.shape)
-            self.parameters.input_gradient(self._set, block, self._delta, dx, self.context.threads)
-            return self._as_input(dx)
-
-    def _as_input(self, dx):
-        """The gradient of the input in the currency in which the input came."""
-        if isinstance(self._input, np.ndarray):
-            return self._block.to_dense(dx, self.context.threads)
-        return dx if isinstance(self._input, LaneBlock) else None
+        return self.differentiate(self._pass, dy, self.scratch)
 
     def update(self, step, rate, commit):
-        self._check_gradients(energy(self._block.values), energy(self._delta), step, rate)
-        self._add_update(step, rate, commit)
-
-    def _add_update(self, step, rate, commit):
-        context, block = self.context, self._block
-        with context.clock("transpose"):
-            plan = self.parameters.transpose(self._set, context.threads)
-        with context.clock("update"):
-            inputs = block.indptr, block.ids, block.sample_major(self.scratch, context.threads)
-        with commit.timed(context.clock, "update"):
-            self.parameters.update(
-                self._set, self._delta, *inputs, step, rate, context.threads, context.update, plan, commit
-            )
-        commit.set(self, _touched=touched_count(plan))
-        if self.index is not None and self.spec.reinsert:
-            commit.set(self.index, moved=touched_ids(plan))
+        self.add_update([self._pass], step, rate, commit)
 
     def learn(self, x, labels, step, rate, commit):
-        context, s = self.context, self.scratch
-        retrieved = self._sample(x, context.group_size, step, commit)
-        if self.recent:
-            self.recent.add(labels.ids, commit)
-        if self.spec.max_labels:
-            labels = labels.sampled(self.spec.max_labels, np.random.default_rng((self.seed, step)))
-        forced = labels if self.spec.labels else None
-        active, slots, parts = self._complete(retrieved, forced, step)
-        weights = self._weights(retrieved, active, parts, forced, step)
-        if forced is None:
-            labels, slots = _labels_found(labels, active, context.group_size)
-        with context.clock("forward"):
-            block = self._block = self._as_block(x, context.group_size)
-            self._input, self._set, n = x, active, block.n
-            self._delta = s.get("delta", (len(active.ids), lanes_of(context.group_size)))
-            rows, lanes = block.values.shape
-            dx, loss = s.get("dx", (0 if isinstance(x, SparseRows) else rows, lanes)), s.get("loss", (n,))
-            self.parameters.softmax(
-                active, block, weights, labels.indptr, slots, 1.0 / n, self.spec.label_smoothing,
-                self._delta, dx, loss, context.threads,
-            )  # fmt: skip
-            commit.set(self, _active=_mean_active(active, context.group_size, n))
-            self._gradient = self._as_input(dx)
-        self._check_loss(loss, step)
-        self._check_gradients(energy(block.values), SOFTMAX + energy(dx if len(dx) else self._delta), step, rate)
-        self._add_update(step, rate, commit)
-        return float(loss.mean())
+        n = len(labels)
+        passed = self._pass = self.softmax(x, labels, np.full(n, 1.0 / n, np.float32), step, commit, self.scratch)
+        self._gradient = passed.as_input(passed.dx, self.context.threads)
+        self._check_loss(passed.loss, step)
+        self.add_update([passed], step, rate, commit)
+        return float(passed.loss.mean())
 
     def gradient(self):
         return self._gradient
+
+    def activate(self, x, step, commit, scratch) -> Pass:
+        """The forward pass of a hidden layer. Its arrays are those of `scratch`."""
+        context = self.context
+        active, _, _ = self._complete(self._sample(x, context.group_size, step, commit), None, step)
+        with context.clock("forward"):
+            block = self._as_block(x, context.group_size, scratch)
+            values = self._compute(block, active, True, scratch)
+            commit.set(self, _active=_mean_active(active, context.group_size, block.n))
+            return Pass(x, block, active, values)
+
+    def activations(self, passed: Pass) -> LaneBlock:
+        """What `activate` computed, as the next layer takes it."""
+        block, active = passed.block, passed.active
+        return LaneBlock(block.n, block.group_size, self.n_neurons, active.indptr, active.ids, passed.values)
+
+    def differentiate(self, passed: Pass, dy, scratch):
+        """The gradient of the input of `activate` (None of data), from that of its activations, shaped as they."""
+        with self.context.clock("backward"):
+            passed.delta = np.multiply(dy, passed.values > 0, out=scratch.get("delta", dy.shape))
+            if isinstance(passed.input, SparseRows):
+                return None
+            dx = scratch.get("dx", passed.block.values.shape)
+            self.parameters.input_gradient(passed.active, passed.block, passed.delta, dx, self.context.threads)
+            return passed.as_input(dx, self.context.threads)
+
+    def softmax(self, x, labels, scale, step, commit, scratch, number=0) -> Pass:
+        """The forward and backward pass of an output layer, which has the arrays of `scratch`.
+
+        labels   SparseRows, the labels of each sample
+        scale    float32 (n,): the factor of each sample's gradient
+        number   of this batch among those that share a step: each has draws of its own
+        """
+        context, draws = self.context, step + (number << 32)
+        retrieved = self._sample(x, context.group_size, draws, commit)
+        if self.recent:
+            self.recent.add(labels.ids, commit)
+        if self.spec.max_labels:
+            labels = labels.sampled(self.spec.max_labels, np.random.default_rng((self.seed, draws)))
+        forced = labels if self.spec.labels else None
+        active, slots, parts = self._complete(retrieved, forced, draws)
+        weights = self._weights(retrieved, active, parts, forced, step)
+        if forced is None:
+            labels, slots = labels_found(labels, active, context.group_size)
+        with context.clock("forward"):
+            block = self._as_block(x, context.group_size, scratch)
+            delta = scratch.get("delta", (len(active.ids), lanes_of(context.group_size)))
+            rows, lanes = block.values.shape
+            dx = scratch.get("dx", (0 if isinstance(x, SparseRows) else rows, lanes))
+            loss = scratch.get("loss", (block.n,))
+            self.parameters.softmax(
+                active, block, weights, labels.indptr, slots, scale, self.spec.label_smoothing, delta, dx, loss,
+                context.threads,
+            )  # fmt: skip
+            commit.set(self, _active=_mean_active(active, context.group_size, block.n))
+        return Pass(x, block, active, None, delta, dx, loss, scale)
+
+    def _compute(self, block, active, relu, scratch):
+        out = scratch.get("values", (len(active.ids), lanes_of(block.group_size)))
+        self.parameters.forward(active, block, relu, out, self.context.threads)
+        return out
+
+    def add_update(self, passes, step, rate, commit) -> None:
+        """Adds one step of the optimizer, by the gradients of all passes together, to the commit.
+
+        Raises FloatingPointError where one may overflow.
+        """
+        context = self.context
+        self._check_gradients(*np.sum([each.energies() for each in passes], axis=0), step, rate)
+        with context.clock("update"):
+            given = UpdateInputs.of(passes, self.scratch, context.threads)
+        with context.clock("transpose"):
+            plan = self.parameters.transpose(given.active, context.threads)
+        with commit.timed(context.clock, "update"):
+            self.parameters.update(
+                given.active, given.delta, given.x_indptr, given.x_cols, given.x, step, rate, context.threads,
+                context.update, plan, commit,
+            )  # fmt: skip
+        commit.set(self, _touched=touched_count(plan))
+        if self.index is not None and self.spec.reinsert:
+            commit.set(self.index, moved=touched_ids(plan))
 
     def _weights(self, retrieved, active, parts, labels, step):
         """How many neurons each active one counts for in the softmax; empty: itself alone."""
@@ -198,7 +221,7 @@ class SampledLayer(Layer):
         with self.context.clock("sample"):
             weights = inclusion_weights(
                 active, parts, None if self.sampler.draws_uniformly else retrieved, self.recent,
-                _of_others(labels, self.context.group_size, len(active)), self.context.threads,
+                of_others(labels, self.context.group_size, len(active)), self.context.threads,
             )  # fmt: skip
             return weights if step >= self.spec.logq_warmup else weights ** (step / self.spec.logq_warmup)
 
@@ -222,12 +245,12 @@ class SampledLayer(Layer):
     def retrieve(self, x):
         active = self._sample(x, 1, 0)
         block = self._as_block(x, 1)
-        return LaneBlock(block.n, 1, self.n_neurons, active.indptr, active.ids, self._compute(block, active, True))
+        return self.activations(Pass(x, block, active, self._compute(block, active, True, self.scratch)))
 
     def retrieve_topk(self, x, k):
         active = self._sample(x, 1, 0)
         block = self._as_block(x, 1)
-        z = self._compute(block, active, False)
+        z = self._compute(block, active, False, self.scratch)
         values, ids = np.full((block.n, k), -np.inf, np.float32), np.full((block.n, k), -1, np.int32)
         _topk.topk_active(active.indptr, active.ids, z, values, ids, self.context.threads)
         return values, ids, len(active.ids) / max(block.n, 1)
@@ -269,30 +292,3 @@ def _mean_active(active, group_size, n):
         return float(len(active.ids))
     sizes = np.minimum(group_size, n - np.arange(len(active)) * group_size)
     return float(np.diff(active.indptr) @ sizes) / max(n, 1)
-
-
-def _of_others(labels, group_size, n_groups):
-    """The label entries that a sample's group has of its other samples, in the mean, float64 (groups,)."""
-    if labels is None:
-        return np.zeros(n_groups)
-    ends = np.minimum(np.arange(n_groups + 1) * group_size, len(labels))
-    samples = np.maximum(np.diff(ends), 1)
-    return np.diff(labels.indptr[ends]) * (samples - 1) / samples
-
-
-def _labels_found(labels, active, group_size):
-    """(label rows, slots) restricted to the labels that sampling itself retrieved."""
-    kept, slots, sizes = [], [], []
-    for i in range(len(labels)):
-        mine = labels.ids[labels.indptr[i] : labels.indptr[i + 1]]
-        group = active[i // group_size]
-        order = np.argsort(group)
-        at = np.minimum(np.searchsorted(group, mine, sorter=order), max(len(group) - 1, 0))
-        found = group[order[at]] == mine if len(group) else np.zeros(len(mine), bool)
-        kept.append(mine[found])
-        slots.append(order[at][found] if len(group) else mine[:0])
-        sizes.append(int(found.sum()))
-    indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    ids = np.concatenate(kept).astype(np.int32) if kept else labels.ids[:0]
-    slots = np.concatenate(slots).astype(np.int32) if slots else ids
-    return SparseRows(indptr, ids, np.ones(len(ids), np.float32), labels.shape), slots

@@ -165,6 +165,19 @@ class Weights:
         _hogwild.accumulate_rows(groups, place, coef, grad, bias_grad, threads)
         change.call(_hogwild.apply_rows, self.rows, by_row, row_ptr, grad, bias_grad, sparse, hyper, threads)
 
+    def update_by_rows(self, ids, grads, step, rate, threads, commit) -> None:
+        """Adds to the commit the optimizer on rows with gradients from elsewhere; biases stay.
+
+        ids    int32 (n,), which may repeat; grads float32 (n, width): gradients of one row are summed
+        """
+        n, width = grads.shape
+        ones, at = np.ones((n, 1), np.float32), np.arange(n + 1, dtype=np.int64)
+        groups = Groups(at, ids, at * width, NO_IDS, grads.reshape(-1), 1)
+        by_row = self.transpose(ActiveSet(at, ids), threads)
+        scratch = self._scratch.get("grad", (threads, _update.scratch_size(width)))
+        rows, hyper = Float32Rows(self.w, self.m, self.v, self.bias[:0]), self.optimizer.hyper(step, rate)
+        commit.call(_update.update_rows, rows, by_row, groups, ones, hyper, self.seed, step, scratch, threads)
+
     def update_all(self, grad, bias_grad, step: int, rate: float, threads: int, commit: Commit | None = None) -> None:
         """The optimizer on every row; grad (n_rows, width), bias_grad (n_rows,). commit: as for `update`."""
         hyper, change = self.optimizer.hyper(step, rate), commit or Commit()

@@ -36,6 +36,11 @@ class RecentLabels:
         (change if commit is None else commit).set(self, _before=None)
         change.run()
 
+    @property
+    def pending(self):
+        """What the last `add` is known by until its commit is run or another takes it back, then None."""
+        return self._before
+
     def _real(self, added, there):
         """Those of the ring's values, from place `added` on, that were entries."""
         return there[max(0, len(self._ring) - added) :]

@@ -26,6 +26,12 @@ class Commit:
         for name, value in attributes.items():
             self.call(object.__setattr__, target, name, value)  # and not a __setattr__ in Python
 
+    def add(self, other: "Commit") -> None:
+        """What another one would do, after what this one does."""
+        before = len(self._calls)
+        self._calls += other._calls
+        self._spans += [(clock, stage, first + before, last + before) for clock, stage, first, last in other._spans]
+
     @contextmanager
     def timed(self, clock, stage: str):
         """What is added within counts, once it is run, as that stage's."""

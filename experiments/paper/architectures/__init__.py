@@ -1,0 +1,206 @@
+"""The wide layer below other bodies: a GRU, a CNN and a transformer of PyTorch, with four output layers each.
+
+Everything but the output layer is the same: body, optimizer of the body, batches, schedule. Each output layer has the
+learning rate (of body and layer together) that is best on held-out training examples. The sampled ones have as many
+neurons active as each other. The clock runs for all but evaluation.
+"""
+
+import time
+
+from experiments.frame import draw, processes
+from experiments.frame.records import of
+
+QUESTION = "Does the sampled layer train a CNN, a GRU and a transformer as it does a network on sparse input?"
+FIGURE = "talk: SLIDE on more complex architectures like CNN/RNN"
+PAPER = "The talk names CNN and RNN as what comes next; nothing is measured"
+TIME = {"smoke": "30 s", "small": "90 min", "paper": "12 h"}
+
+SYSTEMS = ("slide", "torch-sampled", "torch-adaptive", "torch")
+SMALL = {
+    "gru": dict(given={}, width=100, batch=64, candidates=1290, steps=9000, tune_steps=1000),
+    "cnn": dict(given={}, width=128, batch=256, candidates=1000, steps=4000, tune_steps=800),
+    "transformer": dict(given={}, width=64, batch=16, candidates=1500, steps=6000, tune_steps=1000),
+}
+SETTINGS = {
+    "smoke": dict(
+        tasks={
+            "gru": dict(given=dict(n_items=300, n_sessions=600), width=16, batch=32, candidates=80, steps=20,
+                        tune_steps=5),
+            "cnn": dict(given=dict(n_classes=200, per_class=4), width=16, batch=32, candidates=60, steps=20,
+                        tune_steps=5),
+            "transformer": dict(given=dict(n_tokens=300, n=400, length=6), width=16, batch=16, candidates=80, steps=20,
+                                tune_steps=5),
+        },
+        rates=[1e-3, 1e-2], seeds=1, evaluations=2, held_out=50, seconds=None,
+    ),
+    "small": dict(tasks=SMALL, rates=[1e-3, 3e-3, 1e-2], seeds=1, evaluations=8, held_out=2000, seconds=240),
+    "paper": dict(tasks=SMALL, rates=[1e-3, 3e-3, 1e-2], seeds=3, evaluations=12, held_out=4000, seconds=None),
+}  # fmt: skip
+
+
+def run(scale, records, threads, seed):
+    settings = SETTINGS[scale]
+    if not processes.has_torch():
+        records.add("note", text=processes.NO_TORCH)
+        return
+    grid = [
+        {"task": task, "system": system, "seed": seed + number}
+        for number in range(settings["seeds"]) for task in settings["tasks"] for system in SYSTEMS
+    ]  # fmt: skip
+    rates = {}
+    for setting in records.pending(grid):
+        key = setting["task"], setting["system"]
+        rate = rates.get(key) or next((line["rate"] for line in records.of("chosen", task=key[0], system=key[1])), None)
+        given = dict(scale=scale, threads=threads, rate=rate, **setting)
+        for line in processes.lines(__name__, "measure", env=processes.waits("torch", scale), **given):
+            records.add(line.pop("record"), **setting, **line)
+            rates[key] = line.get("rate", rates.get(key))
+
+
+def measure(scale, task, system, seed, threads, rate):
+    """Yields the choice of a learning rate, unless it is given, and evaluations; for a process of its own."""
+    import torch
+
+    from experiments.paper.architectures.tasks import TASKS
+
+    settings = SETTINGS[scale]
+    own = settings["tasks"][task]
+    torch.set_num_threads(threads)
+    found = TASKS[task](own["width"], 0, **own["given"])
+    yield {"record": "task", "title": found.title, "k": found.k, "n_classes": found.n_classes}
+    if rate is None:
+        trials = []
+        part = found.held_out(seed, settings["held_out"])
+        for tried in settings["rates"]:
+            *_, last = train(part, system, own, own["tune_steps"], tried, seed, threads, 1, settings["seconds"])
+            trials.append((last["recall"], tried))
+            yield {"record": "trial", "rate": tried, "recall": last["recall"]}
+        rate = max(trials)[1]
+        yield {"record": "chosen", "rate": rate}
+    for line in train(found, system, own, own["steps"], rate, seed, threads, settings["evaluations"],
+                      settings["seconds"]):  # fmt: skip
+        yield {"record": "evaluation", "rate": rate, **line}
+
+
+def train(task, system, own, steps, rate, seed, threads, evaluations, seconds):
+    """Yields evaluations of a training of so many steps, or seconds, at a rate that falls linearly."""
+    import numpy as np
+    import torch
+
+    from experiments.peers.heads import HEADS
+
+    torch.manual_seed(seed)
+    body = task.body()
+    head = HEADS[system](
+        own["width"], task.entries(), lr=rate, candidates=own["candidates"], seed=seed, warmup=min(1000, steps // 3),
+        steps=steps, threads=threads,
+    )  # fmt: skip
+    optimizers = of_body(body, rate)
+    rng, spent, start = np.random.default_rng(seed), 0.0, time.perf_counter()
+    marks = np.linspace(0, steps, evaluations + 1)[1:].round()
+    inputs, targets = task.train
+    for step in range(1, steps + 1):
+        factor = 1 - (step - 1) / steps
+        rows = rng.integers(0, len(targets), own["batch"])
+        hidden, target = flat(body(torch.from_numpy(inputs[rows])), torch.from_numpy(targets[rows]))
+        loss = head.loss(hidden, target)
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = rate * factor
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        head.step(factor)
+        over = seconds is not None and spent + time.perf_counter() - start > seconds
+        if step in marks or over:
+            spent += time.perf_counter() - start
+            yield dict(step=step, seconds=spent, loss=loss.item(), **evaluate(body, head, task))
+            start = time.perf_counter()
+        if over:
+            return
+
+
+def of_body(body, rate):
+    """Adam for a body, and the Adam of touched rows for its embedding."""
+    import torch
+
+    rows = [p for module in body.modules() if isinstance(module, torch.nn.Embedding) for p in module.parameters()]
+    others = [p for p in body.parameters() if all(p is not q for q in rows)]
+    found = [torch.optim.Adam(others, lr=rate, fused=True)]
+    return [*found, torch.optim.SparseAdam(rows, lr=rate)] if rows else found
+
+
+def flat(hidden, target):
+    """(hidden rows, targets) of the places that have a target."""
+    from experiments.paper.architectures.tasks import IGNORED
+
+    hidden, target = hidden.reshape(-1, hidden.shape[-1]), target.reshape(-1)
+    there = (target != IGNORED).nonzero()[:, 0]
+    return hidden[there], target[there]
+
+
+def evaluate(body, head, task) -> dict:
+    """{recall: share of targets among the k best; mrr: mean of 1 / rank, 0 beyond k} of the test set."""
+    import torch
+
+    inputs, targets = task.test
+    hits = reciprocal = n = 0
+    body.eval()
+    with torch.no_grad():
+        for low in range(0, len(targets), 256):
+            given = torch.from_numpy(inputs[low : low + 256]), torch.from_numpy(targets[low : low + 256])
+            hidden, target = flat(body(given[0]), given[1])
+            for part, wanted in zip(hidden.split(256), target.split(256), strict=True):
+                right = head.topk(part, task.k) == wanted[:, None]
+                hits, n = hits + int(right.sum()), n + len(wanted)
+                reciprocal += float((right / torch.arange(1, task.k + 1)).sum())
+    body.train()
+    return {"recall": hits / n, "mrr": reciprocal / n}
+
+
+LOOK = {
+    **{name: draw.style(name) for name in ("slide", "torch", "torch-sampled")},
+    "torch-adaptive": draw.series(3, "adaptive softmax (PyTorch)"),
+}
+
+
+def last_of(records, task, system) -> list[dict]:
+    """The last evaluation of each seed."""
+    lines = of(records, "evaluation", task=task, system=system)
+    return [[line for line in lines if line["seed"] == seed][-1] for seed in sorted({line["seed"] for line in lines})]
+
+
+def tasks_in(records) -> dict:
+    return {line["task"]: line for line in of(records, "task")}
+
+
+def finding(records) -> str:
+    if not of(records, "evaluation"):
+        return " ".join(line["text"] for line in of(records, "note"))
+    said = []
+    for name, task in tasks_in(records).items():
+        parts = []
+        for system in SYSTEMS:
+            last = last_of(records, name, system)
+            if last:
+                mean = {field: sum(line[field] for line in last) / len(last) for field in ("recall", "mrr", "seconds")}
+                parts.append(f"{LOOK[system]['label']} {mean['recall']:.3f} (MRR {mean['mrr']:.3f}) after "
+                             f"{last[0]['step']:,} steps, {mean['seconds']:.0f} s")  # fmt: skip
+        said.append(f"{task['title']}, share of targets among the {task['k']} best: {'; '.join(parts)}.")
+    return " ".join(said)
+
+
+def plot(records):
+    found = tasks_in(records)
+    figure, axes = draw.panels(max(1, len(found)), f"Output layers of PyTorch models, {draw.threads(records)}")
+    for axis, (name, task) in zip(axes, found.items(), strict=False):
+        for system in SYSTEMS:
+            lines = of(records, "evaluation", task=name, system=system)
+            for number, seed in enumerate(sorted({line["seed"] for line in lines})):
+                look = LOOK[system] if number == 0 else {**LOOK[system], "label": None}
+                draw.curve(axis, of(lines, "evaluation", seed=seed), "seconds", "recall", **look)
+        axis.set(xlabel=draw.SECONDS, ylabel=f"targets among the {task['k']} best (fraction)")
+        axis.set_title(task["title"], fontsize=9)
+        draw.seconds_axis(axis)
+    if found:
+        draw.legend(figure, axes[0])
+    return figure

@@ -1,0 +1,231 @@
+"""SlideClassifier: a network of slide with the manners of a scikit-learn classifier."""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy import sparse, special
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+
+from slide.defaults import make_network, recommended, refuse_unused
+from slide.prediction.activations import alone, last_hidden, log_normalisers, row_blocks
+from slide.rows import SparseRows, as_label_rows, offsets
+from slide.sklearn.classes import Lists, kind_of
+
+NETWORK = ("hidden", "sampler", "hash", "K", "L", "active", "min_active", "group_size", "lr", "batch_size", "dropout",
+           "label_smoothing", "epochs")  # fmt: skip
+BEST = 16  # labels that `predict` looks at first, where a row may have several
+CALIBRATED, MOST = 2_000, 64  # rows that a threshold is chosen on, and labels of each that may be among the best
+GIB = 1 << 30
+
+
+class SlideClassifier(ClassifierMixin, BaseEstimator):
+    """A network with a wide softmax, trained by SLIDE: for many classes, or many labels of each row.
+
+    hidden            widths of the hidden layers
+    sampler, hash, K, L, active, min_active, group_size, lr, batch_size, dropout, label_smoothing, epochs
+                      as of `python -m slide train`; None: recommended by the number of rows and classes
+    threshold         of several labels, those are predicted whose probability is at least this share of the largest;
+                      None: the share by which training rows get as many labels, in the mean, as they have (Read et al.,
+                      Machine Learning 85, 2011)
+    label_lists       whether y is a list of labels for each row, [["red", "round"], ["blue"]]
+    warm_start        whether `fit` goes on with the network that there is
+    normalize         whether rows of X are scaled to unit norm
+    dense_limit       GiB that `predict_proba` and `decision_function` may fill, rows x classes numbers of 4 bytes
+    n_jobs            threads; None: all CPUs
+    random_state      of everything random
+
+    y is a class for each row, of any kind; or an indicator (n_rows, n_labels), an array or sparse; or, with
+    label_lists, lists. Probabilities are those of a softmax: they sum to 1 over all classes, so that of m labels of a
+    row each has about 1 / m. Smooth targets, which are recommended for fewer than 50,000 rows, make them flat: where
+    their size matters give label_smoothing=0.0. There are no sample weights.
+
+    After `fit`: classes_ (of an indicator its columns), n_features_in_, network_ (a slide.Network), n_iter_ (epochs),
+    threshold_.
+    """
+
+    def __init__(self, hidden=(128,), *, sampler=None, hash=None, K=None, L=None, active=None, min_active=None,
+                 group_size=None, lr=None, batch_size=None, dropout=None, label_smoothing=None, epochs=None,
+                 threshold=None, label_lists=False, warm_start=False, normalize=True, dense_limit=2.0, n_jobs=None,
+                 random_state=None):  # fmt: skip
+        self.hidden = hidden
+        self.sampler = sampler
+        self.hash = hash
+        self.K = K
+        self.L = L
+        self.active = active
+        self.min_active = min_active
+        self.group_size = group_size
+        self.lr = lr
+        self.batch_size = batch_size
+        self.dropout = dropout
+        self.label_smoothing = label_smoothing
+        self.epochs = epochs
+        self.threshold = threshold
+        self.label_lists = label_lists
+        self.warm_start = warm_start
+        self.normalize = normalize
+        self.dense_limit = dense_limit
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def fit(self, X, y) -> "SlideClassifier":
+        """Trains on X (n_rows, n_features), sparse or dense, and y; see the class for y."""
+        going_on = self.warm_start and hasattr(self, "network_")
+        X, y = self._checked(X, y, reset=not going_on)
+        if not going_on:
+            self._coding = Lists(y) if self.label_lists else kind_of(y)
+        labels = self._encoded(y, X.shape[0])
+        settings = self._settings(labels)
+        steps = settings["epochs"] * -(-len(labels) // settings["batch_size"])
+        if going_on:
+            end = self.network_.step + steps
+            self.network_.schedule = replace(self.network_.schedule, steps=end)
+        else:
+            self._start(X.shape[1], settings, steps)
+        self.network_.fit(X, labels, epochs=settings["epochs"])
+        self.n_iter_ = settings["epochs"] + (self.n_iter_ if going_on else 0)
+        self._choose_threshold(X, labels)
+        return self
+
+    def partial_fit(self, X, y, classes=None) -> "SlideClassifier":
+        """One pass over X and y as they come, at a constant learning rate; `epochs` has no part in it.
+
+        classes   all that there will be, in the first call; None: those of this y, or the columns of an indicator
+        """
+        first = not hasattr(self, "network_")
+        X, y = self._checked(X, y, reset=first)
+        if first:
+            self._coding = Lists(y, classes) if self.label_lists else kind_of(y, classes)
+        labels = self._encoded(y, X.shape[0])
+        if first:
+            settings = self._settings(labels, partial=True)
+            self._start(X.shape[1], settings | {"schedule": "constant"}, None)
+            self.n_iter_ = 0
+        X, size = sparse.csr_array(X), self.network_.batch_size
+        for low in range(0, len(labels), size):
+            self.network_.partial_fit(X[low : low + size], labels.take(slice(low, low + size)))
+        self.n_iter_ += 1
+        self._choose_threshold(X, labels)
+        return self
+
+    def _checked(self, X, y, reset):
+        if y is None:
+            raise ValueError("This SlideClassifier requires y to be passed, but the target y is None")
+        if self.label_lists:
+            X = validate_data(self, X, accept_sparse="csr", reset=reset)
+            check_consistent_length(X, y)
+            return X, list(y)
+        return validate_data(self, X, y, accept_sparse="csr", multi_output=True, reset=reset)
+
+    def _encoded(self, y, n):
+        self.classes_ = self._coding.classes
+        return as_label_rows(self._coding.encode(y), n, len(self.classes_), "y")
+
+    def _settings(self, labels, partial=False):
+        given = {name: getattr(self, name) for name in NETWORK if getattr(self, name) is not None}
+        given["hidden"] = list(self.hidden) if isinstance(self.hidden, list | tuple) else [self.hidden]
+        per_row = max(1.0, len(labels.ids) / len(labels))
+        settings = {**recommended(len(labels), len(self.classes_), given, per_row), **given}
+        refuse_unused(given, settings)
+        if partial:
+            settings |= {"logq_warmup": 0} if "logq_warmup" in settings else {}
+        return settings
+
+    def _start(self, n_features, settings, steps):
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        rest = {"normalize": self.normalize, "seed": seed, "threads": self.n_jobs}
+        self.network_ = make_network(n_features, len(self.classes_), steps, settings | rest)
+
+    def _choose_threshold(self, X, labels):
+        """Of several labels the share that `threshold` says, or that gives some rows as many as they have."""
+        self.threshold_ = self.threshold
+        if self.threshold is not None or not self._coding.multilabel:
+            return
+        some = slice(0, CALIBRATED)
+        _, logits = self.network_.predict(X[some], k=MOST)
+        wanted = np.clip(len(labels.take(some).ids), len(logits), logits.size)
+        shares = np.sort(np.exp(logits - logits[:, :1]), axis=None)
+        self.threshold_ = float(shares[-wanted])
+
+    def _rows(self, X):
+        check_is_fitted(self, "network_")
+        return self.network_._as_rows(validate_data(self, X, accept_sparse="csr", reset=False))
+
+    def predict(self, X):
+        """The class of each row; of several labels an indicator, as y came, or a list of tuples."""
+        rows = self._rows(X)
+        if not self._coding.multilabel:
+            ids, _ = self.network_.predict(rows, k=1)
+            return self._coding.decode(_as_rows(ids, np.ones_like(ids, bool), len(self.classes_)))
+        k = BEST
+        while True:
+            ids, logits = self.network_.predict(rows, k=k)
+            chosen = np.exp(logits - logits[:, :1]) >= self.threshold_
+            if ids.shape[1] < k or not chosen[:, -1].any():
+                return self._coding.decode(_as_rows(ids, chosen, len(self.classes_)))
+            k *= 2
+
+    def predict_topk(self, X, k: int = 5):
+        """(labels, probabilities), (n, k) each: the k most probable of classes_, best first.
+
+        Whatever the number of classes: of none of them more than a block of rows is held.
+        """
+        rows = self._rows(X)
+        ids, logits = self.network_.predict(rows, k=k)
+        normalisers = alone([self.network_], "predict_topk", self._normalisers, rows)
+        return self.classes_[ids], np.exp(logits - normalisers[:, None])
+
+    def _normalisers(self, rows):
+        network = self.network_
+        parts = [
+            log_normalisers(network.layers[-1], last_hidden(network, rows.take(part)))
+            for part in row_blocks([network], len(rows))
+        ]
+        return np.concatenate(parts)
+
+    def _logits(self, what, X):
+        rows = self._rows(X)
+        shape = len(rows), len(self.classes_)
+        if 4 * shape[0] * shape[1] > self.dense_limit * GIB:
+            raise MemoryError(
+                f"{what}: {shape[0]:,} rows x {shape[1]:,} classes would take {4 * shape[0] * shape[1] / GIB:.1f} GiB, "
+                f"more than dense_limit={self.dense_limit:g}; predict_topk(X, k) needs no such array, or give fewer "
+                "rows at a time"
+            )
+        return alone([self.network_], what, self._all_logits, rows)
+
+    def _all_logits(self, rows):
+        network, output = self.network_, self.network_.layers[-1]
+        z = np.empty((len(rows), len(self.classes_)), np.float32)
+        for part in row_blocks([network], len(rows)):
+            np.matmul(last_hidden(network, rows.take(part)), output.weights.T, out=z[part])
+        return np.add(z, output.bias, out=z)
+
+    def decision_function(self, X):
+        """Logits (n, n_classes); of two classes the difference of theirs, (n,)."""
+        z = self._logits("decision_function", X)
+        return z[:, 1] - z[:, 0] if z.shape[1] == 2 and not self._coding.multilabel else z
+
+    def predict_proba(self, X):
+        """Probabilities (n, n_classes), float32; MemoryError where they would be larger than `dense_limit`."""
+        return special.softmax(self._logits("predict_proba", X), axis=1)
+
+    def predict_log_proba(self, X):
+        """Their logarithms."""
+        return special.log_softmax(self._logits("predict_log_proba", X), axis=1)
+
+
+def _as_rows(ids, chosen, n_columns):
+    """SparseRows of the chosen entries of ids (n, k)."""
+    order = np.argsort(np.where(chosen, ids, n_columns), axis=1, kind="stable")
+    ids, chosen = np.take_along_axis(ids, order, 1), np.take_along_axis(chosen, order, 1)
+    found = ids[chosen]
+    return SparseRows(offsets(chosen.sum(axis=1)), found, np.ones(len(found), np.float32), (len(ids), n_columns))
