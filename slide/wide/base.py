@@ -236,7 +236,7 @@ class WideLayer(Attributes):
 
     def save(self, path) -> None:
         """Everything that training needs to go on, in one .npz file, written atomically; nothing in it executes."""
-        self._alone("save", lambda: storage.save(self._as_network(), path))
+        self._alone("save", storage.save, path, lambda: storage.content(self._as_network()))
 
     def _as_network(self):
         """What `storage` reads of a network of this one layer."""
