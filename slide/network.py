@@ -195,7 +195,7 @@ class Network(Attributes):
             return self._in_turn(do, *args)
 
     def _in_turn(self, do, *args):
-        with self._turns.state, one_blas_thread():
+        with self._turns.state, one_blas_thread(), np.errstate(all="ignore"):
             self._finish()
             return do(*args)
 

@@ -77,6 +77,7 @@ class HashFamily:
         self.L = check_integer("L", L, 1, 2**24)
         self.seed = check_integer("seed", seed, 0, 2**64 - 1)
         self.threads = None
+        check_integer(f"{type(self).__name__}.bits_per_hash", self.bits_per_hash, 0)
         if self.code_bits > MAX_CODE_BITS:
             raise ValueError(
                 f"K: found {K} hashes of {self.bits_per_hash} bits, {self.code_bits} bits per code, "
