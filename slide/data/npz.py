@@ -133,8 +133,11 @@ class _Archive:
         with self.archive.open(info) as file:
             try:
                 shape, _, dtype = HEADERS[npy.read_magic(file)](file)
-            except (ValueError, KeyError) as error:
-                raise ValueError(f"{name} with a broken header ({error}), expected a .npy array, 1.0 or 2.0") from error
+            except OSError:
+                raise
+            except Exception as error:  # NumPy parses it as Python, which may fail in many ways
+                found = f"{name} with a broken header ({str(error)[:100]})"
+                raise ValueError(f"{found}, expected a .npy array, 1.0 or 2.0") from error
             size = info.file_size - file.tell()
         if dtype.hasobject or math.prod(shape) * dtype.itemsize != size:
             raise ValueError(f"{name} of {dtype}, {shape} in {size} bytes, expected plain numbers of that size")
