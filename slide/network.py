@@ -14,7 +14,7 @@ from slide.machine.threads import MOST, one_blas_thread
 from slide.machine.turns import Turns, refuse_within
 from slide.rows import as_label_rows, as_sparse_rows
 from slide.settings.attributes import Attributes, ReadOnly
-from slide.settings.checks import check_integer, check_number
+from slide.settings.checks import check_flag, check_integer, check_number
 from slide.settings.fields import documented, given, takes
 from slide.settings.network import NetworkSettings, check_layers, check_names, check_together
 from slide.state import storage
@@ -323,7 +323,8 @@ class Network(Attributes):
         the hash tables retrieve (see `rehash`); where they are fewer than k, ids is -1 and values -inf. What is
         retrieved for a row is a function of the seed and that row, whatever other rows X has.
         """
-        ids, values, _ = self._alone("predict", self._predict, self._as_rows(X), check_integer("k", k), sampled)
+        k, sampled = check_integer("k", k), check_flag("sampled", sampled)
+        ids, values, _ = self._alone("predict", self._predict, self._as_rows(X), k, sampled)
         return ids, values
 
     def _rows_at_once(self):
@@ -351,9 +352,7 @@ class Network(Attributes):
 
     def evaluate(self, X, Y, ks=(1, 3, 5), sampled: bool = False, propensities=None) -> Evaluation:
         """P@k and nDCG@k on X and Y (see `fit`), and PSP@k with propensities (n_labels,): see slide.metrics."""
-        if not isinstance(ks, list | tuple) or not ks:
-            raise ValueError(f"ks: found {ks!r}, expected integers of at least 1")
-        ks = [check_integer("ks", k) for k in ks]
+        ks, sampled = metrics.check_ks(ks), check_flag("sampled", sampled)
         rows = self._as_rows(X)
         labels = as_label_rows(Y, len(rows), self.n_labels)
         ids, _, active = self._alone("evaluate", self._predict, rows, max(ks), sampled)

@@ -57,6 +57,8 @@ def save_npz(path, X, Y, vocabulary=None):
     """Writes X, Y and what their columns mean to one file. Raises ValueError as `save_xmc` does."""
     X, Y = features("X", X), labels("Y", Y)
     check_pair(X, Y)
+    if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
+        raise ValueError(f"vocabulary: found {vocabulary!r}, expected a Vocabulary, or None")
     arrays = {f"{which}.{part}": array for which, m in (("X", X), ("Y", Y)) for part, array in _parts(m).items()}
     with replacing(path) as file:
         np.savez_compressed(file, **arrays, **(vocabulary.arrays() if vocabulary else {}))
