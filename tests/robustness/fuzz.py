@@ -52,7 +52,8 @@ class Trials:
 
 
 def child(target, number, seed, faults):
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    if "ASAN_OPTIONS" not in os.environ:  # its shadow memory is larger than any limit
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         importlib.import_module(f"tests.robustness.{target}").run(number, seed, folder, Trials(seed, faults))
