@@ -26,7 +26,7 @@ class RehashSchedule(Settings):
     {settings}
     """
 
-    N0: int = setting(50, Integer(), "batches before the first rehash", group=TABLES)
+    N0: int = setting(50, Integer(1, 2**31 - 1), "batches before the first rehash", group=TABLES)
     growth: float = setting(
         0.2, Number("[0, inf)"), "lambda: the t-th interval is N0 * exp(growth * t) batches; 0 keeps it at N0",
         group=TABLES, more="The released code keeps it.",
@@ -39,7 +39,7 @@ class RehashSchedule(Settings):
     def interval(self, t: int) -> int:
         """Batches between the t-th rehash (0: the start of training) and the next."""
         check_integer("t", t, 0)
-        return max(1, round(self.N0 * math.exp(min(self.growth * t, 40.0))))
+        return min(max(1, round(self.N0 * math.exp(min(self.growth * t, 40.0)))), MOST_STEPS // 2)
 
     def count(self, steps: int) -> int:
         """Rehashes in so many batches."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slide import Network, data, hashing, prediction, sampling
+from slide import Dense, Network, RehashSchedule, Sampled, data, hashing, prediction, sampling
 from slide import __all__ as names
 from slide.metrics import evaluate_topk, popularity_baseline, propensities
 from tests.robustness import calls, fuzz
@@ -58,6 +58,16 @@ def test_samplers_take_whole_numbers_alone(name, wrong):
             arguments = {"n_rows": 12, "group_size": 2, "n_neurons": 12, "seed": 1, "step": 1, argument: wrong}
             with pytest.raises(ValueError, match=f"^{argument}: found"):
                 calls.sample_of(name, **arguments)
+
+
+def test_a_rehash_that_never_comes_can_be_saved(tmp_path):
+    for schedule in (RehashSchedule(2**31 - 1), RehashSchedule(2**31 - 1, 1e300), RehashSchedule(1, 1e300)):
+        layers = [Dense(4), Sampled(calls.M, active=3, K=2, L=3, rehash=schedule)]
+        network = Network(calls.D, layers, threads=1).fit(calls.X, calls.Y, steps=4)
+        network.save(tmp_path / "model.npz")
+        Network.load(tmp_path / "model.npz").fit(calls.X, calls.Y, steps=1)
+    with pytest.raises(ValueError, match="N0: found"):
+        RehashSchedule(10**30)
 
 
 def test_constants_of_propensities_that_overflow_are_refused():
