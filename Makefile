@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(shell find slide/_kernels -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: demo test test-fast build figures clean
+.PHONY: demo test test-fast build figures fuzz sanitize soak clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -34,6 +34,25 @@ build:
 figures: $(VENV)/.installed
 	@echo "== every figure and table of the paper (figures/README.md); an interrupted run goes on where it was"
 	$(PY) -m experiments run figures --scale small
+
+# Tries of files and arguments that anyone may hand in: make fuzz PARSERS=1000000 MODELS=100000 CALLS=12000 SEED=0
+PARSERS ?= 100000
+MODELS  ?= 10000
+CALLS   ?= 12000
+SEED    ?= 0
+MINUTES ?= 10
+
+fuzz: $(VENV)/.installed
+	$(PY) -m tests.robustness.fuzz parsers --number $(PARSERS) --seed $(SEED)
+	$(PY) -m tests.robustness.fuzz models --number $(MODELS) --seed $(SEED)
+	$(PY) -m tests.robustness.fuzz calls --number $(CALLS) --seed $(SEED)
+
+sanitize: $(VENV)/.installed
+	PYTHON=$(PY) tests/robustness/sanitize.sh address
+	PYTHON=$(PY) tests/robustness/sanitize.sh thread
+
+soak: $(VENV)/.installed
+	$(PY) -m tests.robustness.soak --minutes $(MINUTES)
 
 $(VENV)/.installed: $(SOURCES)
 	@echo "== setting up $(VENV) with $$($(PYTHON) --version)"

@@ -39,6 +39,7 @@ def openmp_flags():
 def extensions():
     openmp = openmp_flags()
     flags = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi", "-Wno-unused-function", *openmp]
+    flags += os.environ.get("CFLAGS", "").split()  # once more, behind the others, which it may overrule
     headers = sorted(str(path) for path in HEADERS.glob("*.h"))
     # Only the table's own module is made of all headers; Cython knows which ones the others name.
     seen_by_all = [str(HEADERS / name) for name in ("vec_ops.h", "prefetch.h")]

@@ -9,7 +9,7 @@ from slide.bfloat16 import blocks, widen
 from slide.hashing import HashFamily
 from slide.hashing.outside import check_codes, check_family, check_state
 from slide.machine.memory import Scratch
-from slide.settings.checks import Integer, Number, check_array
+from slide.settings.checks import Integer, Number, check_array, check_integer, check_mapping
 from slide.settings.fields import Settings, documented, setting
 from slide.state.commit import Commit
 from slide.state.part import Part, prefixed
@@ -26,7 +26,7 @@ class RehashSchedule(Settings):
     {settings}
     """
 
-    N0: int = setting(50, Integer(), "batches before the first rehash", group=TABLES)
+    N0: int = setting(50, Integer(1, 2**31 - 1), "batches before the first rehash", group=TABLES)
     growth: float = setting(
         0.2, Number("[0, inf)"), "lambda: the t-th interval is N0 * exp(growth * t) batches; 0 keeps it at N0",
         group=TABLES, more="The released code keeps it.",
@@ -38,16 +38,19 @@ class RehashSchedule(Settings):
 
     def interval(self, t: int) -> int:
         """Batches between the t-th rehash (0: the start of training) and the next."""
-        return max(1, round(self.N0 * math.exp(min(self.growth * t, 40.0))))
+        check_integer("t", t, 0)
+        return min(max(1, round(self.N0 * math.exp(min(self.growth * t, 40.0)))), MOST_STEPS // 2)
 
     def count(self, steps: int) -> int:
         """Rehashes in so many batches."""
+        check_integer("steps", steps, 0, MOST_STEPS)
         t = end = 0
         while (end := end + self.interval(t)) <= steps:
             t += 1
         return t
 
 
+MOST_STEPS = 2**62
 NO_IDS = np.zeros(0, np.int32)
 
 
@@ -139,6 +142,11 @@ class LSHIndex:
 
     def build(self, weights: np.ndarray) -> None:
         """Hashes all neurons: weights (n_neurons, n_inputs), float32 or the bits of bfloat16."""
+        expected = self.tables.n_items, self.family.dim
+        known = isinstance(weights, np.ndarray) and weights.dtype in (np.float32, np.uint16)
+        if not known or weights.shape != expected:
+            found = f"{weights.dtype} of shape {weights.shape}" if hasattr(weights, "dtype") else type(weights).__name__
+            raise ValueError(f"weights: found {found}, expected float32 {expected}, or the bits of bfloat16")
         commit = Commit()
         self.rebuild(weights, commit)
         commit.run()
@@ -214,9 +222,10 @@ class LSHIndex:
 
         Raises ValueError where an array is missing, unknown, or not what an index can have.
         """
+        check_mapping("state", state)
         counters = check_array("counters", state.get("counters"), np.zeros(2, np.int64))
         rehashes, following = counters.tolist()
-        if rehashes < 0 or following < 1:
+        if not 0 <= rehashes < MOST_STEPS or not 1 <= following < MOST_STEPS:
             raise ValueError(f"counters: found {counters}, expected rehashes done, and the batch of the next")
         renew = self.schedule.renew_every
         family = self._family(rehashes // renew if renew else 0)

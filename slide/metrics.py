@@ -14,6 +14,7 @@ import re
 import numpy as np
 
 from slide.rows import SparseRows, as_label_rows
+from slide.settings.checks import as_array, check_integer, check_number
 
 
 def precision_at_k(Y_true, top_ids, k: int) -> float:
@@ -88,15 +89,18 @@ def propensities(Y_train, A: float = 0.55, B: float = 1.5) -> np.ndarray:
     labels = as_label_rows(Y_train, name="Y_train")
     if len(labels) < 3:
         raise ValueError(f"Y_train: found {len(labels)} rows, expected at least 3")
-    if not (np.isfinite(A) and np.isfinite(B) and B > 0):
-        raise ValueError(f"A, B: found {A}, {B}, expected finite numbers, B above 0")
+    A, B = np.float64(check_number("A", A, "(-inf, inf)")), np.float64(check_number("B", B, "(0, inf)"))
     counts = np.bincount(labels.ids, minlength=labels.shape[1])
-    return 1 / (1 + (np.log(len(labels)) - 1) * (B + 1) ** A * (counts + float(B)) ** -A)
+    with np.errstate(all="ignore"):
+        result = 1 / (1 + (np.log(len(labels)) - 1) * (B + 1) ** A * (counts + B) ** -A)
+    if not (np.isfinite(result) & (result > 0)).all():
+        raise ValueError(f"A, B: found {A}, {B}, expected numbers by which all propensities are finite and above 0")
+    return result
 
 
 def evaluate_topk(Y_true, top_ids, ks=(1, 3, 5), propensities=None) -> dict:
     """{"P@1": ..., "nDCG@1": ..., ...} for each k; with propensities (labels,) "PSP@1" and so on too."""
-    labels = as_label_rows(Y_true, name="Y_true")
+    labels, ks = as_label_rows(Y_true, name="Y_true"), check_ks(ks)
     scores = {f"P@{k}": precision_at_k(labels, top_ids, k) for k in ks}
     scores |= {f"nDCG@{k}": ndcg_at_k(labels, top_ids, k) for k in ks}
     if propensities is not None:
@@ -106,7 +110,7 @@ def evaluate_topk(Y_true, top_ids, ks=(1, 3, 5), propensities=None) -> dict:
 
 def popularity_baseline(Y_train, Y_test, ks=(1, 3, 5)) -> dict:
     """{"P@1": ...} of always predicting the most frequent training labels; of equals the smaller id first."""
-    train = as_label_rows(Y_train, name="Y_train")
+    train, ks = as_label_rows(Y_train, name="Y_train"), check_ks(ks)
     test = as_label_rows(Y_test, n_labels=train.shape[1], name="Y_test")
     counts = np.bincount(train.ids, minlength=train.shape[1])
     top = np.full(max(ks), -1)
@@ -114,6 +118,13 @@ def popularity_baseline(Y_train, Y_test, ks=(1, 3, 5)) -> dict:
     top[: len(order)] = order
     top_ids = np.broadcast_to(top, (len(test), len(top)))
     return {f"P@{k}": precision_at_k(test, top_ids, k) for k in ks}
+
+
+def check_ks(ks) -> list[int]:
+    """Raises ValueError where ks is not a list or tuple of integers of at least 1."""
+    if not isinstance(ks, list | tuple) or not ks:
+        raise ValueError(f"ks: found {ks!r}, expected integers of at least 1")
+    return [check_integer("ks", k) for k in ks]
 
 
 def _check(Y_true, top_ids, k):
@@ -147,9 +158,10 @@ def _hits(labels: SparseRows, top_ids, k):
 
 
 def _inverse(propensities, n_labels):
-    propensities = np.asarray(propensities, dtype=np.float64)
-    if propensities.shape != (n_labels,) or not (propensities > 0).all():
+    propensities = as_array("propensities", propensities)
+    numbers = propensities.dtype.kind in "biuf" and propensities.shape == (n_labels,)
+    if not numbers or not (propensities > 0).all():
         raise ValueError(
             f"propensities: found shape {propensities.shape}, expected ({n_labels},), all above 0"
         )
-    return 1 / propensities
+    return 1 / propensities.astype(np.float64)

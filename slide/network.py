@@ -15,7 +15,7 @@ from slide.machine.turns import Turns, refuse_within
 from slide.rows import as_label_rows, as_sparse_rows
 from slide.seen import first_unseen, seen_labels, topk_unseen
 from slide.settings.attributes import Attributes, ReadOnly
-from slide.settings.checks import check_integer, check_number
+from slide.settings.checks import check_flag, check_integer, check_number
 from slide.settings.fields import documented, given, takes
 from slide.settings.network import NetworkSettings, check_layers, check_names, check_together
 from slide.state import storage
@@ -237,7 +237,7 @@ class Network(Attributes):
             return self._in_turn(do, *args)
 
     def _in_turn(self, do, *args):
-        with self._turns.state, one_blas_thread():
+        with self._turns.state, one_blas_thread(), np.errstate(all="ignore"):
             self._finish()
             return do(*args)
 
@@ -379,9 +379,9 @@ class Network(Attributes):
         where features and labels are the same items; a matrix (n, n_labels), SciPy sparse or dense, those of its
         non-zeros. The k best of the others are exact; where they are fewer, ids is -1 and values -inf.
         """
-        rows = self._as_rows(X)
+        k, sampled, rows = check_integer("k", k), check_flag("sampled", sampled), self._as_rows(X)
         seen = seen_labels(mask_seen, rows, self.n_labels)
-        ids, values, _ = self._alone("predict", self._predict, rows, check_integer("k", k), sampled, seen)
+        ids, values, _ = self._alone("predict", self._predict, rows, k, sampled, seen)
         return ids, values
 
     def _rows_at_once(self):
@@ -425,9 +425,7 @@ class Network(Attributes):
 
         mask_seen   as in `predict`; a label of Y that is left out is one that cannot be found
         """
-        if not isinstance(ks, list | tuple) or not ks:
-            raise ValueError(f"ks: found {ks!r}, expected integers of at least 1")
-        ks = [check_integer("ks", k) for k in ks]
+        ks, sampled = metrics.check_ks(ks), check_flag("sampled", sampled)
         rows = self._as_rows(X)
         labels = as_label_rows(Y, len(rows), self.n_labels)
         seen = seen_labels(mask_seen, rows, self.n_labels)

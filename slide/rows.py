@@ -11,6 +11,7 @@ from scipy import sparse
 
 from slide._kernels.rows import take_rows
 from slide.matrices import checked_csr
+from slide.settings.checks import check_integer
 
 INT32_MAX = np.iinfo(np.int32).max
 
@@ -172,6 +173,7 @@ def as_label_rows(Y, n_rows: int | None = None, n_labels: int | None = None, nam
     Raises ValueError, naming `name`, where Y is none of these, has other than n_rows rows or n_labels columns, or a
     label that is not in 0..n_labels-1; of an indicator as `as_sparse_rows`, and where a value is neither 0 nor 1.
     """
+    _check_sizes(n_rows=n_rows, n_labels=n_labels)
     if not isinstance(Y, list | tuple | SparseRows) and not sparse.issparse(Y):
         Y = _label_array(Y, name)
     if isinstance(Y, list | tuple):
@@ -183,6 +185,12 @@ def as_label_rows(Y, n_rows: int | None = None, n_labels: int | None = None, nam
     if n_rows is not None and len(rows) != n_rows:
         raise ValueError(f"{name}: found {len(rows)} rows, expected {n_rows}")
     return rows
+
+
+def _check_sizes(**sizes):
+    for name, size in sizes.items():
+        if size is not None:
+            check_integer(name, size, 0)
 
 
 def _label_array(Y, name):

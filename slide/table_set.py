@@ -52,7 +52,7 @@ def check_layout(located, buckets, items, progress, n_items, **_):
     """Raises ValueError where following the arrays of a state would lead outside of them."""
     starts, sizes, n_buckets = buckets[:, :, 0].astype(np.int64), buckets[:, :, 1], buckets.shape[1] - 1
     room = np.diff(starts, axis=1)
-    if progress[1] > 1:
+    if progress[0] >= 2**62 or progress[1] > 1:
         raise ValueError(f"state['progress']: found {progress}, expected a step, and 0 or 1")
     if located.max() > n_buckets:
         raise ValueError(f"state['located']: found bucket {located.max()}, expected at most {n_buckets}")

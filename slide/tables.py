@@ -8,7 +8,7 @@ from slide._kernels.tables import build_rows, clear_rows, locate_rows, reinsert_
 from slide.machine import memory
 from slide.machine.threads import check_threads
 from slide.rows import ActiveSet, gather_slices
-from slide.settings.checks import check_array, check_integer
+from slide.settings.checks import as_array, check_array, check_integer, check_mapping
 from slide.state.commit import Commit
 from slide.table_set import TableSet, allocate, check_layout
 
@@ -62,7 +62,7 @@ class HashTables:
         self.code_bits = check_integer("code_bits", code_bits, 1, 32)
         self.bucket_size = check_integer("bucket_size", bucket_size, 1, 2**31 - 1)
         self.seed = check_integer("seed", seed, 0, 2**64 - 1)
-        if policy not in POLICIES:
+        if not isinstance(policy, str) or policy not in POLICIES:
             raise ValueError(f"policy: found {policy!r}, expected one of {', '.join(POLICIES)}")
         self.policy = policy
         if range_bits is None:
@@ -232,6 +232,7 @@ class HashTables:
         Raises ValueError, leaving the tables as they were, where an array is missing, has another dtype or shape or
         holds what no table can hold.
         """
+        check_mapping("state", state)
         mine = self.state()
         taken = {name: check_array(f"state[{name!r}]", state.get(name), own) for name, own in mine.items()}
         if not np.array_equal(taken["settings"], mine["settings"]):
@@ -244,7 +245,7 @@ class HashTables:
         change.run()
 
     def _check_codes(self, codes, n_rows=None):
-        codes = np.asarray(codes)
+        codes = as_array("codes", codes)
         if codes.ndim != 2 or codes.shape[1] != self.L or (n_rows is not None and len(codes) != n_rows):
             raise ValueError(
                 f"codes: found shape {codes.shape}, expected ({'n' if n_rows is None else n_rows}, {self.L})"
@@ -254,7 +255,7 @@ class HashTables:
         return codes.astype(np.uint32, copy=False)
 
     def _check_ids(self, ids):
-        ids = np.asarray(ids)
+        ids = as_array("ids", ids)
         if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
             raise ValueError(f"ids: found shape {ids.shape} of dtype {ids.dtype}, expected integers (m,)")
         if ids.size and not (0 <= ids.min() and ids.max() < self.n_items):

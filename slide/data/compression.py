@@ -4,6 +4,7 @@ import bz2
 import gzip
 import importlib
 import lzma
+import os
 import re
 import zlib
 from pathlib import Path
@@ -120,7 +121,7 @@ class Reading:
     """
 
     def __init__(self, path):
-        self.raw = open(path, "rb")
+        self.raw = open(os.fspath(path), "rb")  # not a number, which would be a file that somebody else has open
         try:
             self.start = self.raw.peek(16)[:16]
             self.packing = next((packing for packing in PACKINGS if packing.magic.match(self.start)), None)

@@ -7,6 +7,7 @@ from pathlib import Path
 from slide.data import libsvm, npz, xmc
 from slide.data.compression import SUFFIXES, without_suffix
 from slide.data.reading import FORMATS, Data, Expected, Settings, read_pair, read_single
+from slide.settings.checks import check_flag, check_integer
 
 ONE_BASED = {False: (0, 0), True: (1, 1), "features": (1, 0), "labels": (0, 1)}
 SUFFIX_FORMATS = {".txt": "xmc", ".libsvm": "libsvm", ".svm": "libsvm", ".svmlight": "libsvm", ".npz": "npz"}
@@ -44,10 +45,14 @@ def read(path, like=None, format=None, one_based=False, n_features=None, n_label
     Raises ValueError, naming the file (and the line of a text), what was found and what was expected; ValueError too
     where a package that the format needs is not installed; OSError where a file cannot be read.
     """
-    if format is not None and format not in FORMATS:
+    if format is not None and not (isinstance(format, str) and format in FORMATS):
         raise ValueError(f"format: found {format!r}, expected one of {', '.join(FORMATS)}, or None")
-    if one_based not in tuple(ONE_BASED):
+    if not isinstance(one_based, str | bool) or one_based not in ONE_BASED:
         raise ValueError(f"one_based: found {one_based!r}, expected True, False, 'features' or 'labels'")
+    need_labels = check_flag("need_labels", need_labels)
+    for name, number in (("n_features", n_features), ("n_labels", n_labels)):
+        if number is not None:
+            check_integer(name, number, 0)
     if like is not None and (n_features is not None or n_labels is not None):
         raise ValueError("n_features, n_labels: found numbers beside like, expected None, as it has them")
     if like is not None and not isinstance(like, Data):

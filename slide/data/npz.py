@@ -57,6 +57,8 @@ def save_npz(path, X, Y, vocabulary=None):
     """Writes X, Y and what their columns mean to one file. Raises ValueError as `save_xmc` does."""
     X, Y = features("X", X), labels("Y", Y)
     check_pair(X, Y)
+    if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
+        raise ValueError(f"vocabulary: found {vocabulary!r}, expected a Vocabulary, or None")
     arrays = {f"{which}.{part}": array for which, m in (("X", X), ("Y", Y)) for part, array in _parts(m).items()}
     with replacing(path) as file:
         np.savez_compressed(file, **arrays, **(vocabulary.arrays() if vocabulary else {}))
@@ -133,8 +135,11 @@ class _Archive:
         with self.archive.open(info) as file:
             try:
                 shape, _, dtype = HEADERS[npy.read_magic(file)](file)
-            except (ValueError, KeyError) as error:
-                raise ValueError(f"{name} with a broken header ({error}), expected a .npy array, 1.0 or 2.0") from error
+            except OSError:
+                raise
+            except Exception as error:  # NumPy parses it as Python, which may fail in many ways
+                found = f"{name} with a broken header ({str(error)[:100]})"
+                raise ValueError(f"{found}, expected a .npy array, 1.0 or 2.0") from error
             size = info.file_size - file.tell()
         if dtype.hasobject or math.prod(shape) * dtype.itemsize != size:
             raise ValueError(f"{name} of {dtype}, {shape} in {size} bytes, expected plain numbers of that size")

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -79,7 +80,7 @@ def _scaled(name, n_train, n_test, scale):
     if preset is None:
         raise ValueError(f"preset: found {name!r}, expected one of {', '.join(sorted(PRESETS))}")
     least = max(4 * preset.nnz / preset.n_features, 4 * preset.labels / preset.n_labels)
-    if not least <= scale <= 1:
+    if not isinstance(scale, Real) or not least <= scale <= 1:
         raise ValueError(f"scale: found {scale!r}, expected {math.ceil(least * 1e4) / 1e4} to 1 for {name}")
     sizes = {field: round(getattr(preset, field) * scale) for field in ("n_features", "n_labels")}
     for field, rows in (("n_train", n_train), ("n_test", n_test)):

@@ -9,7 +9,7 @@ from slide.hashing.outside import check_codes, check_state, is_outside
 from slide.hashing.run import LANES, run_hasher, run_hasher_csr
 from slide.machine.threads import check_threads
 from slide.matrices import checked_csr
-from slide.settings.checks import check_integer
+from slide.settings.checks import as_array, check_integer
 
 MAX_CODE_BITS = 31
 MAX_DIM = 2**30
@@ -77,6 +77,7 @@ class HashFamily:
         self.L = check_integer("L", L, 1, 2**24)
         self.seed = check_integer("seed", seed, 0, 2**64 - 1)
         self.threads = None
+        check_integer(f"{type(self).__name__}.bits_per_hash", self.bits_per_hash, 0)
         if self.code_bits > MAX_CODE_BITS:
             raise ValueError(
                 f"K: found {K} hashes of {self.bits_per_hash} bits, {self.code_bits} bits per code, "
@@ -201,7 +202,11 @@ class HashFamily:
 
         Table t's hashes are those from t * K on. Higher bits of a hash are dropped.
         """
-        hashes = np.asarray(hashes).astype(np.int64, copy=False) & (2**self.bits_per_hash - 1)
+        hashes = as_array("hashes", hashes)
+        if hashes.ndim != 2 or hashes.shape[1] != self.L * self.K or hashes.dtype.kind not in "biu":
+            found = f"{hashes.dtype} of shape {hashes.shape}"
+            raise ValueError(f"hashes: found {found}, expected integers (n, {self.L * self.K})")
+        hashes = hashes.astype(np.int64, copy=False) & (2**self.bits_per_hash - 1)
         codes = np.zeros((len(hashes), self.L), np.uint32)
         for k in range(self.K):
             codes = codes << np.uint32(self.bits_per_hash) | hashes[:, k :: self.K].astype(np.uint32)
@@ -222,7 +227,7 @@ class HashFamily:
         """
         sparse = scipy.sparse.issparse(rows)
         if not sparse:
-            rows = np.asarray(rows)
+            rows = as_array("rows", rows)
         if rows.ndim != 2 or rows.shape[1] != self.dim:
             raise ValueError(f"rows: found shape {rows.shape}, expected (n, {self.dim})")
         if not sparse:

@@ -150,7 +150,7 @@ class Layer(Attributes):
         Adam's second moment, and with the steps that the optimizer makes of it, it is then far from float32's end.
         """
         lr, *_, decay = self.context.optimizer.hyper(step, rate)
-        if not (inputs * deltas * max(1.0, lr) ** 2 < LARGEST and lr < LARGEST and decay <= 1):
+        if not (inputs * deltas * max(1.0, lr) * max(1.0, lr) < LARGEST and lr < LARGEST and decay <= 1):
             raise FloatingPointError(
                 f"batch {step}: found inputs of norm {inputs**0.5:.3g}, their gradients of norm {deltas**0.5:.3g}, a "
                 f"learning rate of {lr:.3g} and a decay of {decay:.3g} per step, by which weights of {self.spec!r} may "

@@ -96,12 +96,30 @@ def _blas() -> list:
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
+def _limits_one_thread(library) -> bool:
+    """Whether a limit set by threadpoolctl holds for the thread alone that sets it."""
+    openmp = library.internal_api == "openblas" and library.threading_layer == "openmp"
+    return openmp and hasattr(library, "clear_controlling_thread") or library.internal_api == "mkl"
+
+
+def _set_blas(numbers, chosen=lambda library: True) -> None:
+    """Threads of each library that is chosen."""
+    for library, number in zip(_blas(), numbers, strict=True):
+        if chosen(library):
+            # From 3.7 on threadpoolctl obeys the first thread alone that sets a limit of the process, and is silent.
+            release = getattr(library, "clear_controlling_thread", lambda force: None)
+            release(force=True)
+            library.set_num_threads(number)
+            release(force=True)
+
+
 class one_blas_thread:
     """A context in which every BLAS call runs on the thread that makes it: one thread adds in one order, and the
     kernels have threads of their own.
 
-    The limit is the process's. It holds while any thread is in such a context; the last to leave gives back what there
-    was. One that is never left, as an exception came between two instructions, leaves when it is forgotten.
+    The limit is the process's, or with some libraries the calling thread's. That of the process holds while any thread
+    is in such a context; the last to leave gives back what there was. One that is never left, as an exception came
+    between two instructions, leaves when it is forgotten.
     """
 
     _lock = threading.RLock()
@@ -111,16 +129,19 @@ class one_blas_thread:
     def __enter__(self):
         cls, self._thread = type(self), threading.get_ident()
         with cls._lock:
+            self._found = [library.num_threads for library in _blas()]
             if cls._before is None:
-                cls._before = [library.num_threads for library in _blas()]
+                cls._before = self._found
             cls._inside.add(self)
-            for library in _blas():
-                library.set_num_threads(1)
+            _set_blas([1] * len(self._found))
 
     def __exit__(self, *error):
         with self._lock:
+            own = self in self._inside and self._thread == threading.get_ident()
             self._inside.discard(self)
             self._restore()
+            if own:
+                _set_blas(self._found, _limits_one_thread)
 
     def __del__(self):
         self.__exit__()
@@ -128,8 +149,7 @@ class one_blas_thread:
     @classmethod
     def _restore(cls):
         if cls._before is not None and not cls._inside:
-            for library, threads in zip(_blas(), cls._before, strict=True):
-                library.set_num_threads(threads)
+            _set_blas(cls._before, lambda library: not _limits_one_thread(library))
             cls._before = None
 
     @classmethod

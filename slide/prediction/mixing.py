@@ -86,6 +86,8 @@ class Mixed:
             self.memories["input"] = Neighbours(self.rows, self.labels, threads=options["threads"])
 
     def _check_mixings(self, mixings):
+        if mixings is not None and not isinstance(mixings, dict):
+            raise ValueError(f"mixings: found {mixings!r}, expected {{name: Mixing}}")
         mixings = {name: Mixing() for name in SIMILARITIES} if mixings is None else dict(mixings)
         if not mixings or any(name not in SIMILARITIES or not isinstance(m, Mixing) for name, m in mixings.items()):
             raise ValueError(f"mixings: found {mixings!r}, expected a Mixing each for some of {SIMILARITIES}")

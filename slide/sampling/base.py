@@ -9,6 +9,8 @@ from slide.machine.threads import check_threads
 from slide.rows import ActiveSet, offsets
 from slide.settings.checks import check_integer, check_number
 
+MOST = 2**31 - 1  # ids are int32
+
 _held = threading.local()
 ROOM = 1 << 22  # ids that a batch may have room for uncounted
 
@@ -116,11 +118,17 @@ def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neuron
     Raises ValueError where sizes do not fit together or an id is not in 0..n_neurons-1.
     """
     threads = check_threads(threads)
-    group_size = check_integer("group_size", group_size)
+    if not isinstance(retrieved, ActiveSet):
+        raise ValueError(f"retrieved: found {type(retrieved).__name__}, expected an ActiveSet")
+    check_draws(len(retrieved), group_size, n_neurons, seed, step)
     minimum = min(check_integer("minimum", minimum, 0), n_neurons)
     n_groups = len(retrieved)
     if labels_indptr is None:
         labels_indptr, labels_ids = np.zeros(n_groups * group_size + 1, np.int64), np.zeros(0, np.int32)
+    _check_vector("labels_indptr", labels_indptr, np.int64)
+    _check_vector("labels_ids", labels_ids, np.int32)
+    _check_vector("retrieved.indptr", retrieved.indptr, np.int64)
+    _check_vector("retrieved.ids", retrieved.ids, np.int32)
     if len(labels_indptr) < 1 or group_count(len(labels_indptr) - 1, group_size) != n_groups:
         raise ValueError(
             f"labels_indptr: found {len(labels_indptr) - 1} rows, "
@@ -131,6 +139,7 @@ def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neuron
     _check_ids("retrieved", retrieved.ids, n_neurons)
     _check_ids("labels_ids", labels_ids, n_neurons)
     pool = np.zeros(0, np.int32) if pool is None else pool
+    _check_vector("pool", pool, np.int32)
     _check_ids("pool", pool, n_neurons)
     pool_share = check_number("pool_share", pool_share, "[0, 1]")
     ends = np.minimum(np.arange(n_groups + 1) * group_size, len(labels_indptr) - 1)
@@ -148,6 +157,15 @@ def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neuron
         ),
     )  # fmt: skip
     return active, label_slots, parts
+
+
+def check_draws(n_rows, group_size, n_neurons, seed, step) -> None:
+    """Raises ValueError where one of these arguments of `Sampler.sample` is no integer of its range."""
+    check_integer("n_rows", n_rows, 0, MOST)
+    check_integer("group_size", group_size)
+    check_integer("n_neurons", n_neurons, 1, MOST)
+    check_integer("seed", seed, 0, 2**64 - 1)
+    check_integer("step", step, 0, 2**64 - 1)
 
 
 def locate(tables, codes, n_rows, n_neurons, threads):
@@ -216,6 +234,12 @@ def group_count(n_rows, group_size):
 def group_rng(seed, step, group) -> np.random.Generator:
     """Random numbers of a group, for samplers in Python; at step 0, prediction, all groups have the same."""
     return np.random.default_rng((seed, step, group if step else 0))
+
+
+def _check_vector(name, array, dtype):
+    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype != dtype or not array.flags.c_contiguous:
+        found = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise ValueError(f"{name}: found {found}, expected contiguous {np.dtype(dtype)} (n,)")
 
 
 def _check_offsets(name, indptr, ids):

@@ -3,8 +3,7 @@
 import numpy as np
 
 from slide.rows import ActiveSet
-from slide.sampling.base import Sampler, group_count
-from slide.settings.checks import check_integer
+from slide.sampling.base import Sampler, check_draws, group_count
 
 
 class Full(Sampler):
@@ -21,6 +20,7 @@ class Full(Sampler):
         return np.ones(np.shape(p))[()]
 
     def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
-        n_groups = group_count(n_rows, check_integer("group_size", group_size))
+        check_draws(n_rows, group_size, n_neurons, seed, step)
+        n_groups = group_count(n_rows, group_size)
         ids = np.tile(np.arange(n_neurons, dtype=np.int32), n_groups)
         return ActiveSet(np.arange(n_groups + 1, dtype=np.int64) * n_neurons, ids)

@@ -6,7 +6,7 @@ from scipy.stats import binom
 from slide._kernels.sampling import frequent_rows
 from slide.machine.threads import check_threads
 from slide.rows import ActiveSet
-from slide.sampling.base import Sampler, collect, locate, room, scratch
+from slide.sampling.base import Sampler, check_draws, collect, locate, room, scratch
 from slide.settings.checks import check_integer
 
 
@@ -66,7 +66,7 @@ def needed_counts(tables, codes, m, active):
 def sample_frequent(tables, codes, n_rows, group_size, n_neurons, m, active, threads) -> ActiveSet:
     """The `active` (None: all) most frequent neurons of each group among those found at least m times."""
     threads = check_threads(threads)
-    group_size = check_integer("group_size", group_size)
+    check_draws(n_rows, group_size, n_neurons, 0, 0)
     located = locate(tables, codes, n_rows, n_neurons, threads)
     where = room(tables, located, group_size, n_neurons, threads)
     counts = scratch("counts", threads, n_neurons, np.uint16)

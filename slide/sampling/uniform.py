@@ -5,7 +5,7 @@ import numpy as np
 from slide._kernels.sampling import uniform_rows
 from slide.machine.threads import check_threads
 from slide.rows import ActiveSet
-from slide.sampling.base import Sampler, group_count, seen_scratch
+from slide.sampling.base import Sampler, check_draws, group_count, seen_scratch
 from slide.settings.checks import check_integer
 
 
@@ -25,7 +25,8 @@ class Uniform(Sampler):
 
     def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
         threads = check_threads(threads)
-        n_groups = group_count(n_rows, check_integer("group_size", group_size))
+        check_draws(n_rows, group_size, n_neurons, seed, step)
+        n_groups = group_count(n_rows, group_size)
         active = min(self.active, n_neurons)
         ids = np.empty((n_groups, active), dtype=np.int32)
         uniform_rows(active, n_neurons, seed, step, seen_scratch(threads, n_neurons), ids, threads)

@@ -6,7 +6,7 @@ from slide import counter_rng
 from slide._kernels.sampling import vanilla_rows
 from slide.machine.threads import check_threads
 from slide.rows import ActiveSet
-from slide.sampling.base import Sampler, collect, locate, room, scratch, seen_scratch
+from slide.sampling.base import Sampler, check_draws, collect, locate, room, scratch, seen_scratch
 from slide.settings.checks import check_integer
 
 
@@ -47,7 +47,7 @@ class Vanilla(Sampler):
 
     def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
         threads = check_threads(threads)
-        group_size = check_integer("group_size", group_size)
+        check_draws(n_rows, group_size, n_neurons, seed, step)
         located = locate(tables, codes, n_rows, n_neurons, threads)
         active = min(self.active or n_neurons, n_neurons)
         where = room(tables, located, group_size, active, threads)

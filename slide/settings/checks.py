@@ -1,6 +1,7 @@
 """Checks of settings, and the kinds of values they have: each error names the setting, the value found and what was
 expected."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import ClassVar
@@ -128,6 +129,25 @@ class Plugin:
 
     def __str__(self):
         return f"{', '.join(self.known)}, or package.module:Class"
+
+
+def check_flag(name: str, value) -> bool:
+    """`value` as a bool; ValueError where it is neither True nor False."""
+    return Flag().check(name, value)
+
+
+def as_array(name: str, value) -> np.ndarray:
+    """`value` as an array; ValueError where NumPy makes none of it."""
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: found {type(value).__name__}, expected an array ({error})") from error
+
+
+def check_mapping(name: str, value) -> None:
+    """ValueError where `value` is no {name: array}."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ValueError(f"{name}: found {type(value).__name__}, expected {{name: array}}")
 
 
 def check_array(name: str, found, like: np.ndarray) -> np.ndarray:

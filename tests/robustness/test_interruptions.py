@@ -96,7 +96,7 @@ def test_a_batch_that_is_interrupted_is_whole_or_never_was(course, name):
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_batch_that_is_interrupted_at_any_instruction(course, name, kind):
     network = copy.deepcopy(course(name).begun)
-    points = spread(count(lambda: step(network), instructions=True), 60, seed=1 + (kind is MemoryError))
+    points = spread(count(lambda: step(network), instructions=True), 15, seed=1 + (kind is MemoryError))
     interrupt_a_batch(course(name), points, kind=kind, instructions=True)
 
 

@@ -4,8 +4,8 @@
 TARGET static inline V NAME(exp)(V x)
 {
     /* exp(x) = 2^n * e^r, |r| <= ln(2)/2; Taylor to degree 7 keeps the relative error near 1 ulp. */
-    x = larger(x, splat(-87.0f));
-    x = smaller(x, splat(88.0f));
+    x = larger(splat(-87.0f), x); /* in this order NaN stays NaN */
+    x = smaller(splat(88.0f), x);
     V t = x * 1.44269504088896341f + splat(12582912.0f); /* rounds to an integer in the low mantissa bits */
     V n = t - splat(12582912.0f);
     V r = x - n * 0.693359375f;
