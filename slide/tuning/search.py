@@ -29,6 +29,7 @@ CHOSEN = 2_000  # held-out rows that choose how neighbours count
 CORRECTED = {"label_smoothing": 0.0, "logq_correction": True}
 SETS = {"sampler", "active", "min_active", "group_size"}  # settings that say how large active sets are
 GROWTH = 4  # times as large as they were, active sets become
+WORTH = 0.02  # by which the metric must be higher for each doubling of the cost of a batch
 LENGTH = 1.5  # batches of a training whose rate falls from its start, per batch at the whole rate up to the plateau
 WIDER = {"hidden": [512], "dropout": 0.5}
 
@@ -79,7 +80,8 @@ def tune(
 
     5 % of the rows are held out, or up to a fifth where these are fewer than 1,000, at most 5,000. Settings race at a
     constant rate for about an epoch: how far the target is spread, then wider hidden layers. A challenger wins where it
-    leads by a standard error of the difference over rows, and is given up where it is behind by two. The winner is
+    leads by a standard error of the difference over rows, and by 2 % for each doubling of the cost of a batch; it is
+    given up where it is behind by two. The winner is
     trained on until its metric stops rising, and from its best network on the rate falls, with active sets four times
     as large. That fixes the length of training, whose rate falls from the start: half as many batches again as it took
     to the plateau. All of it is a function of the seed, the rows and the settings, not of the clock.
@@ -195,7 +197,9 @@ class Search:
                 self.report(f"{what} {words(change)}: not tried, since trials may cost {self.budget:g} trainings")
                 continue
             trial = self.race(settings, steps, leader)
-            if not trial.ended and trial.lead(leader) > AHEAD:
+            dearer = max(1.0, self.cost_of_batch(settings) / self.cost_of_batch(leader.settings))
+            worth = trial.score >= leader.score * (1 + WORTH * np.log2(dearer))
+            if not trial.ended and trial.lead(leader) > AHEAD and worth:
                 leader, changed = trial, {**changed, **change}
             else:
                 trial.network = None
