@@ -59,7 +59,7 @@ TAKES_M = Need(
 )
 ACTIVE = Need(
     "with a sampler by name or class that takes it (an instance has its own), or where min_active is None",
-    lambda layer: "active" in _taken(layer) or _fills_to_active(layer),
+    lambda layer: sampler_of(layer).dense or "active" in _taken(layer) or _fills_to_active(layer),
 )
 FILL = Need("where min_active is not 0 and, with a sampler that draws uniformly, is given", _fills)
 CORRECTED = Need("with logq_correction=True", lambda layer: layer.logq_correction)
@@ -120,8 +120,8 @@ class Sampled(Settings):
         more="'uniform' (sampled softmax) and 'full' are baselines. One's own is a Sampler, a subclass, or its path.",
     )
     active: int = setting(
-        1000, Integer(), "neurons retrieved per group of samples, the paper's beta", needs=(HAS_SETS, ACTIVE),
-        group=SETS,
+        1000, Integer(), "neurons retrieved per group of samples, the paper's beta", needs=(ACTIVE,), group=SETS,
+        more="With sampler='full' all are active; it may be given all the same, for one loop over samplers.",
     )
     min_active: int | None = setting(
         None, Integer(0, optional=True), "active neurons, labels included, that a group is filled up to by drawing",
