@@ -39,7 +39,7 @@ SETS = {"active": 7, "min_active": 9, "label_fill": 0.5, "logq_correction": True
 ALONE = [
     *[({"sampler": sampler, name: value}, name, "reads hash tables") for sampler in ("uniform", "full", Uniform, Sized)
       for name, value in TABLES.items()],
-    *[({"sampler": "full", name: value}, name, "leaves neurons out") for name, value in SETS.items() if name != "active"],
+    *[({"sampler": "full", name: SETS[name]}, name, "leaves neurons out") for name in SETS if name != "active"],
     *[({"hash": SimHash(9, 2, 3), name: 4}, name, "by name or class") for name in ("K", "L")],
     *[({"sampler": sampler, "m": 3}, "m", "threshold")
       for sampler in ("vanilla", "topk", "uniform", "full", Vanilla, ByGroup, Threshold(m=2), Sized)],
