@@ -184,18 +184,22 @@ def finding(records) -> str:
 
 
 def plot(records):
-    """P@1 against CPU seconds, a panel for each set; a point is the training, its line leads on to that with tuning."""
+    """P@1 against CPU seconds, a panel for each set; a line leads from each point to where it is with tuning."""
     lines = summarise(records)
-    sets = list(dict.fromkeys(line["set"] for line in lines))
+    sets, systems = (list(dict.fromkeys(line[name] for line in lines)) for name in ("set", "system"))
     columns = min(3, len(sets))
     figure, axes = draw.panels(columns, "slide beside other systems for many labels", rows=-(-len(sets) // columns))
+    for system in systems:
+        axes[0].plot([], [], label=LABELS[system], **look(system))
     for axis, name in zip(axes, sets, strict=False):
         for line in (x for x in lines if x["set"] == name):
             point(axis, line)
         [data] = of(records, "data", name=name)
+        bottom, top = axis.get_ylim()
         axis.set(
             title=f"{data['title']}: {data['n_train']:,} rows, {data['n_labels']:,} labels",
-            xlabel="CPU seconds of training (log scale), and with tuning", ylabel="P@1 on the test set (fraction)",
+            xlabel="CPU seconds: training, prediction; line: tuning (log)", ylabel="P@1 on the test set (fraction)",
+            ylim=(min(bottom, 0.9 * top), 1.01 * top),
         )  # fmt: skip
         draw.seconds_axis(axis)
     for axis in axes[len(sets) :]:
@@ -205,8 +209,12 @@ def plot(records):
 
 
 def point(axis, line):
-    number, seconds = list(LABELS).index(line["system"]), max(line["train_s"], 0.01)
-    look = {**draw.series(number, LABELS[line["system"]]), "markersize": 7, "linestyle": "none"}
+    seconds, style = line["train_s"] + line["predict_s"], look(line["system"])
     spread = [[line["P@1"] - line["low"]], [line["high"] - line["P@1"]]]
-    axis.errorbar([seconds], [line["P@1"]], yerr=spread, capsize=2, **look)
-    axis.plot([seconds, seconds + line["tune_s"]], 2 * [line["P@1"]], color=look["color"], linewidth=0.8, alpha=0.6)
+    axis.errorbar([seconds], [line["P@1"]], yerr=spread, capsize=2, **style)
+    axis.plot([seconds, seconds + line["tune_s"]], 2 * [line["P@1"]], color=style["color"], linewidth=0.8, alpha=0.6)
+
+
+def look(system) -> dict:
+    style = draw.series(list(LABELS).index(system), LABELS[system])
+    return {"color": style["color"], "marker": style["marker"], "markersize": 7, "linestyle": "none"}

@@ -175,7 +175,7 @@ class Neighbours(Rival):
 
     @staticmethod
     def choices(n_labels):
-        return [{"power": power} for power in (1, 2, 4, 8)]
+        return [{"power": power} for power in (1, 4, 16)]
 
     def fit(self, X, Y):
         self.by_feature, self.labels = X.T.tocsr(), Y.astype(np.float32)
