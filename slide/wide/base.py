@@ -20,6 +20,7 @@ from slide.settings.network import NetworkSettings
 from slide.state import storage
 from slide.state.commit import Commit
 
+KINDS = ("constant", "linear", "cosine")  # of schedules that need no held-out rows
 SHARED = ("optimizer", "schedule", "group_size", "update", "seed", "threads", "huge_pages")  # of NetworkSettings
 DRAWN = ("seed", "huge_pages")
 WEIGHTS = 1  # the stream of random numbers that initial weights are drawn from, as in a Network
@@ -81,6 +82,8 @@ class WideLayer(Attributes):
     def _check(self, settings, spec):
         refuse_unused(settings, type(self).__name__, (spec,))
         refuse_unused(spec, repr(spec), Place(self._last, settings.optimizer))
+        if settings.schedule.kind not in KINDS:
+            raise ValueError(f"schedule: found {settings.schedule!r}, expected one of kind {', '.join(KINDS)}")
         if spec.weight_type != "float32" and settings.update != "rows":
             raise ValueError(
                 f"update: found {settings.update!r}, expected 'rows', for weights that are {spec.weight_type!r}"
@@ -188,11 +191,21 @@ class WideLayer(Attributes):
             commit.add(batch._commit)
             commit.set(batch, _updated=True)
         self._remember(batches, commit)
-        self.layer.add_update([b._pass for b in batches], step, self.schedule.rate(step), commit)
+        self.layer.add_update([b._pass for b in batches], step, self._rate(step), commit)
         commit.set(self, _step=step, _samples=self.samples + sum(batch.n for batch in batches))
         commit.run()
         for batch in batches:
             batch._close()
+
+    def _rate(self, step):
+        """The factor on the learning rate at a step; ValueError where nothing would be learnt."""
+        rate = self.schedule.rate(step)
+        if not rate:
+            raise ValueError(
+                f"schedule: found {self.schedule!r}, whose rate is 0 at update {step}, expected one that is longer; to "
+                "go on, assign another schedule"
+            )
+        return rate
 
     def _remember(self, batches, commit):
         """What else an update keeps of its batches."""
@@ -229,7 +242,7 @@ class WideLayer(Attributes):
 
     def _update_rows(self, ids, gradients):
         step, commit = max(self.step, 1), Commit()
-        rate = self.schedule.rate(step)
+        rate = self._rate(step)
         self.layer._check_gradients(1.0, float(np.dot(gradients.ravel(), gradients.ravel())), step, rate)
         self.layer.parameters.update_by_rows(ids, gradients, step, rate, self.threads, commit)
         commit.run()
