@@ -280,6 +280,17 @@ def test_gradients_that_would_make_weights_infinite_change_nothing():
     assert_equal_arrays(everything(layer), before)
 
 
+def test_nothing_is_trained_at_rate_zero_in_silence():
+    layer, (h, Y) = softmax(active=4, schedule=Schedule("linear", steps=2)), problem()
+    layer.learn(h, Y)
+    layer.learn(h, Y)
+    with pytest.raises(ValueError, match="schedule: .* whose rate is 0 at update 3"):
+        layer.learn(h, Y)
+    layer.schedule = Schedule("linear", steps=4)
+    layer.learn(h, Y)
+    assert layer.step == 3
+
+
 def test_a_hidden_layer_by_itself_follows_its_gradient():
     rng, (h, _) = np.random.default_rng(2), problem()
     hidden = SampledHidden(D, 30, active=8, K=2, L=3, optimizer=SGD(lr=1.0), threads=2, group_size=4)

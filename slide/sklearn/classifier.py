@@ -16,6 +16,7 @@ from slide.sklearn.classes import Lists, kind_of
 NETWORK = ("hidden", "sampler", "hash", "K", "L", "active", "min_active", "group_size", "lr", "batch_size", "dropout",
            "label_smoothing", "epochs")  # fmt: skip
 BEST = 16  # labels that `predict` looks at first, where a row may have several
+LEAST_BATCHES = 100  # that few rows are trained for
 CALIBRATED, MOST = 2_000, 64  # rows that a threshold is chosen on, and labels of each that may be among the best
 GIB = 1 << 30
 
@@ -38,8 +39,8 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
 
     y is a class for each row, of any kind; or an indicator (n_rows, n_labels), an array or sparse; or, with
     label_lists, lists. Probabilities are those of a softmax: they sum to 1 over all classes, so that of m labels of a
-    row each has about 1 / m. Smooth targets, which are recommended for fewer than 50,000 rows, make them flat: where
-    their size matters give label_smoothing=0.0. There are no sample weights.
+    row each has about 1 / m. Smooth targets, where they are recommended, make them flat: where their size matters give
+    label_smoothing=0.0. There are no sample weights.
 
     After `fit`: classes_ (of an indicator its columns), n_features_in_, network_ (a slide.Network), n_iter_ (epochs),
     threshold_.
@@ -135,6 +136,9 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         per_row = max(1.0, len(labels.ids) / len(labels))
         settings = {**recommended(len(labels), len(self.classes_), given, per_row), **given}
         refuse_unused(given, settings)
+        if "epochs" not in given:
+            per_epoch = -(-len(labels) // settings["batch_size"])
+            settings["epochs"] = max(settings["epochs"], -(-LEAST_BATCHES // per_epoch))
         if partial:
             settings |= {"logq_warmup": 0} if "logq_warmup" in settings else {}
         return settings

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from slide.index import RehashSchedule
 from slide.layers.base import Context
 from slide.layers.sampled import SampledLayer
 from slide.layers.settings import Place, Sampled, default_std
@@ -15,12 +14,13 @@ from slide.machine.threads import MOST, one_blas_thread
 from slide.machine.turns import Turns, refuse_within
 from slide.settings.attributes import Attributes, ReadOnly
 from slide.settings.checks import check_integer
-from slide.settings.fields import refuse_unused, with_effect
+from slide.settings.fields import refuse_unused
 from slide.settings.network import NetworkSettings
 from slide.state import storage
 from slide.state.commit import Commit
+from slide.wide.settings import SHARED
 
-SHARED = ("optimizer", "schedule", "group_size", "update", "seed", "threads", "huge_pages")  # of NetworkSettings
+KINDS = ("constant", "linear", "cosine")  # of schedules that need no held-out rows
 DRAWN = ("seed", "huge_pages")
 WEIGHTS = 1  # the stream of random numbers that initial weights are drawn from, as in a Network
 
@@ -81,6 +81,8 @@ class WideLayer(Attributes):
     def _check(self, settings, spec):
         refuse_unused(settings, type(self).__name__, (spec,))
         refuse_unused(spec, repr(spec), Place(self._last, settings.optimizer))
+        if settings.schedule.kind not in KINDS:
+            raise ValueError(f"schedule: found {settings.schedule!r}, expected one of kind {', '.join(KINDS)}")
         if spec.weight_type != "float32" and settings.update != "rows":
             raise ValueError(
                 f"update: found {settings.update!r}, expected 'rows', for weights that are {spec.weight_type!r}"
@@ -188,11 +190,21 @@ class WideLayer(Attributes):
             commit.add(batch._commit)
             commit.set(batch, _updated=True)
         self._remember(batches, commit)
-        self.layer.add_update([b._pass for b in batches], step, self.schedule.rate(step), commit)
+        self.layer.add_update([b._pass for b in batches], step, self._rate(step), commit)
         commit.set(self, _step=step, _samples=self.samples + sum(batch.n for batch in batches))
         commit.run()
         for batch in batches:
             batch._close()
+
+    def _rate(self, step):
+        """The factor on the learning rate at a step; ValueError where nothing would be learnt."""
+        rate = self.schedule.rate(step)
+        if not rate:
+            raise ValueError(
+                f"schedule: found {self.schedule!r}, whose rate is 0 at update {step}, expected one that is longer; to "
+                "go on, assign another schedule"
+            )
+        return rate
 
     def _remember(self, batches, commit):
         """What else an update keeps of its batches."""
@@ -229,7 +241,7 @@ class WideLayer(Attributes):
 
     def _update_rows(self, ids, gradients):
         step, commit = max(self.step, 1), Commit()
-        rate = self.schedule.rate(step)
+        rate = self._rate(step)
         self.layer._check_gradients(1.0, float(np.dot(gradients.ravel(), gradients.ravel())), step, rate)
         self.layer.parameters.update_by_rows(ids, gradients, step, rate, self.threads, commit)
         commit.run()
@@ -286,28 +298,6 @@ class WideLayer(Attributes):
         self = cls.__new__(cls)
         self._set_up(n_inputs, specs[0], NetworkSettings(**settings))
         return SimpleNamespace(owner=self, layers=(self.layer,))
-
-
-def split(cls, n_neurons, settings, recommended) -> tuple:
-    """(Sampled, NetworkSettings) of the keywords of a wide layer; what is not given is `recommended`, as far as it has
-    an effect. TypeError where a keyword is neither's."""
-    own = {f.name for f in fields(Sampled)} - {"n_neurons"}
-    for name in settings:
-        if name not in own and name not in SHARED:
-            belongs = "RehashSchedule: give rehash=" if name in {f.name for f in fields(RehashSchedule)} else "none"
-            raise TypeError(f"{name}: found among the settings of {cls.__name__}, expected one of "
-                            f"{', '.join(sorted([*own, *SHARED]))} (it belongs to {belongs})")  # fmt: skip
-    layer = {name: value for name, value in settings.items() if name in own}
-    advised = {name: value for name, value in recommended.items() if name in own and name not in layer}
-    values = {"n_neurons": n_neurons, **advised, **layer}
-    for _ in range(2):  # some have an effect but for others that have none
-        effective = with_effect(Sampled, values)
-        values = {name: v for name, v in values.items() if name in effective or name in layer}
-    spec = Sampled(**values)
-    shared = {name: value for name, value in settings.items() if name in SHARED}
-    advised = {name: value for name, value in recommended.items() if name in SHARED and name not in shared}
-    advised = with_effect(NetworkSettings, advised, (spec,))
-    return spec, NetworkSettings(**shared, **advised)
 
 
 for _name in SHARED:

@@ -2,15 +2,10 @@
 
 import numpy as np
 
-from slide.defaults import default_K, default_N0
-from slide.hashing import FAMILIES, HashFamily
-from slide.index import RehashSchedule
-from slide.settings.checks import Plugin, check_integer
+from slide.settings.checks import check_integer
 from slide.state.commit import Commit
-from slide.wide.base import Batch, WideLayer, split
-
-HASH = "ranged"
-SHARE = 0.1  # of the neurons that are active
+from slide.wide.base import Batch, WideLayer
+from slide.wide.settings import recommended_hidden, split
 
 
 class HiddenBatch(Batch):
@@ -41,7 +36,7 @@ class SampledHidden(WideLayer):
 
     def __init__(self, n_inputs: int, n_neurons: int, **settings):
         n_neurons = check_integer("n_neurons", n_neurons)
-        spec, shared = split(type(self), n_neurons, settings, recommended_settings(n_neurons, settings))
+        spec, shared = split(type(self), n_neurons, settings, recommended_hidden(n_neurons, settings))
         self._set_up(n_inputs, spec, shared)
 
     def forward(self, h) -> HiddenBatch:
@@ -75,14 +70,3 @@ class SampledHidden(WideLayer):
     def exact(self, h) -> np.ndarray:
         """float32 (n, n_neurons): the activations of every neuron."""
         return self._alone("exact", self.layer.exact, self._as_inputs(h))
-
-
-def recommended_settings(n_neurons: int, given=None) -> dict:
-    """Settings of `SampledHidden` for so many neurons, beside those that are `given`."""
-    given = given or {}
-    size = given.get("min_active") or given.get("active") or max(1, round(SHARE * n_neurons))
-    family = Plugin(FAMILIES, HashFamily).class_of("hash", given.get("hash", HASH))
-    return {
-        "hash": HASH, "K": default_K(n_neurons, family.bits_per_hash) + family.drops, "active": max(1, size // 2),
-        "min_active": size, "rehash": RehashSchedule(N0=default_N0(n_neurons)),
-    }  # fmt: skip

@@ -2,18 +2,15 @@
 
 import numpy as np
 
-from slide.defaults import RETRIEVED, WARMUP, active_set, default_group, default_K, default_N0
-from slide.hashing import FAMILIES, HashFamily
-from slide.index import RehashSchedule
 from slide.layers.passes import check_factors
 from slide.prediction.activations import chosen_logits, log_normalisers
 from slide.rows import ActiveSet, SparseRows, as_label_rows
 from slide.settings.attributes import ReadOnly
-from slide.settings.checks import Plugin, check_integer
+from slide.settings.checks import check_integer
 from slide.state.commit import Commit
-from slide.wide.base import Batch, WideLayer, split
+from slide.wide.base import Batch, WideLayer
+from slide.wide.settings import recommended_softmax, split
 
-HASH = "ranged"
 REDUCTIONS = ("mean", "sum")
 LABELS_AT_ONCE = 1 << 14  # whose logits are made by one product
 
@@ -40,7 +37,8 @@ class SampledSoftmax(WideLayer):
 
     Settings are keywords: those of `slide.Sampled` (active, min_active, hash, K, L, ...), and of `slide.Network`
     optimizer, schedule, group_size, update, seed, threads and huge_pages. What is not given is recommended for so many
-    labels: `recommended_settings`. Those of Network are attributes, too; to assign one changes it from the next batch.
+    labels (`slide.wide.settings.recommended_softmax`). Those of Network are attributes, too; to assign one changes it
+    from the next batch.
 
     A batch takes three calls, of which only the last changes anything:
 
@@ -57,7 +55,7 @@ class SampledSoftmax(WideLayer):
 
     def __init__(self, n_inputs: int, n_labels: int, **settings):
         n_labels = check_integer("n_labels", n_labels)
-        spec, shared = split(type(self), n_labels, settings, recommended_settings(n_labels, settings))
+        spec, shared = split(type(self), n_labels, settings, recommended_softmax(n_labels, settings))
         self._set_up(n_inputs, spec, shared)
 
     @ReadOnly("make a new SampledSoftmax")
@@ -185,30 +183,6 @@ class SampledSoftmax(WideLayer):
                 ones = np.ones(n, np.float32)
                 return SparseRows(np.arange(n + 1, dtype=np.int64), Y.astype(np.int32), ones, (n, self.n_labels))
         return as_label_rows(Y, n, self.n_labels)
-
-
-def recommended_settings(n_labels: int, given=None) -> dict:
-    """Settings of `SampledSoftmax` for so many labels, beside those that are `given`; some may have no effect there.
-
-    Active sets are larger, and shared by more samples, than `slide.defaults` recommends for sparse rows: hidden rows of
-    a deep body are dense, and tables tell fewer of their neurons apart.
-    """
-    given = given or {}
-    size = given.get("min_active") or round(given.get("active", 0) / RETRIEVED) or default_size(n_labels)
-    size = min(size, n_labels)
-    family = Plugin(FAMILIES, HashFamily).class_of("hash", given.get("hash", HASH))
-    sampler = given.get("sampler", "full" if size == n_labels and "active" not in given else "vanilla")
-    sizes = active_set(size) if sampler != "uniform" else {"active": size}
-    return {
-        "sampler": sampler, "hash": HASH, "K": default_K(n_labels, family.bits_per_hash) + family.drops, **sizes,
-        "rehash": RehashSchedule(N0=default_N0(n_labels)), "logq_correction": True, "logq_warmup": WARMUP,
-        "group_size": default_group(size, 1.0),
-    }  # fmt: skip
-
-
-def default_size(n_labels: int) -> int:
-    """Active neurons, retrieved and drawn: three percent of the labels, 1,000 to 4,000."""
-    return min(n_labels, max(1000, min(4000, n_labels * 3 // 100)))
 
 
 def scale_of(sample_weight, n, reduction) -> np.ndarray:

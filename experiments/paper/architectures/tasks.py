@@ -4,7 +4,7 @@ A task has classes, a body that makes hidden rows, and examples: each an input, 
 IGNORED is none. Its examples are split into training and test; a tenth of the training examples can be held out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ DIGITS, SIDE = 5, 14  # of a number in an image; pixels of a digit's side
 
 @dataclass
 class Task:
-    """title; n_classes; body: makes the module; train, test: (inputs, targets), arrays; ks: at which recall counts."""
+    """title; n_classes; body: makes the module; train, test: (inputs, targets), arrays; k: at which recall counts."""
 
     title: str
     n_classes: int
@@ -36,8 +36,13 @@ class Task:
         order = np.random.default_rng(seed + 1).permutation(len(targets))
         n = min(most, len(order) // 10)
         kept, out = order[n:], order[:n]
-        return Task(self.title, self.n_classes, self.body, (inputs[kept], targets[kept]), (inputs[out], targets[out]),
-                    self.k)  # fmt: skip
+        return replace(self, train=(inputs[kept], targets[kept]), test=(inputs[out], targets[out]))
+
+    def tested(self, most):
+        """The same with at most so many test examples, of all in another order; None: all."""
+        inputs, targets = self.test
+        order = np.random.default_rng(0).permutation(len(targets))[:most]
+        return replace(self, test=(inputs[order], targets[order]))
 
 
 class Recurrent(nn.Module):
