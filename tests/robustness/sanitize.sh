@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 PYTHON=$(realpath -s "${PYTHON:-.venv/bin/python}")
 
 build() {  # folder, CFLAGS; then CC and LDSHARED from the environment
-  CFLAGS="-O1 -g -fno-omit-frame-pointer $2" "$PYTHON" setup.py -q build --build-base "build/$1-temp" --build-lib "build/$1"
+  CFLAGS="${LEVEL:--O1} -g1 -fno-omit-frame-pointer $2" "$PYTHON" setup.py -q build --build-base "build/$1-temp" --build-lib "build/$1"
   rm -rf "build/$1/tests" && cp -r tests examples pyproject.toml README.md "build/$1"
 }
 
