@@ -35,10 +35,11 @@ figures: $(VENV)/.installed
 	@echo "== every figure and table of the paper (figures/README.md); an interrupted run goes on where it was"
 	$(PY) -m experiments run figures --scale small
 
-# Tries of files and arguments that anyone may hand in: make fuzz PARSERS=1000000 MODELS=100000 CALLS=12000 SEED=0
+# Tries of files and arguments that anyone may hand in: make fuzz PARSERS=1000000 MODELS=100000 CALLS=12000 KILLS=100 SEED=0
 PARSERS ?= 100000
 MODELS  ?= 10000
 CALLS   ?= 12000
+KILLS   ?= 100
 SEED    ?= 0
 MINUTES ?= 10
 
@@ -46,6 +47,7 @@ fuzz: $(VENV)/.installed
 	$(PY) -m tests.robustness.fuzz parsers --number $(PARSERS) --seed $(SEED)
 	$(PY) -m tests.robustness.fuzz models --number $(MODELS) --seed $(SEED)
 	$(PY) -m tests.robustness.fuzz calls --number $(CALLS) --seed $(SEED)
+	@test ! -e tests/robustness/kill.py || $(PY) -m tests.robustness.kill $(KILLS)
 
 sanitize: $(VENV)/.installed
 	PYTHON=$(PY) tests/robustness/sanitize.sh address

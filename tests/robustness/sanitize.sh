@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 PYTHON=$(realpath -s "${PYTHON:-.venv/bin/python}")
 
 build() {  # folder, CFLAGS; then CC and LDSHARED from the environment
-  CFLAGS="-O1 -g -fno-omit-frame-pointer $2" "$PYTHON" setup.py -q build --build-base "build/$1-temp" --build-lib "build/$1"
+  CFLAGS="${LEVEL:--O1} -g1 -fno-omit-frame-pointer $2" "$PYTHON" setup.py -q build --build-base "build/$1-temp" --build-lib "build/$1"
   rm -rf "build/$1/tests" && cp -r tests examples pyproject.toml README.md "build/$1"
 }
 
@@ -26,18 +26,32 @@ address() {
   PYTHONPATH=$PWD "$PYTHON" -m pytest -p no:cacheprovider --timeout=1200 "$@"
 }
 
+interpreter() {  # ./python, with the sanitizer's runtime in it: loaded later, by LD_PRELOAD, some of them crash
+  eval "$("$PYTHON" - <<'END'
+import sys, sysconfig
+of, paths = sysconfig.get_config_var, sysconfig.get_paths()
+print(f"include='{paths['include']}' library='{of('LIBDIR')}' version='{of('LDVERSION')}'")
+print(f"libraries='{of('LIBS')} {of('SYSLIBS')}' PYTHONHOME='{sys.base_prefix}' packages='{paths['purelib']}'")
+END
+  )"
+  export PYTHONHOME PYTHONPATH=$PWD:$packages
+  printf '#include <Python.h>\nint main(int n, char **words) { return Py_BytesMain(n, words); }\n' |
+    "$1" -fsanitize=thread -rdynamic -I"$include" -x c - -L"$library" -Wl,-rpath,"$library" -l"python$version" \
+      $libraries -lm -o python
+}
+
 thread() {
   clang=${CLANG:-clang}
   CC=$clang LDSHARED="$clang -shared -fsanitize=thread" build tsan -fsanitize=thread
   cd build/tsan
-  resources=$("$clang" -print-resource-dir)
-  export PYTHONPATH=$PWD LD_PRELOAD=$resources/lib/linux/libclang_rt.tsan-$(uname -m).so
-  export OMP_TOOL_LIBRARIES=$resources/../../libarcher.so
+  interpreter "$clang"
+  OMP_TOOL_LIBRARIES=$("$clang" -print-resource-dir)/../../libarcher.so
+  export OMP_TOOL_LIBRARIES
   options="ignore_noninstrumented_modules=1:exitcode=66"
-  TSAN_OPTIONS="$options" "$PYTHON" -m tests.robustness.races rows
+  TSAN_OPTIONS="$options" ./python -m tests.robustness.races rows
   echo "row-owned update: no race"
   TSAN_OPTIONS="$options:suppressions=tests/robustness/hogwild.supp:print_suppressions=1" \
-    "$PYTHON" -m tests.robustness.races hogwild
+    ./python -m tests.robustness.races hogwild
   echo "hogwild: no race but its own"
 }
 

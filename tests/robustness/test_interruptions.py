@@ -88,7 +88,7 @@ def interrupt_a_batch(course, points, **how):
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_batch_that_is_interrupted_is_whole_or_never_was(course, name):
     network = copy.deepcopy(course(name).begun)
-    interrupt_a_batch(course(name), spread(count(lambda: step(network)), 25))
+    interrupt_a_batch(course(name), spread(count(lambda: step(network)), 12))
 
 
 @pytest.mark.slow
@@ -96,7 +96,7 @@ def test_a_batch_that_is_interrupted_is_whole_or_never_was(course, name):
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_batch_that_is_interrupted_at_any_instruction(course, name, kind):
     network = copy.deepcopy(course(name).begun)
-    points = spread(count(lambda: step(network), instructions=True), 15, seed=1 + (kind is MemoryError))
+    points = spread(count(lambda: step(network), instructions=True), 10, seed=1 + (kind is MemoryError))
     interrupt_a_batch(course(name), points, kind=kind, instructions=True)
 
 
@@ -105,7 +105,7 @@ def test_a_rehash_that_is_interrupted_was_done_or_was_not(course, name):
     begun = course(name).begun
     without, done = go_on_only(begun), go_on_only(begun, rehash=True)
     twin = copy.deepcopy(begun)
-    for at in spread(count(twin.rehash), 25):
+    for at in spread(count(twin.rehash), 12):
         network = copy.deepcopy(begun)
         Points(at).run(network.rehash)
         reached = go_on_only(network)
@@ -132,7 +132,7 @@ def test_a_change_of_settings_that_is_interrupted_was_done_or_was_not(course, ch
     new = copy.deepcopy(begun)
     n = count(lambda: change(new))
     allowed = [(x.specs, x.group_size, x.optimizer, storage.state(go_on(copy.deepcopy(x), 6))) for x in (begun, new)]
-    for at in spread(n, 25):
+    for at in spread(n, 12):
         network = copy.deepcopy(begun)
         Points(at).run(lambda network=network: change(network))
         found = network.specs, network.group_size, network.optimizer, storage.state(go_on(network, 6))
@@ -144,7 +144,7 @@ def test_fit_that_is_interrupted_ends_after_a_whole_batch():
     begun = make("hidden sampled")
     whole = copy.deepcopy(begun).fit(X, Y, steps=9)
     whole.rehash()
-    for at in spread(count(lambda: copy.deepcopy(begun).fit(X, Y, steps=6)), 25):
+    for at in spread(count(lambda: copy.deepcopy(begun).fit(X, Y, steps=6)), 12):
         network = copy.deepcopy(begun)
         Points(at).run(lambda network=network: network.fit(X, Y, steps=6))
         network.fit(X, Y, steps=9 - network.step)
@@ -155,7 +155,7 @@ def test_fit_that_is_interrupted_ends_after_a_whole_batch():
 def test_an_interrupted_prediction_changes_nothing(course):
     begun = course("reinserted").begun
     expected = copy.deepcopy(begun).predict(X, sampled=True)
-    for at in spread(count(lambda: copy.deepcopy(begun).predict(X, sampled=True)), 25):
+    for at in spread(count(lambda: copy.deepcopy(begun).predict(X, sampled=True)), 12):
         network = copy.deepcopy(begun)
         Points(at).run(lambda network=network: network.predict(X, sampled=True))
         for a, b in zip(network.predict(X, sampled=True), expected, strict=True):
