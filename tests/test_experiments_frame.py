@@ -5,7 +5,6 @@ import os
 
 import numpy as np
 import pytest
-from scipy import sparse
 
 from experiments.__main__ import main
 from experiments.frame import catalogue, draw, problems, processes, records, report, runner, training
@@ -189,13 +188,6 @@ def test_every_system_chooses_its_regularisation_on_held_out_rows():
         seed=0, evaluations=1, choice={"lr": 1e-3, **dropout},
     )  # fmt: skip
     assert len(lines) == 5 and training.choice_of(lines[-1]) == {"lr": 1e-3, **dropout}
-
-
-@pytest.mark.slow
-def test_more_rows_than_few_are_tried_without_smoothing():
-    X, Y = (sparse.csr_array((50_000, columns), dtype=np.float32) for columns in (400, 2000))
-    many = problems.Problem("many", "many rows", (X, Y), (X, Y), 0.0)
-    assert [x["label_smoothing"] for x in training.choices(many, [1])] == [0, 0]
 
 
 def test_a_synthetic_set_is_of_the_shape_that_was_asked_for():

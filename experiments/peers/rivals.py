@@ -217,12 +217,12 @@ def measure(system, choice, seed, folder, limit):
     with tempfile.TemporaryDirectory() as own:
         rival = RIVALS[system](choice, seed, own)
         rival.prepare(X, Y, X_test)
-        limit_cpu(limit)
-        start = time.process_time()
-        rival.fit(X, Y)
-        trained = time.process_time()
-        ids = rival.predict(X_test, max(KS))
-        predicted = time.process_time()
+        with limited_cpu(limit):
+            start = time.process_time()
+            rival.fit(X, Y)
+            trained = time.process_time()
+            ids = rival.predict(X_test, max(KS))
+            predicted = time.process_time()
         yield {
             **scores(Y, Y_test, ids), "train_s": trained - start, "predict_s": predicted - trained,
             "peak_gb": machine.peak_gb(), "model_mb": saved_mb(rival, Path(own, "saved")),
@@ -237,10 +237,15 @@ def scores(Y, Y_test, ids) -> dict:
     return {name: value for name, value in found.items() if not name.startswith("nDCG")}
 
 
-def limit_cpu(seconds) -> None:
-    """Ends this process by SIGXCPU after so many more CPU seconds."""
-    most = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + seconds) + 1, most))
+@contextmanager
+def limited_cpu(seconds):
+    """A context in which this process, or a child, is ended by SIGXCPU after so many more CPU seconds."""
+    before = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + seconds) + 1, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, before)
 
 
 def saved_mb(rival, folder) -> float:

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from experiments.frame import machine, processes
-from experiments.peers.rivals import KS, limit_cpu, padded, scores, size_mb
+from experiments.peers.rivals import KS, limited_cpu, padded, scores, size_mb
 
 
 def measure(arguments, seed, folder, limit):
@@ -19,9 +19,8 @@ def measure(arguments, seed, folder, limit):
     """
     from slide.data import load
 
-    limit_cpu(limit)  # of every child, which inherits it
     train, few, test = (str(Path(folder, f"{name}.npz")) for name in ("train", "few", "test"))
-    with tempfile.TemporaryDirectory() as own:
+    with tempfile.TemporaryDirectory() as own, limited_cpu(limit):  # every child inherits it
         model = Path(own, "model.npz")
         fit = ["train", "--train", train, "--test", few, "--save", str(model), "--seed", str(seed), *arguments]
         trained, said = cpu_seconds(fit)
