@@ -188,7 +188,8 @@ class Network(Attributes):
         rows = self._as_rows(X)
         labels = self._as_labels(Y, rows)
         asked = {"monitor": monitor, "patience": patience, "restore_best": restore_best,
-                 "evaluate_every": evaluate_every, "mask_seen": mask_seen or None}  # fmt: skip
+                 "evaluate_every": evaluate_every,
+                 "mask_seen": None if mask_seen is None else check_flag("mask_seen", mask_seen) or None}  # fmt: skip
         rows, labels, held = hold_out(rows, labels, validation, self.seed, asked)
         batch_size = self.batch_size
         per_epoch = -(-len(rows) // batch_size)

@@ -9,7 +9,7 @@ import numpy as np
 from slide.defaults import recommended, without_effect
 from slide.prediction.mixing import GRID, Mixed, Mixing
 from slide.rows import as_label_rows, as_sparse_rows
-from slide.settings.checks import check_integer, check_number
+from slide.settings.checks import check_flag, check_integer, check_number
 from slide.tuning.cache import Cache
 from slide.tuning.trials import AHEAD, Rows, Trial, finish, race
 from slide.validation import SHARE, held_out
@@ -95,6 +95,7 @@ def tune(
     labels = as_label_rows(Y, len(rows), n_labels)
     if not len(rows):
         raise ValueError("X: found no rows, expected at least one")
+    check_flag("mask_seen", mask_seen)
     given = {**(given or {}), "seed": check_integer("seed", seed, 0)}
     return Search(rows, labels, given, budget, monitor, seed, cache, report, mask_seen).run(neighbours)
 

@@ -166,6 +166,10 @@ def of_network(name):
     return lambda network, **arguments: getattr(copy.deepcopy(network), name)(**arguments)
 
 
+def of_wide(name):
+    return lambda **arguments: getattr(slide.SampledSoftmax(D, M, active=3, threads=1), name)(**arguments)
+
+
 def set_attribute(network, name, value):
     network = copy.deepcopy(network)
     setattr(network, name, value)
@@ -199,7 +203,8 @@ FILES = {"content": st.sampled_from([b"2 3 4\n0 0:1\n1,2 2:5\n", b"0 1:1\n2 3:1\
     b"2 3\n0:1\n1:1\n"])}
 MATRIX_PAIR = {"X": ROWS, "Y": LABELS}
 FIT = MATRIX_PAIR | {"epochs": st.sampled_from([None, 0, 1]), "steps": st.sampled_from([None, 0, 2]),
-    "callback": st.none()}
+    "callback": st.none(), "validation": st.sampled_from([None, 0.3, (X, Y)]), "patience": st.none(),
+    "monitor": st.none(), "restore_best": st.none(), "evaluate_every": st.none(), "mask_seen": st.none()}
 SCORED = {"X": ROWS, "Y": LABELS, "ks": st.sampled_from([(1, 3), [5], (1, 50)])}
 TRUE = {"Y_true": LABELS, "top_ids": TOP}
 # name: (callable, {argument: strategy of right ones}, check of a result or None, arguments that stay short)
@@ -239,6 +244,14 @@ CALLS = {
     "Network.attribute": (set_attribute, {
         "network": NETWORK, "value": SMALL, "name": st.sampled_from([*SETTINGS, "label_smoothing"]),
     }, None, "network", "name"),
+    **{f"SampledSoftmax.{name}": (of_wide(name), {"h": st.just(X), **more}, check) for name, more, check in (
+        ("learn", {"Y": LABELS, "sample_weight": st.none(), "reduction": st.sampled_from(["mean", "sum"])}, None),
+        ("loss", {"Y": LABELS, "reduction": st.sampled_from(["mean", "sum"])}, is_number),
+        ("topk", {"k": SMALL}, None), ("logits", {}, None),
+    )},
+    "SampledHidden": (lambda **a: slide.SampledHidden(threads=1, **a).forward(X), {
+        "n_inputs": st.just(D), "n_neurons": SMALL, "active": SMALL,
+    }, None),
     "build_info": (slide.build_info, {}, lambda result: json.dumps(result)),
     "get_include": (slide.get_include, {}, lambda result: Path(result).is_dir()),
     **{f"hashing.{name}": (family, dict(HEADS), None) for name, family in hashing.FAMILIES.items()},
