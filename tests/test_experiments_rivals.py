@@ -71,7 +71,7 @@ def test_a_rival_that_takes_too_long_is_ended(data):
 @pytest.mark.slow
 def test_arguments_that_the_command_line_refuses_are_told(data):
     with pytest.raises(processes.Ended, match="argument --epochs"):
-        list(processes.lines("experiments.peers.slide_command", "measure", arguments=["--epochs", "no"], seed=3,
+        list(processes.lines("experiments.peers.slide_command", "measure", tune=None, train=["--epochs", "no"], seed=3,
                              folder=data, limit=60))  # fmt: skip
 
 
@@ -83,10 +83,11 @@ def test_where_no_rival_is_installed_slide_is_measured_alone(tmp_path, monkeypat
     assert measured and picture.stat().st_size > 10_000
     assert {line["text"] for line in records.of(lines, "note")} == {f"{name} is left out" for name in rivals.RIVALS}
     results = records.of(lines, "result")
-    assert {line["system"] for line in results} == set(benchmark.SLIDE)
+    assert [line["system"] for line in results] == ["slide-rule", "slide"]
     for line in results:
-        assert line["P@1"] > 0.1 and line["train_s"] > 0 and line["model_mb"] > 1 and "lr=" in line["settings"]
-    assert "tiny: slide 0." in benchmark.finding(lines)
+        assert line["P@1"] > 0.1 and line["train_s"] > 0 and line["model_mb"] > 1 and "batch_size" in line["settings"]
+    assert [line["tune_s"] > 0 for line in results] == [False, True]
+    assert "tiny: slide" in benchmark.finding(lines)
 
 
 @pytest.mark.slow
@@ -104,11 +105,11 @@ def test_every_rival_that_is_installed_is_better_than_the_most_frequent_label(sy
 def test_a_rival_is_tuned_once_and_slide_comes_last():
     plan = {"sets": {"a": [0, 1], "b": [0]}}
     found = [(x["set"], x["system"], x["stage"], x.get("seed")) for x in
-             benchmark.grid(plan, ["a", "b"], ["pecos", "neighbours", "slide"], 7)]  # fmt: skip
+             benchmark.grid(plan, ["a", "b"], ["pecos", "neighbours", "slide-rule", "slide"], 7)]  # fmt: skip
     first = [(name, system, *stage) for name in "ab" for system in ("pecos", "neighbours")
              for stage in (("tune", None), ("test", 7))]  # fmt: skip
     last = [(name, system, "test", seed) for name, seeds in (("a", (7, 8)), ("b", (7,)))
-            for system in benchmark.SLIDE for seed in seeds]  # fmt: skip
+            for system in ("slide-rule", "slide") for seed in seeds]  # fmt: skip
     assert found == [*first, ("a", "pecos", "test", 8), *last]
 
 
@@ -132,9 +133,9 @@ def test_the_best_trial_is_chosen_and_its_time_counted():
 def test_the_figure_names_the_best_of_both_sides(tmp_path):
     data = dict(record="data", name="tiny", title="tiny synthetic set", n_train=10, n_labels=7)
     lines = [dict(record="result", system=name, choice=None, **ABOUT, **COSTS, **SCORES | {"P@1": score})
-             for name, score in (("pecos", 0.5), ("omikuji", 0.6), ("slide", 0.55))]  # fmt: skip
+             for name, score in (("pecos", 0.5), ("omikuji", 0.6), ("slide", 0.55), ("slide-rule", 0.4))]  # fmt: skip
     lines = [{"record": "header"}, data, *lines]
-    assert "tiny: slide 0.550 in 10 s, omikuji, 3 trees 0.600 in 10 s." in benchmark.finding(lines)
+    assert "tiny: slide as it comes 0.550 in 10 s, omikuji, 3 trees 0.600 in 10 s." in benchmark.finding(lines)
     figure = benchmark.plot(lines)
     draw.caption(figure, benchmark.finding(lines))
     figure.savefig(tmp_path / "x.png")

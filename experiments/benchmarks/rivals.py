@@ -22,20 +22,26 @@ QUESTION = "How good is slide as it comes beside other systems for many labels, 
 PAPER = "compares SLIDE with TensorFlow's softmax, full and sampled, alone (section 5)"
 TIME = {"smoke": "90 s", "small": "8 h"}
 
-SLIDE = {"slide": []}  # arguments of `slide train`
+SLIDE = {  # arguments of `slide tune`, None where settings are not tuned, and of `slide train`
+    "slide-rule": dict(tune=None, train=["--no-tune"]),
+    "slide-network": dict(tune=["--neighbours", "0"], train=["--neighbours", "0"]),
+    "slide": dict(tune=[], train=[]),
+    "slide-networks": dict(tune=[], train=["--networks", "3"]),
+}
 SETTINGS = {
-    "smoke": dict(sets={problems.TINY: [0]}, limit=60, tune_rows=1000),
+    "smoke": dict(sets={problems.TINY: [0]}, limit=60, tune_rows=1000, slide=["slide-rule", "slide"]),
     "small": dict(
         sets={
             "bibtex-159": [0, 1, 2], "delicious-983": [0, 1, 2], "citeulike-tags-53k": [0, 1, 2],
             "gutenberg-lcsh-42K": [0, 1, 2], "diginetica-43k": [0], "wiki-skipgram-218k": [0],
         },
-        limit=1200, tune_rows=30_000,
+        limit=1200, tune_rows=30_000, slide=list(SLIDE),
     ),
 }  # fmt: skip
 LABELS = {
     "pecos": "PECOS XR-Linear", "omikuji": "omikuji, 3 trees", "napkinxc": "napkinXC PLT", "fasttext": "fastText",
-    "neighbours": "50 nearest neighbours", "slide": "slide",
+    "neighbours": "50 nearest neighbours", "slide-rule": "slide, not tuned", "slide-network": "slide, one network",
+    "slide": "slide as it comes", "slide-networks": "slide, 3 networks",
 }  # fmt: skip
 METRICS = tuple(f"{name}@{k}" for name in ("P", "PSP") for k in rivals.KS)
 COSTS = ("train_s", "tune_s", "predict_s", "peak_gb", "model_mb")
@@ -70,7 +76,7 @@ def present(plan, records) -> tuple[list, list]:
     sets = [name for name in plan["sets"] if name == problems.TINY or problems.find(name)]
     if not sets:
         raise ValueError(f"SLIDE_DATA: found none of {', '.join(plan['sets'])}, expected the folder that holds them")
-    return sets, [system for system, reason in reasons.items() if reason is None] + [*SLIDE]
+    return sets, [system for system, reason in reasons.items() if reason is None] + plan["slide"]
 
 
 def grid(plan, sets, systems, seed):
@@ -82,13 +88,13 @@ def grid(plan, sets, systems, seed):
                 yield {"set": name, "system": system, "stage": "tune"}
             for add in seeds[number : number + 1]:
                 yield {"set": name, "system": system, "stage": "test", "seed": seed + add}
-    for name, (system, arguments) in product(sets, SLIDE.items()):
+    for name, system in product(sets, (x for x in systems if x in SLIDE)):
         for add in plan["sets"][name]:
-            yield {"set": name, "system": system, "stage": "test", "seed": seed + add, "arguments": arguments}
+            yield {"set": name, "system": system, "stage": "test", "seed": seed + add, "arguments": SLIDE[system]}
 
 
 def saved(folder, name, seed, tune_rows, records) -> Path:
-    """The folder of a set: train.npz, test.npz, a few rows of the first in few.npz, and in tune/ what trials take."""
+    """The folder of a set: train.npz, test.npz, and in tune/ what trials take."""
     from experiments.frame.training import held_out
 
     path = folder / name
@@ -105,8 +111,7 @@ def save(folder, problem):
     from slide.data import save
 
     folder.mkdir()
-    X, Y = problem.train
-    for name, pair in {"train": (X, Y), "test": problem.test, "few": (X[:100], Y[:100])}.items():
+    for name, pair in {"train": problem.train, "test": problem.test}.items():
         save(folder / f"{name}.npz", *pair)
     (folder / "facts.json").write_text(json.dumps(problem.facts()))
 
@@ -121,7 +126,7 @@ def measured(records, setting, limit, record, data, choice):
     shared = dict(seed=seed, folder=str(data), limit=limit)
     if system in SLIDE:
         lines = processes.lines("experiments.peers.slide_command", "measure", env=ONE_THREAD,
-                                arguments=setting["arguments"], **shared)  # fmt: skip
+                                **setting["arguments"], **shared)  # fmt: skip
     else:
         lines = processes.lines("experiments.peers.rivals", "measure", env=ONE_THREAD, system=system, choice=choice,
                                 **shared)  # fmt: skip
@@ -148,10 +153,11 @@ def summarise(lines) -> list[dict]:
         own = of(lines, "result", set=name, system=system)
         tuning = sum(x["train_s"] + x["predict_s"] for x in of(lines, "trial", set=name, system=system))
         tuning += sum(x["limit"] for x in of(lines, "failed", of="trial", set=name, system=system) if x["over"])
-        mean = {key: statistics.mean(x[key] for x in own) for key in (*METRICS, *COSTS) if key != "tune_s"}
+        mean = {key: statistics.mean(x.get(key, 0.0) for x in own) for key in (*METRICS, *COSTS)}
         p1 = [x["P@1"] for x in own]
-        out.append({"set": name, "system": system, **mean, "tune_s": tuning, "low": min(p1), "high": max(p1),
-                    "choice": own[0]["choice"], "seeds": len(own)})  # fmt: skip
+        mean["tune_s"] += tuning
+        out.append({"set": name, "system": system, **mean, "low": min(p1), "high": max(p1), "seeds": len(own),
+                    "choice": own[0]["choice"]})  # fmt: skip
     return out
 
 

@@ -1,4 +1,4 @@
-"""slide as its users have it: `python -m slide train`, then `python -m slide predict`, each a process of its own."""
+"""slide as its users have it: `python -m slide tune`, `train` and `predict`, each a process of its own."""
 
 import resource
 import signal
@@ -11,25 +11,29 @@ from experiments.frame import machine, processes
 from experiments.peers.rivals import KS, limited_cpu, padded, scores, size_mb
 
 
-def measure(arguments, seed, folder, limit):
-    """Yields what `experiments.peers.rivals.measure` does, of `slide train` with these further arguments.
+def measure(tune, train, seed, folder, limit):
+    """Yields what `experiments.peers.rivals.measure` does, and `tune_s`, of `slide train` with the arguments `train`.
 
-    CPU seconds are those of the commands, less those of a process that only starts and reads the same files, and never
-    below 0. In training the rows of few.npz stand for the test set, so that no time goes to its evaluation.
+    `slide tune` with the arguments `tune` comes first, unless that is None, and leaves its trials where `train`, which
+    would make them itself, finds them. CPU seconds are those of the commands, less those of a process that only starts
+    and reads the same files, and never below 0.
     """
     from slide.data import load
 
-    train, few, test = (str(Path(folder, f"{name}.npz")) for name in ("train", "few", "test"))
+    rows, test = (str(Path(folder, f"{name}.npz")) for name in ("train", "test"))
+    shared = ["--train", rows, "--seed", str(seed)]
     with tempfile.TemporaryDirectory() as own, limited_cpu(limit):  # every child inherits it
-        model = Path(own, "model.npz")
-        fit = ["train", "--train", train, "--test", few, "--save", str(model), "--seed", str(seed), *arguments]
-        trained, said = cpu_seconds(fit)
+        model, before, tuned = Path(own, "model.npz"), reading(rows), 0.0
+        if tune is not None:
+            tuned = cpu_seconds(["tune", *shared, "--cache", f"{model}.tuning.jsonl", *tune])[0] - before
+        trained, said = cpu_seconds(["train", *shared, "--save", str(model), *train])
         predicted, found = cpu_seconds(["predict", str(model), "--input", test, "--top-k", str(max(KS))])
         ids = padded([[int(pair.split(":")[0]) for pair in line.split()] for line in found.splitlines()], max(KS))
+        seconds = {"tune_s": tuned, "train_s": trained - before, "predict_s": predicted - reading(test)}
         yield {
-            **scores(load(train)[1], load(test)[1], ids), "train_s": max(0.0, trained - reading(train, few)),
-            "predict_s": max(0.0, predicted - reading(test)), "peak_gb": machine.peak_gb(resource.RUSAGE_CHILDREN),
-            "model_mb": size_mb(model), "settings": "".join(x for x in said.splitlines() if x.startswith("settings: ")),
+            **scores(load(rows)[1], load(test)[1], ids), **{name: max(0.0, x) for name, x in seconds.items()},
+            "peak_gb": machine.peak_gb(resource.RUSAGE_CHILDREN), "model_mb": size_mb(model),
+            "settings": "".join(x for x in said.splitlines() if x.startswith("settings: ")),
         }  # fmt: skip
 
 
