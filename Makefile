@@ -35,9 +35,9 @@ figures: $(VENV)/.installed
 	@echo "== every figure and table of the paper (figures/README.md); an interrupted run goes on where it was"
 	$(PY) -m experiments run figures --scale small
 
-# Tries of files and arguments that anyone may hand in: make fuzz PARSERS=1000000 MODELS=100000 CALLS=12000 KILLS=100 SEED=0
-PARSERS ?= 100000
-MODELS  ?= 10000
+# Tries of files and arguments that anyone may hand in: make fuzz PARSERS=1000 MODELS=100 CALLS=100 KILLS=1 SEED=7
+PARSERS ?= 1000000
+MODELS  ?= 100000
 CALLS   ?= 12000
 KILLS   ?= 100
 SEED    ?= 0

@@ -353,7 +353,7 @@ def calls(draw):
 
 def named(error, name, arguments) -> bool:
     """Whether the message says which argument is meant, or which call."""
-    words = {*arguments, *re.findall(r"\w+", name), "argument", "PathLike", "file.txt"}
+    words = {*CALLS[name][1], *re.findall(r"\w+", name), "argument", "PathLike", "file.txt"}
     words |= {value for value in [arguments.get("name")] if isinstance(value, str)}
     return any(word in str(error) for word in words)
 
