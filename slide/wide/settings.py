@@ -37,13 +37,19 @@ def split(cls, n_neurons, settings, recommended) -> tuple:
     return spec, NetworkSettings(**shared, **advised)
 
 
+def checked(given) -> dict:
+    """The settings of Sampled that are given; ValueError where one is not what it may be."""
+    kinds = {f.name: f.metadata["kind"] for f in fields(Sampled)}
+    return {name: kinds[name].check(name, value) for name, value in (given or {}).items() if name in kinds}
+
+
 def recommended_softmax(n_labels: int, given=None) -> dict:
     """Settings of `SampledSoftmax` for so many labels, beside those that are `given`; some may have no effect there.
 
     Active sets are larger, and shared by more samples, than `slide.defaults` recommends for sparse rows: hidden rows of
     a deep body are dense, and tables tell fewer of their neurons apart.
     """
-    given = given or {}
+    given = checked(given)
     size = given.get("min_active") or round(given.get("active", 0) / RETRIEVED) or default_size(n_labels)
     size = min(size, n_labels)
     family = Plugin(FAMILIES, HashFamily).class_of("hash", given.get("hash", HASH))
@@ -63,7 +69,7 @@ def default_size(n_labels: int) -> int:
 
 def recommended_hidden(n_neurons: int, given=None) -> dict:
     """Settings of `SampledHidden` for so many neurons, beside those that are `given`."""
-    given = given or {}
+    given = checked(given)
     size = given.get("min_active") or given.get("active") or max(1, round(SHARE * n_neurons))
     family = Plugin(FAMILIES, HashFamily).class_of("hash", given.get("hash", HASH))
     return {

@@ -55,7 +55,9 @@ def child(target, number, seed, faults):
     if "ASAN_OPTIONS" not in os.environ:  # its shadow memory is larger than any limit
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     warnings.simplefilter("ignore")
+    faults = os.path.abspath(faults)
     with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # a drawn name may be a path
         importlib.import_module(f"tests.robustness.{target}").run(number, seed, folder, Trials(seed, faults))
 
 
