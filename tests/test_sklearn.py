@@ -112,10 +112,19 @@ def test_warm_start_goes_on():
         warm.fit(X[:2], ["white", "red"])
 
 
+def test_early_stopping_keeps_the_best_epoch():
+    X, y = colours(300)
+    model = classifier(early_stopping=True, validation_fraction=0.2, n_iter_no_change=2, lr=0.02).fit(X, y)
+    scores = model.validation_scores_
+    best = max(scores)
+    assert best > 0.9 and len(scores) < 40  # it ended early
+    assert model.n_iter_ == len(scores) - scores[::-1].index(best)
+
+
 def test_a_setting_without_effect_is_refused():
     X, y = colours()
-    with pytest.raises(ValueError, match="active: found 10 with sampler='full', chosen by the labels"):
-        classifier(active=10).fit(X, y)
+    with pytest.raises(ValueError, match="min_active: found 10 with sampler='full', chosen by the labels"):
+        classifier(min_active=10).fit(X, y)
 
 
 def test_clones_and_pickles():

@@ -225,8 +225,8 @@ def test_settings_are_attributes_and_what_has_no_effect_is_refused():
         softmax(actives=3)
     with pytest.raises(TypeError, match="dropout: found"):
         softmax(dropout=0.3)
-    with pytest.raises(ValueError, match="active: found 4 .* where it has no effect"):
-        softmax(sampler="full", active=4)
+    with pytest.raises(ValueError, match="min_active: found 4 .* where it has no effect"):
+        softmax(sampler="full", min_active=4)
     with pytest.raises(ValueError, match="label_fill: .* in the output layer"):
         SampledHidden(D, 30, label_fill=0.5)
 

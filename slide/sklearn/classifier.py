@@ -9,9 +9,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from slide.defaults import make_network, recommended, refuse_unused
+from slide.optim import Schedule
 from slide.prediction.activations import alone, last_hidden, log_normalisers, row_blocks
 from slide.rows import SparseRows, as_label_rows, offsets
 from slide.sklearn.classes import Lists, kind_of
+from slide.validation import held_out
 
 NETWORK = ("hidden", "sampler", "hash", "K", "L", "active", "min_active", "group_size", "lr", "batch_size", "dropout",
            "label_smoothing", "epochs")  # fmt: skip
@@ -31,6 +33,9 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
                       None: the share by which training rows get as many labels, in the mean, as they have (Read et al.,
                       Machine Learning 85, 2011)
     label_lists       whether y is a list of labels for each row, [["red", "round"], ["blue"]]
+    early_stopping    whether training ends when held-out rows gain no more, with the network that was best on them
+    validation_fraction   the share of the rows that is then held out, at most 5,000 of them
+    n_iter_no_change  epochs without gain after which it ends
     warm_start        whether `fit` goes on with the network that there is
     normalize         whether rows of X are scaled to unit norm
     dense_limit       GiB that `predict_proba` and `decision_function` may fill, rows x classes numbers of 4 bytes
@@ -43,12 +48,13 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
     label_smoothing=0.0. There are no sample weights.
 
     After `fit`: classes_ (of an indicator its columns), n_features_in_, network_ (a slide.Network), n_iter_ (epochs),
-    threshold_.
+    threshold_, and with early_stopping validation_scores_ (P@1 of the held-out rows after each epoch).
     """
 
     def __init__(self, hidden=(128,), *, sampler=None, hash=None, K=None, L=None, active=None, min_active=None,
                  group_size=None, lr=None, batch_size=None, dropout=None, label_smoothing=None, epochs=None,
-                 threshold=None, label_lists=False, warm_start=False, normalize=True, dense_limit=2.0, n_jobs=None,
+                 threshold=None, label_lists=False, early_stopping=False, validation_fraction=0.1,
+                 n_iter_no_change=3, warm_start=False, normalize=True, dense_limit=2.0, n_jobs=None,
                  random_state=None):  # fmt: skip
         self.hidden = hidden
         self.sampler = sampler
@@ -65,6 +71,9 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         self.epochs = epochs
         self.threshold = threshold
         self.label_lists = label_lists
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
         self.normalize = normalize
         self.dense_limit = dense_limit
@@ -84,15 +93,22 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         if not going_on:
             self._coding = Lists(y) if self.label_lists else kind_of(y)
         labels = self._encoded(y, X.shape[0])
-        settings = self._settings(labels)
-        steps = settings["epochs"] * -(-len(labels) // settings["batch_size"])
+        settings, n, watched = self._settings(labels), len(labels), {}
+        if self.early_stopping:
+            n = len(held_out(n, self.validation_fraction)[0])
+            watched = {"validation": self.validation_fraction, "patience": self.n_iter_no_change}
+        per_epoch = -(-n // settings["batch_size"])
+        steps = settings["epochs"] * per_epoch
         if going_on:
             end = self.network_.step + steps
             self.network_.schedule = replace(self.network_.schedule, steps=end)
         else:
             self._start(X.shape[1], settings, steps)
-        self.network_.fit(X, labels, epochs=settings["epochs"])
-        self.n_iter_ = settings["epochs"] + (self.n_iter_ if going_on else 0)
+        before = self.network_.step
+        self.network_.fit(X, labels, epochs=settings["epochs"], **watched)
+        self.n_iter_ = (self.network_.step - before) // per_epoch + (self.n_iter_ if going_on else 0)
+        if self.early_stopping:
+            self.validation_scores_ = [line["P@1"] for line in self.network_.evaluations]
         self._choose_threshold(X, labels)
         return self
 
@@ -110,6 +126,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
             settings = self._settings(labels, partial=True)
             self._start(X.shape[1], settings | {"schedule": "constant"}, None)
             self.n_iter_ = 0
+        self.network_.schedule = Schedule()
         X, size = sparse.csr_array(X), self.network_.batch_size
         for low in range(0, len(labels), size):
             self.network_.partial_fit(X[low : low + size], labels.take(slice(low, low + size)))
