@@ -13,6 +13,7 @@ from slide.layers.sampled import SampledLayer
 from slide.machine.threads import MOST, one_blas_thread
 from slide.machine.turns import Turns, refuse_within
 from slide.rows import as_label_rows, as_sparse_rows
+from slide.scores import Scores
 from slide.seen import first_unseen, seen_labels, topk_unseen
 from slide.settings.attributes import Attributes, ReadOnly
 from slide.settings.checks import check_flag, check_integer, check_number
@@ -53,7 +54,7 @@ class Setting:
 
 
 @documented(NetworkSettings)
-class Network(Attributes):
+class Network(Scores, Attributes):
     """A feed-forward network with a softmax over many labels, trained by SLIDE (Chen et al., MLSys 2020).
 
     n_features   columns of the input

@@ -60,6 +60,14 @@ def test_train_evaluate_predict(files, tmp_path, capsys):
     network = Network.load(model)
     (_, _), (X_test, _) = make_xmc("amazon-670k", n_train=600, n_test=100, scale=0.004)
     np.testing.assert_array_equal(best, network.predict(X_test, k=1)[0][:, 0])
+    code, out, _ = run(capsys, "predict", model, "--input", files[3], "--probabilities", "--threshold", 0.01)
+    expected, values = network.predict_proba(X_test, threshold=0.01)
+    lines = [" ".join(f"{i}:{v:.4f}" for i, v in zip(*row, strict=True) if i >= 0)
+             for row in zip(expected, values, strict=True)]  # fmt: skip
+    assert code == 0 and out.splitlines() == lines
+    for wrong in (["--threshold", 0.5], ["--probabilities", "--sampled"], ["--probabilities", "--threshold", 2]):
+        code, _, err = run(capsys, "predict", model, "--input", files[3], *wrong)
+        assert code == 2 and "found" in err
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from scipy import sparse
 from scipy.special import logsumexp
 
 from slide import Dense, Network, Sampled
-from slide.prediction.activations import chosen_logits, hidden, last_hidden, log_normalisers
+from slide.activations import chosen_logits, hidden, last_hidden, log_normalisers
 from slide.prediction.ensemble import CANDIDATES, Block, Ensemble, union
 from slide.rows import ActiveSet, as_sparse_rows
 

@@ -5,8 +5,8 @@ import pytest
 from scipy import sparse
 
 from slide import Dense, Network, Sampled
+from slide.activations import hidden
 from slide.hashing import SimHash
-from slide.prediction.activations import hidden
 from slide.prediction.ensemble import Ensemble
 from slide.prediction.mixing import Mixed, Mixing
 from slide.prediction.neighbours import Neighbours, unit_rows

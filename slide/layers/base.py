@@ -7,6 +7,7 @@ import numpy as np
 from slide._kernels import topk as _topk
 from slide.bfloat16 import widen
 from slide.layers import panels
+from slide.layers.few import FEW_ROWS, few_topk
 from slide.layers.lane_block import LaneBlock
 from slide.layers.stage_clock import StageClock
 from slide.machine.memory import Scratch
@@ -173,8 +174,13 @@ class Layer(Attributes):
 
     def topk(self, x, k):
         """(values, ids, active neurons per sample): the k largest logits of an output layer, of all its neurons."""
-        values, ids = exact_topk(as_dense(x), self.weights, self.bias, k, self.scratch, self.context.threads)
-        return values, ids, self.n_neurons
+        x, threads = np.ascontiguousarray(as_dense(x)), self.context.threads
+        if 0 < len(x) <= FEW_ROWS:
+            return *few_topk(self.parameters, x, k, self.scratch, threads), self.n_neurons
+        return *self._topk_of_many(x, k), self.n_neurons
+
+    def _topk_of_many(self, x, k):
+        return exact_topk(x, self.parameters.w, self.bias, k, self.scratch, self.context.threads)
 
     def retrieve_topk(self, x, k):
         """The same among the neurons that sampling finds; -1 where they are fewer than k."""

@@ -228,10 +228,10 @@ class SampledLayer(Layer):
     def exact(self, x):
         return np.maximum(as_dense(x) @ self.weights.T + self.bias, 0.0)
 
-    def topk(self, x, k):
+    def _topk_of_many(self, x, k):
         if self.parameters.w.dtype == np.float32:
-            return super().topk(x, k)
-        x, values, ids = as_dense(x), [], []
+            return super()._topk_of_many(x, k)
+        values, ids = [], []
         for part in blocks(self.parameters.w):
             w = widen(self.parameters.w[part], self.context.threads)
             found = exact_topk(x, w, self.bias[part], min(k, len(w)), self.scratch, self.context.threads)
@@ -240,7 +240,7 @@ class SampledLayer(Layer):
         values, ids = np.concatenate(values, axis=1), np.concatenate(ids, axis=1)
         # Ids rise from block to block: a stable order leaves equals to the smaller.
         order = np.argsort(-values, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(values, order, 1), np.take_along_axis(ids, order, 1), self.n_neurons
+        return np.take_along_axis(values, order, 1), np.take_along_axis(ids, order, 1)
 
     def retrieve(self, x):
         active = self._sample(x, 1, 0)

@@ -6,9 +6,10 @@ import numpy as np
 
 from slide import metrics
 from slide._kernels import topk as _topk
+from slide.activations import alone, chosen_logits, last_hidden, log_normalisers, row_blocks
 from slide.network import Evaluation, Network
-from slide.prediction.activations import alone, chosen_logits, last_hidden, log_normalisers, row_blocks
 from slide.rows import ActiveSet, as_label_rows, as_sparse_rows, offsets
+from slide.scores import check_labels, check_threshold, cut, score_each
 from slide.seen import seen_labels, without
 from slide.settings.checks import check_integer
 from slide.state import storage
@@ -59,6 +60,27 @@ class Ensemble:
         for mask_seen.
         """
         return predict_blocks(self, X, k, Block.topk, mask_seen=mask_seen)
+
+    def predict_proba(self, X, k: int = 5, threshold: float = 0.0, mask_seen=False) -> tuple[np.ndarray, np.ndarray]:
+        """(ids int32, probabilities float32), both (n, k): as `Network.predict_proba`, of the mean probabilities."""
+        threshold = check_threshold(threshold)
+        ids, values = self.predict(X, k, mask_seen)
+        return cut(ids, np.minimum(np.exp(values), 1), threshold)
+
+    def decision_function(self, X, labels) -> np.ndarray:
+        """float32 (n, m): the logarithms of the mean probabilities of given labels, as `Network.decision_function`."""
+        rows = as_sparse_rows(X, "X", self.n_features)
+        labels = check_labels(labels, len(rows), self.n_labels)
+        out = np.empty((len(rows), labels.shape[-1]), np.float32)
+
+        def score():
+            for part in row_blocks(self.networks, len(rows)):
+                block = Block(self.networks, rows.take(part))
+                each = labels[part] if labels.ndim == 2 else np.broadcast_to(labels, out[part].shape)
+                score_each(lambda some, chosen, block=block: block.log_p(chosen, some), each, out[part])
+
+        alone(self.networks, "decision_function", score)
+        return out
 
     def evaluate(self, X, Y, ks=(1, 3, 5), propensities=None, mask_seen=False) -> Evaluation:
         """P@k, nDCG@k and, with propensities, PSP@k on X and Y, as `Network.evaluate`."""

@@ -7,10 +7,10 @@ from itertools import product
 import numpy as np
 from scipy import sparse
 
+from slide.activations import alone, row_blocks
 from slide.hashing import FAMILIES
 from slide.network import Evaluation, Network
 from slide.plugins import describe
-from slide.prediction.activations import alone, row_blocks
 from slide.prediction.ensemble import Block, Ensemble, best, evaluate, keys, listed, predict_blocks, union
 from slide.prediction.neighbours import Neighbours, unit_rows
 from slide.rows import ActiveSet, as_label_rows, as_sparse_rows, offsets

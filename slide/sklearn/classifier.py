@@ -8,9 +8,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
+from slide.activations import alone, last_hidden, log_normalisers, row_blocks
 from slide.defaults import make_network, recommended, refuse_unused
 from slide.optim import Schedule
-from slide.prediction.activations import alone, last_hidden, log_normalisers, row_blocks
 from slide.rows import SparseRows, as_label_rows, offsets
 from slide.sklearn.classes import Lists, kind_of
 from slide.validation import held_out

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from slide.activations import chosen_logits, log_normalisers
 from slide.layers.passes import check_factors
-from slide.prediction.activations import chosen_logits, log_normalisers
 from slide.rows import ActiveSet, SparseRows, as_label_rows
 from slide.settings.attributes import ReadOnly
 from slide.settings.checks import check_integer

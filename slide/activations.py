@@ -6,9 +6,10 @@ Whoever calls these for a network, `hidden` aside, holds its turn: see `alone`.
 import numpy as np
 
 from slide._kernels import full as _full
-from slide.bfloat16 import widen
+from slide.bfloat16 import BLOCK_ROWS, widen
 from slide.layers import panels
 from slide.layers.base import BLOCK_NEURONS, as_dense
+from slide.layers.few import FEW_ROWS, few_log_normalisers
 from slide.layers.lane_block import LaneBlock
 from slide.rows import ActiveSet
 
@@ -24,9 +25,9 @@ def alone(networks, what: str, do, *args):
     return first._alone(what, alone, rest, what, do, *args)
 
 
-def row_blocks(networks, n: int) -> list[slice]:
-    """0..n-1 in slices of as many rows as each of the networks predicts at once."""
-    step = min(network._rows_at_once() for network in networks)
+def row_blocks(networks, n: int, most: int = 1 << 30) -> list[slice]:
+    """0..n-1 in slices of as many rows as each of the networks predicts at once, and at most `most`."""
+    step = min(most, *(network._rows_at_once() for network in networks))
     return [slice(low, min(low + step, n)) for low in range(0, n, step)]
 
 
@@ -71,8 +72,26 @@ def log_normalisers(output, x: np.ndarray) -> np.ndarray:
 
     Logits are held for 256 rows and 6,144 labels at a time.
     """
+    if 0 < len(x) <= FEW_ROWS:
+        return few_log_normalisers(output.parameters, x, output.scratch, output.context.threads)
     parts = [_log_normalisers(output, x[low : low + NORMALISER_ROWS]) for low in range(0, len(x), NORMALISER_ROWS)]
     return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def all_logits(output, x: np.ndarray) -> np.ndarray:
+    """float32 (n, n_labels): every logit, for x float32 (n, width)."""
+    return logits_of(output, x, range(output.n_neurons))
+
+
+def logits_of(output, x: np.ndarray, labels) -> np.ndarray:
+    """float32 (n, m): the logits of m labels, a range from 0 or an array of integers, for every row of x."""
+    z = np.empty((len(x), len(labels)), np.float32)
+    for low in range(0, len(labels), BLOCK_ROWS):
+        some = labels[low : low + BLOCK_ROWS]
+        rows = slice(some.start, some.stop) if isinstance(some, range) else some
+        w = widen(output.parameters.w[rows], output.context.threads)
+        z[:, low : low + BLOCK_ROWS] = x @ w.T + output.bias[rows]
+    return z
 
 
 def _log_normalisers(output, x):
