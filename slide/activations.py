@@ -1,6 +1,6 @@
 """What networks compute beside their best labels: hidden rows, logits of chosen labels, normalisers of the softmax.
 
-Whoever calls these for a network, `hidden` aside, holds its turn: see `alone`.
+Whoever calls these for a network, `hidden` aside, holds its turn: see `beside`.
 """
 
 import numpy as np
@@ -23,6 +23,14 @@ def alone(networks, what: str, do, *args):
         return do(*args)
     first, *rest = sorted(networks, key=id)  # in one order, so that two callers never wait for each other
     return first._alone(what, alone, rest, what, do, *args)
+
+
+def beside(networks, what: str, do, *args):
+    """do(*args) beside others who read these networks, which are different ones, and while nobody changes them."""
+    if not networks:
+        return do(*args)
+    first, *rest = sorted(networks, key=id)
+    return first._beside(what, beside, rest, what, do, *args)
 
 
 def row_blocks(networks, n: int, most: int = 1 << 30) -> list[slice]:
@@ -48,7 +56,7 @@ def hidden(network, X) -> np.ndarray:
     """
     if len(network.layers) < 2:
         raise ValueError(f"network: found {len(network.layers)} layer, expected a hidden one before the last")
-    return alone([network], "hidden", _hidden, network, network._as_rows(X))
+    return beside([network], "hidden", _hidden, network, network._as_rows(X))
 
 
 def _hidden(network, rows):

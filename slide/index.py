@@ -184,6 +184,10 @@ class LSHIndex:
         if not self.maintain(step, weights):
             self.reinsert(self.moved, weights)
 
+    def is_settled(self, step: int) -> bool:
+        """Whether `settle` has nothing to do."""
+        return step < self.next_rehash and not len(self.moved)
+
     def maintain(self, step: int, weights: np.ndarray) -> bool:
         """Rehashes all neurons if it is time after batch number `step` (1-based); says whether it did."""
         if step < self.next_rehash:

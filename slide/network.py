@@ -67,8 +67,9 @@ class Network(Scores, Attributes):
 
     {settings}
 
-    Several Python threads may use one network. One at a time trains it: a second training raises RuntimeError.
-    Predictions wait for each other, and for the batch that is being learnt.
+    Several Python threads may use one network. One at a time trains it: a second training raises RuntimeError. Any
+    number predict at once, each as if alone, and wait for nothing but the batch that is being learnt. (Sampled
+    predictions take turns where the hash family or the sampler is not slide's own.)
 
     Whatever exception ends a call, Ctrl-C and one of a hash family, sampler or callback of one's own among them, the
     network is then as after its last whole batch. A batch whose loss is not finite, or whose gradients might make
@@ -228,19 +229,36 @@ class Network(Scores, Attributes):
     def _learn_alone(self, x, labels):
         refuse_within(Network._in_turn.__code__, self, "a batch")
         self._turns.nested("a batch")
-        with self._turns.waiting:  # whoever waits comes first
-            pass
-        return self._in_turn(self._learn, x, labels)
+        self._turns.let_in()
+        return self._in_turn(self._turns.write, self._whole, self._learn, x, labels)
 
     def _alone(self, what, do, *args):
         """do(*args) while nobody else uses the network."""
         refuse_within(Network._in_turn.__code__, self, what)
         with self._turns.waiting:
-            return self._in_turn(do, *args)
+            return self._in_turn(self._turns.write, self._whole, do, *args)
 
-    def _in_turn(self, do, *args):
-        with self._turns.state, one_blas_thread(), np.errstate(all="ignore"):
-            self._finish()
+    def _beside(self, what, do, *args, sampled=False):
+        """do(*args), which changes nothing, while nobody changes the network; alone where a batch, or with `sampled`
+        the tables, have to be finished first."""
+        refuse_within(Network._in_turn.__code__, self, what)
+        done, found = self._in_turn(self._turns.read, self._if_finished, sampled, do, *args)
+        return found if done else self._alone(what, do, *args)
+
+    def _if_finished(self, sampled, do, *args):
+        if self._open is not None or (sampled and not all(layer.is_settled(self.step) for layer in self.layers)):
+            return False, None
+        return True, do(*args)
+
+    def _whole(self, do, *args):
+        self._finish()
+        return do(*args)
+
+    def _in_turn(self, turn, do, *args):
+        return turn(self._at_work, do, args)
+
+    def _at_work(self, do, args):
+        with one_blas_thread(), np.errstate(all="ignore"):
             return do(*args)
 
     def _as_trainer(self, what, do, *args):
@@ -383,7 +401,7 @@ class Network(Scores, Attributes):
         """
         k, sampled, rows = check_integer("k", k), check_flag("sampled", sampled), self._as_rows(X)
         seen = seen_labels(mask_seen, rows, self.n_labels)
-        ids, values, _ = self._alone("predict", self._predict, rows, k, sampled, seen)
+        ids, values, _ = self._beside("predict", self._predict, rows, k, sampled, seen, sampled=sampled)
         return ids, values
 
     def _rows_at_once(self):
@@ -431,7 +449,7 @@ class Network(Scores, Attributes):
         rows = self._as_rows(X)
         labels = as_label_rows(Y, len(rows), self.n_labels)
         seen = seen_labels(mask_seen, rows, self.n_labels)
-        ids, _, active = self._alone("evaluate", self._predict, rows, max(ks), sampled, seen)
+        ids, _, active = self._beside("evaluate", self._predict, rows, max(ks), sampled, seen, sampled=sampled)
         # Where there are fewer labels than k, the places beyond them are predictions that are wrong.
         ids = np.pad(ids, ((0, 0), (0, max(ks) - ids.shape[1])), constant_values=-1)
         return Evaluation(metrics.evaluate_topk(labels.to_scipy(), ids, ks, propensities), active)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from slide import activations
-from slide.activations import all_logits, alone, chosen_logits, last_hidden, log_normalisers, logits_of, row_blocks
+from slide.activations import all_logits, beside, chosen_logits, last_hidden, log_normalisers, logits_of, row_blocks
 from slide.rows import ActiveSet
 from slide.seen import seen_labels
 from slide.settings.checks import as_array, check_integer, check_number
@@ -27,7 +27,7 @@ class Scores:
         """
         k, threshold, rows = check_integer("k", k), check_threshold(threshold), self._as_rows(X)
         seen = seen_labels(mask_seen, rows, self.n_labels)
-        ids, values = alone([self], "predict_proba", self._probabilities, rows, min(k, self.n_labels), seen)
+        ids, values = beside([self], "predict_proba", self._probabilities, rows, min(k, self.n_labels), seen)
         return cut(ids, values, threshold)
 
     def _probabilities(self, rows, k, seen):
@@ -48,7 +48,7 @@ class Scores:
         """
         rows = self._as_rows(X)
         labels = check_labels(labels, len(rows), self.n_labels)
-        return alone([self], "decision_function", self._score, rows, labels)
+        return beside([self], "decision_function", self._score, rows, labels)
 
     def _score(self, rows, labels):
         out = np.empty((len(rows), labels.shape[-1]), np.float32)
@@ -71,7 +71,7 @@ class Scores:
     def _logit_blocks(self, rows):
         most = max(1, BLOCK_BYTES // (4 * self.n_labels))
         for part in row_blocks([self], len(rows), most):
-            yield alone([self], "logits", self._every_logit, rows.take(part))
+            yield beside([self], "logits", self._every_logit, rows.take(part))
 
     def _every_logit(self, rows):
         return all_logits(self.layers[-1], last_hidden(self, rows))

@@ -96,6 +96,10 @@ class Layer(Attributes):
     def settle(self, step: int) -> None:
         """Does what batch number `step` left to be done before the tables are used."""
 
+    def is_settled(self, step: int) -> bool:
+        """Whether `settle` has nothing to do, and `retrieve` may be called by several threads at once."""
+        return True
+
     def check_finite(self) -> None:
         """FloatingPointError, naming the array, where a weight or moment is not finite."""
         self.parameters.check_finite()

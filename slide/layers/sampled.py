@@ -4,6 +4,7 @@ import numpy as np
 
 from slide._kernels import topk as _topk
 from slide.bfloat16 import TYPES, blocks, widen
+from slide.hashing.outside import is_outside
 from slide.index import LSHIndex, index_types
 from slide.layers.base import Layer, as_dense, exact_topk
 from slide.layers.labels import labels_found, of_others
@@ -78,6 +79,11 @@ class SampledLayer(Layer):
         if self.index is not None:
             with self.context.clock("rehash"):
                 self.index.settle(step, self.parameters.w)
+
+    def is_settled(self, step):
+        if is_outside(type(self.sampler)):
+            return False
+        return self.index is None or (not is_outside(type(self.index.family)) and self.index.is_settled(step))
 
     def retrieve_by(self, index, sampler) -> None:
         """Retrieves by another LSHIndex, built, and another Sampler from now on: for comparisons, it is not saved."""

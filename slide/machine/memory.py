@@ -2,6 +2,7 @@
 
 import math
 import mmap
+import threading
 
 import numpy as np
 
@@ -44,14 +45,17 @@ def _aligned(n_bytes, advice):
     return buffer[start : start + n_bytes]
 
 
-class Scratch:
-    """Named work arrays that are allocated once and grow when a larger batch comes.
+class Scratch(threading.local):
+    """Named work arrays that are allocated once and grow when a larger batch comes, of each Python thread its own.
 
     Contents are undefined, but for arrays of `fill` whose users leave them as they were.
     """
 
     def __init__(self):
         self._buffers: dict[str, np.ndarray] = {}
+
+    def __reduce__(self):
+        return Scratch, ()
 
     def get(self, name: str, shape, dtype=np.float32, fill=0) -> np.ndarray:
         size = math.prod(shape)

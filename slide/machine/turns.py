@@ -1,4 +1,4 @@
-"""Who may use a network: one thread trains it, and others predict between its batches."""
+"""Who may use a network: one thread trains it, and others predict, any number of them at once, between its batches."""
 
 import os
 import sys
@@ -9,12 +9,22 @@ _all = weakref.WeakSet()
 _held: list["Turns"] = []
 
 
+class Place:
+    """The locks of a thread that reads: it holds both while it does, and waits with the first alone."""
+
+    def __init__(self):
+        self.waiting, self.inside = threading.RLock(), threading.RLock()
+
+
 class Turns:
     """The locks of one network.
 
-    Whoever reads or changes its state does so `with turns.state`. A training holds it for one batch at a time, and
-    before each lets in who waits: `with turns.waiting: pass`; others wait `with turns.waiting, turns.state`. Only locks
-    in C, in `with` statements: what is raised between two instructions never leaves them locked.
+    Whoever changes its state does so within `write`, alone. A training does so for one batch at a time, and before each
+    lets in who waits (`let_in`); others wait `with turns.waiting`. Who only reads does so within `read`, beside any
+    number of others: each thread has a lock of its own, and `write` takes those of all threads.
+
+    `state` alone is enough where nobody reads. Only locks in C, in `with` statements: what is raised between two
+    instructions never leaves them locked.
     """
 
     def __init__(self):
@@ -25,6 +35,33 @@ class Turns:
     def _renew(self):
         self.training = threading.Lock()
         self.state, self.waiting = threading.RLock(), threading.RLock()
+        self._places, self._mine = weakref.WeakSet(), threading.local()  # a thread that ends takes its place along
+
+    def read(self, do, *args):
+        """do(*args) while nobody writes."""
+        place = getattr(self._mine, "place", None) or self._new_place()
+        with place.waiting, place.inside:
+            return do(*args)
+
+    def _new_place(self):
+        place = Place()
+        with self.waiting, self.state:  # a writer at work would not know of it
+            self._places.add(place)
+        self._mine.place = place
+        return place
+
+    def write(self, do, *args):
+        """do(*args) while nobody else reads or writes."""
+        with self.state:
+            return _within([place.inside for place in self._places], do, args)
+
+    def let_in(self) -> None:
+        """Waits for those who wait already."""
+        with self.waiting:
+            pass
+        for place in list(self._places):
+            with place.waiting:
+                pass
 
     def nested(self, what: str) -> bool:
         """Whether this thread trains already: `what` is then called from a callback.
@@ -36,6 +73,15 @@ class Turns:
         if self.trainer != threading.get_ident():
             raise RuntimeError(f"{what}: found another thread that trains this network, expected one at a time")
         return True
+
+
+def _within(locks, do, args):
+    """do(*args) with all of the locks."""
+    if not locks:
+        return do(*args)
+    a, b, c, d, e, f, g, h = (*locks[:8], *[locks[0]] * (8 - len(locks[:8])))
+    with a, b, c, d, e, f, g, h:
+        return _within(locks[8:], do, args)
 
 
 def refuse_within(code, owner, what: str) -> None:

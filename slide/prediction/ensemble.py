@@ -6,7 +6,7 @@ import numpy as np
 
 from slide import metrics
 from slide._kernels import topk as _topk
-from slide.activations import alone, chosen_logits, last_hidden, log_normalisers, row_blocks
+from slide.activations import alone, beside, chosen_logits, last_hidden, log_normalisers, row_blocks
 from slide.network import Evaluation, Network
 from slide.rows import ActiveSet, as_label_rows, as_sparse_rows, offsets
 from slide.scores import check_labels, check_threshold, cut, score_each
@@ -79,7 +79,7 @@ class Ensemble:
                 each = labels[part] if labels.ndim == 2 else np.broadcast_to(labels, out[part].shape)
                 score_each(lambda some, chosen, block=block: block.log_p(chosen, some), each, out[part])
 
-        alone(self.networks, "decision_function", score)
+        beside(self.networks, "decision_function", score)
         return out
 
     def evaluate(self, X, Y, ks=(1, 3, 5), propensities=None, mask_seen=False) -> Evaluation:
@@ -181,7 +181,7 @@ def predict_blocks(model, X, k, of_block, normalised=True, mask_seen=False):
             block = Block(networks, rows.take(part), normalised, seen and seen.take(part))
             ids[part], values[part] = of_block(block, k)
 
-    alone(networks, "predict", predict)
+    beside(networks, "predict", predict)
     return ids, values
 
 

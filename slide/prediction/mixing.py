@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 from scipy import sparse
 
-from slide.activations import alone, row_blocks
+from slide.activations import alone, beside, row_blocks
 from slide.hashing import FAMILIES
 from slide.network import Evaluation, Network
 from slide.plugins import describe
@@ -129,7 +129,7 @@ class Mixed:
             raise ValueError(f"grid: found {grid!r}, expected values for each of {', '.join(GRID)}")
         X = as_sparse_rows(X, "X", self.n_features)
         seen = seen_labels(mask_seen, X, self.n_labels)
-        trials = alone(self.networks, "choose", _Trials, self, X, Y, max(grid["k"]), seen)
+        trials = beside(self.networks, "choose", _Trials, self, X, Y, max(grid["k"]), seen)
         chosen, records = trials.run([Mixing(*values) for values in product(*(grid[name] for name in GRID))])
         self.mixings = {name: chosen.get(name, replace(m, beta=0.0)) for name, m in self.mixings.items()}
         return records
@@ -194,7 +194,7 @@ class Mixed:
             parts = row_blocks(self.networks, len(rows))
             return np.concatenate([near_rows(Block(self.networks, rows.take(part)), "hidden") for part in parts])
 
-        return alone(self.networks, "hidden", hidden)
+        return beside(self.networks, "hidden", hidden)
 
     def _predict_block(self, block, k):
         used = {name: mixing for name, mixing in self.mixings.items() if mixing.beta > 0}

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from slide.activations import alone, last_hidden, log_normalisers, row_blocks
+from slide.activations import beside, last_hidden, log_normalisers, row_blocks
 from slide.defaults import make_network, recommended, refuse_unused
 from slide.optim import Schedule
 from slide.rows import SparseRows, as_label_rows, offsets
@@ -201,7 +201,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         """
         rows = self._rows(X)
         ids, logits = self.network_.predict(rows, k=k)
-        normalisers = alone([self.network_], "predict_topk", self._normalisers, rows)
+        normalisers = beside([self.network_], "predict_topk", self._normalisers, rows)
         return self.classes_[ids], np.exp(logits - normalisers[:, None])
 
     def _normalisers(self, rows):
@@ -221,7 +221,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
                 f"more than dense_limit={self.dense_limit:g}; predict_topk(X, k) needs no such array, or give fewer "
                 "rows at a time"
             )
-        return alone([self.network_], what, self._all_logits, rows)
+        return beside([self.network_], what, self._all_logits, rows)
 
     def _all_logits(self, rows):
         network, output = self.network_, self.network_.layers[-1]
