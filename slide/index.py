@@ -101,6 +101,8 @@ class InputStatistics:
 class LSHIndex:
     """Finds, for an input, the neurons whose weights fall into the same buckets.
 
+    empty : whether there are no tables before `adopt`.
+
     make_family(seed) makes the hash family; n_neurons rows of weights are indexed under their row number. They are
     hashed by the family's `codes`, and the inputs that look them up by its `query_codes`.
 
@@ -112,7 +114,8 @@ class LSHIndex:
     Raises ValueError where a family, or what it returns, is not what `HashFamily` says.
     """
 
-    def __init__(self, make_family, n_neurons, schedule, seed, bucket_size, policy, threads, huge_pages=True):
+    def __init__(self, make_family, n_neurons, schedule, seed, bucket_size, policy, threads, huge_pages=True,
+                 empty=False):  # fmt: skip
         self._make_family = make_family
         self._seed = seed
         self.schedule = schedule
@@ -124,7 +127,7 @@ class LSHIndex:
         self.inputs = InputStatistics(self.family.dim) if self.family.watches else None
         self.tables = HashTables(
             n_neurons, self.family.L, self.family.code_bits, bucket_size, policy, seed=seed, threads=threads,
-            huge_pages=huge_pages,
+            huge_pages=huge_pages, empty=empty,
         )  # fmt: skip
         self._scratch = Scratch()
 
@@ -227,19 +230,32 @@ class LSHIndex:
         Raises ValueError where an array is missing, unknown, or not what an index can have.
         """
         check_mapping("state", state)
+        rehashes, following, family = self._counters_and_family(state)
+        parts = {name: Part(state, f"{name}.") for name in ("tables", "inputs")}
+        moved = self._check_moved(state.get("moved", NO_IDS))
+        if self.inputs:
+            self.inputs.load_state(parts["inputs"])
+        self.tables.load_state(parts["tables"])
+        self.family, self.moved, self.rehashes, self.next_rehash = family, moved, rehashes, following
+
+    def adopt(self, state: dict[str, np.ndarray]) -> None:
+        """Finds by the buckets of a `state` themselves from now on; such an index is never hashed again.
+
+        Raises ValueError as `load_state`.
+        """
+        rehashes, following, family = self._counters_and_family(state)
+        self.tables.adopt(Part(state, "tables."))
+        self.family, self.moved, self.rehashes, self.next_rehash = family, NO_IDS, rehashes, following
+
+    def _counters_and_family(self, state):
         counters = check_array("counters", state.get("counters"), np.zeros(2, np.int64))
         rehashes, following = counters.tolist()
         if not 0 <= rehashes < MOST_STEPS or not 1 <= following < MOST_STEPS:
             raise ValueError(f"counters: found {counters}, expected rehashes done, and the batch of the next")
         renew = self.schedule.renew_every
         family = self._family(rehashes // renew if renew else 0)
-        parts = {name: Part(state, f"{name}.") for name in ("family", "tables", "inputs")}
-        moved = self._check_moved(state.get("moved", NO_IDS))
-        family.load_state(check_state(family, dict(parts["family"]), like=self.family))
-        if self.inputs:
-            self.inputs.load_state(parts["inputs"])
-        self.tables.load_state(parts["tables"])
-        self.family, self.moved, self.rehashes, self.next_rehash = family, moved, rehashes, following
+        family.load_state(check_state(family, dict(Part(state, "family.")), like=self.family))
+        return rehashes, following, family
 
     def _check_moved(self, moved):
         moved = np.array(moved)

@@ -8,6 +8,7 @@ import numpy as np
 from slide import metrics
 from slide.layers import build_layers
 from slide.layers.base import Context, as_dense
+from slide.layers.frozen import Frozen, frozen_state
 from slide.layers.lane_block import LaneBlock
 from slide.layers.sampled import SampledLayer
 from slide.machine.threads import MOST, one_blas_thread
@@ -21,6 +22,7 @@ from slide.settings.fields import documented, given, takes
 from slide.settings.network import NetworkSettings, check_layers, check_names, check_together
 from slide.state import storage
 from slide.state.commit import Commit
+from slide.state.part import Part
 from slide.validation import Watch, hold_out
 
 WEIGHTS, ORDER, DROPOUT = 1, 2, 3  # what random numbers are for: each has a stream of its own
@@ -87,15 +89,22 @@ class Network(Scores, Attributes):
     layers = ReadOnly("make a new Network, or write into the arrays weights and bias of a layer")
     step = ReadOnly("it counts the batches that were trained; make a new Network to begin anew")
     samples = ReadOnly("it counts the samples that were trained; make a new Network to begin anew")
+    frozen = ReadOnly("call freeze")
 
     @takes(NetworkSettings)
     def __init__(self, n_features: int, layers, **settings):
         check_names(settings)
+        self._set_up(n_features, layers, settings)
+
+    def _set_up(self, n_features, layers, settings, seeds=None):
+        """seeds: of a frozen network, those of its layers."""
         self._n_features, self._specs = check_integer("n_features", n_features), check_layers(layers)
         self._settings = NetworkSettings(**settings)
         check_together(self._settings, self._specs)
         self._context = Context.of(self._settings)
-        self._layers = tuple(build_layers(self.n_features, self.specs, self.context, self._rng(WEIGHTS)))
+        made = self._rng(WEIGHTS) if seeds is None else [Frozen(seed) for seed in seeds]
+        self._layers = tuple(build_layers(self.n_features, self.specs, self.context, made))
+        self._frozen = seeds is not None
         self._step = self._samples = 0
         self._evaluations = []
         self._open = None  # of a batch whose output layer was updated and others not: what `_close` takes
@@ -108,6 +117,17 @@ class Network(Scores, Attributes):
                                                      if k != "optimizer")])  # fmt: skip
         lines = [f"Network {widths}: {parameters:,} parameters, {self.step:,} batches trained", *map(repr, self.layers)]
         return "\n  ".join([*lines, settings])
+
+    @classmethod
+    def _of_frozen(cls, n_features, layers, settings, seeds, arrays):
+        network = cls.__new__(cls)
+        network._set_up(n_features, layers, settings, seeds)
+        network._adopt(arrays)
+        return network
+
+    def _adopt(self, arrays):
+        for i, layer in enumerate(self.layers):
+            layer.adopt(Part(arrays, f"layers.{i}."))
 
     def _change(self, specs=None, **changes):
         """Goes on with other settings, checked beside all the others first."""
@@ -263,12 +283,30 @@ class Network(Scores, Attributes):
 
     def _as_trainer(self, what, do, *args):
         """do(*args) while no other thread trains."""
+        self._refuse_frozen(what)
         turns = self._turns
         if turns.nested(what):
             return do(*args)
         with turns.training:
             turns.trainer = get_ident()
             return do(*args)
+
+    def _refuse_frozen(self, what):
+        if self.frozen:
+            raise RuntimeError(f"{what}: found a frozen network, which only predicts, expected one that may be trained")
+
+    def freeze(self) -> "Network":
+        """Keeps what prediction needs alone, weights and tables, brought up to date: with Adam a third of the weights'
+        memory. Training it any further raises RuntimeError. `save` and `load` keep it so.
+        """
+        if not self.frozen:
+            self._as_trainer("freeze", self._alone, "freeze", self._freeze)
+        return self
+
+    def _freeze(self):
+        self._settle()
+        self._adopt(frozen_state(storage.state(self)))
+        self._frozen = True
 
     def grow(self, factor: float) -> None:
         """From the next batch on, the last layer's active sets are `factor` (above 0) times as large, and shared by as
@@ -279,6 +317,7 @@ class Network(Scores, Attributes):
         Raises ValueError where all neurons of the last layer are always active.
         """
         check_number("factor", factor, "(0, inf)")
+        self._refuse_frozen("grow")
         if not isinstance(self.layers[-1], SampledLayer):
             raise ValueError(f"grow: found {self.specs[-1]!r}, expected a last layer with active sets")
         group_size = self.group_size
@@ -292,6 +331,7 @@ class Network(Scores, Attributes):
         Training does so by its schedule, whose last rebuild may lie far back: sampled prediction finds more after it.
         Later rebuilds of training come when they would have come.
         """
+        self._refuse_frozen("rehash")
         self._alone("rehash", self._rehash)
 
     def _rehash(self):
@@ -454,26 +494,40 @@ class Network(Scores, Attributes):
         ids = np.pad(ids, ((0, 0), (0, max(ks) - ids.shape[1])), constant_values=-1)
         return Evaluation(metrics.evaluate_topk(labels.to_scipy(), ids, ks, propensities), active)
 
-    def save(self, path, run: dict | None = None) -> None:
+    def save(self, path, run: dict | None = None, inference: bool = False) -> None:
         """Everything that training needs to go on, in one .npz file, written atomically; nothing in it executes.
+
+        inference: whether the file is to hold what prediction needs alone, as `freeze` leaves it. `load` maps such a
+        file into memory: it takes no time, and processes that load it share its pages.
 
         run: JSON values that the file is to hold beside it, such as those with which `slide train` goes on.
         """
-        self._alone("save", storage.save, path, storage.content, self, run)
+        inference = check_flag("inference", inference)
+        self._alone("save", self._save, path, run, inference)
+
+    def _save(self, path, run, inference):
+        if inference:
+            self._settle()
+        storage.save(path, storage.content, self, run, inference)
 
     def __getstate__(self) -> dict:
         return self._alone("pickling", self._copied)
 
     def _copied(self):
         settings = {f.name: getattr(self._settings, f.name) for f in fields(self._settings)}
-        arrays = {name: np.array(array) for name, array in storage.state(self).items()}
+        state = storage.state(self)
+        arrays = {name: np.array(array) for name, array in (frozen_state(state) if self.frozen else state).items()}
         return {"n_features": self.n_features, "layers": self.specs, "settings": settings, "arrays": arrays,
-                "step": self.step, "samples": self.samples}  # fmt: skip
+                "step": self.step, "samples": self.samples,
+                "seeds": storage.layer_seeds(self) if self.frozen else None}  # fmt: skip
 
     def __setstate__(self, state):
         settings = state["settings"] | {"threads": min(state["settings"]["threads"], MOST)}
-        self.__init__(state["n_features"], state["layers"], **settings)
-        storage.load_state(self, state["arrays"])
+        self._set_up(state["n_features"], state["layers"], settings, state["seeds"])
+        if self.frozen:
+            self._adopt(state["arrays"])
+        else:
+            storage.load_state(self, state["arrays"])
         self._step, self._samples = state["step"], state["samples"]
 
     def __deepcopy__(self, memo) -> "Network":

@@ -54,7 +54,7 @@ def check_layout(located, buckets, items, progress, n_items, **_):
     room = np.diff(starts, axis=1)
     if progress[0] >= 2**62 or progress[1] > 1:
         raise ValueError(f"state['progress']: found {progress}, expected a step, and 0 or 1")
-    if located.max() > n_buckets:
+    if located.max(initial=0) > n_buckets:
         raise ValueError(f"state['located']: found bucket {located.max()}, expected at most {n_buckets}")
     if items.size and not (0 <= items.min() and items.max() < n_items):
         raise ValueError(f"state['items']: found an id out of range, expected 0 to {n_items - 1}")

@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 
-from slide._kernels.tables import build_rows, clear_rows, locate_rows, reinsert_rows
+from slide._kernels.tables import Tables, build_rows, clear_rows, locate_rows, reinsert_rows
 from slide.machine import memory
 from slide.machine.threads import check_threads
 from slide.rows import ActiveSet, gather_slices
 from slide.settings.checks import as_array, check_array, check_integer, check_mapping
 from slide.state.commit import Commit
-from slide.table_set import TableSet, allocate, check_layout
+from slide.table_set import TableSet, allocate, check_layout, table_types
 
 POLICIES = ("fifo", "reservoir")
 ABSENT = 2**32 - 1  # the code of what a table does not hold
@@ -38,6 +38,7 @@ class HashTables:
         which merges the buckets of two different codes with probability 2**-range_bits.
     seed : 0 to 2**64 - 1; decides the folds and the reservoir's draws.
     threads : a positive int, or None for every CPU. The tables are the same for any number.
+    empty : whether there are no arrays before `adopt`.
     huge_pages : whether the arrays ask for huge pages (see `slide.machine.memory.zeros`).
 
     A bucket's slots are laid out when the tables are built: min(bucket_size, count + count // 4 + 1) for
@@ -55,7 +56,7 @@ class HashTables:
 
     def __init__(
         self, n_items, L, code_bits, bucket_size=128, policy="fifo", range_bits=None, seed=0, threads=None,
-        huge_pages=True,
+        huge_pages=True, empty=False,
     ):  # fmt: skip
         self.n_items = check_integer("n_items", n_items, 1, 2**31 - 1)
         self.L = check_integer("L", L, 1, 2**20)
@@ -77,7 +78,7 @@ class HashTables:
         else:
             self._shift = 64 - self.range_bits
             self._folds = np.random.default_rng(self.seed).integers(0, 2**64, (self.L, 2), dtype=np.uint64)
-        self._sets = self._allocate(), None  # in use, and spare
+        self._sets = None if empty else self._allocate(), None  # in use, and spare
 
     def _allocate(self) -> TableSet:
         reservoir = self.policy == "reservoir"
@@ -216,7 +217,8 @@ class HashTables:
     def state(self) -> dict:
         """What `load_state` needs to go on bit by bit the same, as arrays (views; copy to keep)."""
         used = self._sets[0]
-        clear_rows(used.tables, self.threads)
+        if used.located.size:
+            clear_rows(used.tables, self.threads)
         return {
             "settings": np.array(self._settings(), dtype=np.uint64),
             "progress": np.array([used.step, used.built], dtype=np.uint64),
@@ -243,6 +245,28 @@ class HashTables:
             change.call(np.copyto, mine[name], taken[name])
         change.set(used, step=int(taken["progress"][0]), built=bool(taken["progress"][1]))
         change.run()
+
+    def adopt(self, state: dict) -> None:
+        """Looks up in the buckets and items of a `state` themselves from now on; nothing can be built or updated then.
+
+        Raises ValueError as `load_state`.
+        """
+        found = {
+            "settings": check_array("state['settings']", state.get("settings"), np.zeros(7, np.uint64)),
+            "progress": check_array("state['progress']", state.get("progress"), np.zeros(2, np.uint64)),
+        }
+        if not np.array_equal(found["settings"], np.array(self._settings(), dtype=np.uint64)):
+            raise ValueError(f"state['settings']: found {found['settings']}, expected {self._settings()}")
+        sizes = self.n_items, self.L, self.range_bits, self.bucket_size, False
+        for name, (dtype, shape) in table_types(*sizes).items():
+            like = np.broadcast_to(np.zeros((), dtype), shape if name in ("buckets", "items") else (self.L, 0))
+            given = state.get(name) if name in ("buckets", "items") else np.zeros((self.L, 0), dtype)
+            found[name] = check_array(f"state[{name!r}]", given, like)
+        check_layout(**found, n_items=self.n_items)
+        arrays = {name: found[name] for name in ("located", "buckets", "items", "arrivals")}
+        tables = Tables(*arrays.values(), self.bucket_size, False, self.seed)
+        step, built = map(int, found["progress"])
+        self._sets = TableSet(**arrays, tables=tables, step=step, built=bool(built)), None
 
     def _check_codes(self, codes, n_rows=None):
         codes = as_array("codes", codes)

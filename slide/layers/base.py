@@ -122,6 +122,13 @@ class Layer(Attributes):
         """float32 (n_neurons,)"""
         return self.parameters.bias[0]
 
+    def adopt(self, state) -> None:
+        """Works from now on with the arrays of a `frozen_state` themselves, for prediction alone.
+
+        Raises ValueError where one has another dtype or shape, or values that none can have.
+        """
+        raise NotImplementedError
+
     def forward(self, x, step, commit: Commit):
         """Activations of a hidden layer in training."""
         raise NotImplementedError

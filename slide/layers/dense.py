@@ -53,6 +53,9 @@ class DenseLayer(Layer):
     def load_state(self, state):
         self.parameters.load_state(Part(state, "neurons."))
 
+    def adopt(self, state):
+        self.parameters.adopt(Part(state, "neurons."))
+
 
 class FullSoftmax(DenseLayer):
     """The output layer with every neuron active."""

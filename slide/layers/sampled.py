@@ -7,6 +7,7 @@ from slide.bfloat16 import TYPES, blocks, widen
 from slide.hashing.outside import is_outside
 from slide.index import LSHIndex, index_types
 from slide.layers.base import Layer, as_dense, exact_topk
+from slide.layers.frozen import Frozen
 from slide.layers.labels import labels_found, of_others
 from slide.layers.lane_block import LaneBlock, lanes_of
 from slide.layers.passes import Pass, UpdateInputs
@@ -42,9 +43,10 @@ class SampledLayer(Layer):
             self._index = LSHIndex(
                 lambda seed: spec.make_family(n_inputs, seed), spec.n_neurons, spec.rehash,
                 getattr(spec.hash, "seed", self.seed), spec.bucket_size, spec.policy, context.threads,
-                context.huge_pages,
+                context.huge_pages, isinstance(rng, Frozen),
             )  # fmt: skip
-            self.index.build(self.parameters.w)
+            if not isinstance(rng, Frozen):
+                self.index.build(self.parameters.w)
 
     @classmethod
     def types(cls, n_inputs, spec, optimizer):
@@ -273,6 +275,11 @@ class SampledLayer(Layer):
             self.index.load_state(Part(state, "index."))
         if self.recent is not None:
             self.recent.load_state(Part(state, "recent."))
+
+    def adopt(self, state):
+        self.parameters.adopt(Part(state, "neurons."))
+        if self.index is not None:
+            self.index.adopt(Part(state, "index."))
 
 
 def _keeps_recent(spec):

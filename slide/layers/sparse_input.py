@@ -84,6 +84,10 @@ class SparseInputLayer(Layer):
         self.parameters.load_state(Part(state, "features."))
         self.bias_parameters.load_state(Part(state, "bias."))
 
+    def adopt(self, state):
+        self.parameters.adopt(Part(state, "features."))
+        self.bias_parameters.adopt(Part(state, "bias."))
+
 
 def without_decay(optimizer):
     return replace(optimizer, weight_decay=0.0)

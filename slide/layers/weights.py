@@ -14,6 +14,7 @@ from slide._kernels.groups import Groups
 from slide._kernels.transpose import PairsByRow
 from slide._kernels.weights import Float32Rows
 from slide.bfloat16 import TYPES, blocks, narrow
+from slide.layers.frozen import Frozen
 from slide.layers.lane_block import NO_IDS
 from slide.machine import memory
 from slide.rows import ActiveSet, offsets
@@ -38,11 +39,27 @@ class Weights:
     def __init__(self, n_rows, width, optimizer, std, rng, with_bias=True, huge_pages=True):
         self.optimizer = optimizer
         self.adam = optimizer.name == "adam"
+        self._scratch = memory.Scratch()
+        if isinstance(rng, Frozen):
+            self._shapes = (n_rows, width), (1, n_rows) if with_bias else (0, 0)
+            return
         for name, (dtype, shape) in weight_types(n_rows, width, optimizer, with_bias, self.types).items():
             setattr(self, name, memory.zeros(shape, dtype, huge_pages))
+        self._shapes = self.w.shape, self.bias[:1].shape
         self._fill(std, rng)
         self.rows = self._kernel_rows()
-        self._scratch = memory.Scratch()
+
+    def adopt(self, state: dict[str, np.ndarray]) -> None:
+        """Works from now on with the w and bias of a `frozen_state` themselves, and has no moments.
+
+        Raises ValueError where an array has another dtype or shape, or is not finite.
+        """
+        for name, dtype, shape in zip(("w", "bias"), (self.types[0], np.float32), self._shapes, strict=True):
+            found = check_array(name, state.get(name), np.broadcast_to(np.zeros((), dtype), shape))
+            self._check_values(name, found, ValueError)
+        self.w, self.bias = state["w"], state["bias"]
+        self.m = self.v = np.zeros((0, self.w.shape[1]), self.types[1])
+        self.rows = self._kernel_rows()
 
     def _fill(self, std, rng):
         fill_normal(self.w, std, rng)

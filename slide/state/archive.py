@@ -6,6 +6,7 @@ and shape stand in its header, and what is compressed, encrypted, there twice or
 
 import copy
 import math
+import struct
 import zipfile
 from dataclasses import dataclass
 
@@ -13,6 +14,10 @@ import numpy as np
 from numpy.lib import format as npy
 
 SUFFIX = ".npy"
+LOCAL_HEADER = 30  # bytes before an entry's name; the last four are the lengths of that and of what follows it
+ALIGNED = 64  # where the values of arrays begin: at multiples of so many bytes
+PADDING = 0xD935  # the kind of an extra field that only fills up
+ZIP64 = 20  # bytes of the extra field that zipfile adds
 ENCRYPTED = 1  # the bit of a zip entry's flags
 
 
@@ -23,6 +28,8 @@ class Entry:
     info: zipfile.ZipInfo
     dtype: np.dtype
     shape: tuple[int, ...]
+    start: int  # of its values, in bytes from that of its .npy file
+    c_order: bool
 
 
 class Archive:
@@ -32,7 +39,7 @@ class Archive:
     """
 
     def __init__(self, file):
-        self.size = file.seek(0, 2)
+        self.size, self._file = file.seek(0, 2), file
         self._zip = zipfile.ZipFile(file)
         infos = self._zip.infolist()
         if sum(info.compress_size for info in infos) > self.size:
@@ -65,18 +72,31 @@ class Archive:
             if version not in ((1, 0), (2, 0)):
                 raise ValueError(f"the array {name!r} in format {version}")
             read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, _, dtype = read(file)
-            n_bytes = info.file_size - file.tell()
+            shape, fortran, dtype = read(file)
+            start = file.tell()
+            n_bytes = info.file_size - start
         if dtype.hasobject or dtype.names or any(n < 0 for n in shape):
             raise ValueError(f"the array {name!r} of {dtype} {shape}")
         if math.prod(shape) * dtype.itemsize != n_bytes:
             raise ValueError(f"the array {name!r} of {dtype} {shape} in {n_bytes} bytes")
-        return Entry(info, dtype, shape)
+        return Entry(info, dtype, shape, start, not fortran)
 
     def __getitem__(self, name: str) -> np.ndarray:
         """An array; KeyError where there is none."""
         with self._zip.open(self.entries[name].info) as file:
             return npy.read_array(file, allow_pickle=False)
+
+    def mapped(self, name: str) -> np.ndarray:
+        """An array whose pages are those of the file, read when they are needed and shared by processes; what is
+        written to it stays in this process. One that cannot be mapped, empty or not aligned, is read."""
+        entry = self.entries[name]
+        self._file.seek(entry.info.header_offset)
+        header = self._file.read(LOCAL_HEADER)
+        start = entry.info.header_offset + LOCAL_HEADER + sum(struct.unpack("<HH", header[-4:])) + entry.start
+        n_bytes = math.prod(entry.shape) * entry.dtype.itemsize
+        if not n_bytes or start % entry.dtype.alignment or not entry.c_order or start + n_bytes > self.size:
+            return self[name]
+        return np.asarray(np.memmap(self._file, entry.dtype, "c", start, entry.shape))
 
     def keys(self):
         return self.entries.keys()
@@ -87,3 +107,14 @@ class Archive:
         found.entries = {name.removeprefix(prefix): entry for name, entry in self.entries.items()
                          if name.startswith(prefix)}  # fmt: skip
         return found
+
+
+def write(file, arrays: dict) -> None:
+    """An archive of {name: array} as np.savez writes it, but that their values are aligned, so as to be mapped."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            info = zipfile.ZipInfo(name + SUFFIX)
+            start = file.tell() + LOCAL_HEADER + len(info.filename.encode()) + ZIP64 + 4
+            info.extra = struct.pack("<HH", PADDING, -start % ALIGNED) + bytes(-start % ALIGNED)
+            with archive.open(info, "w", force_zip64=True) as entry:
+                npy.write_array(entry, np.asanyarray(array), allow_pickle=False)

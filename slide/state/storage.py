@@ -9,6 +9,7 @@ import numpy as np
 from slide.hashing import FAMILIES, HashFamily
 from slide.index import RehashSchedule
 from slide.layers import array_types
+from slide.layers.frozen import frozen_state, frozen_types
 from slide.layers.settings import Dense, Sampled
 from slide.machine.threads import check_threads
 from slide.optim import OPTIMIZERS, Schedule
@@ -16,7 +17,7 @@ from slide.plugins import NotImported, describe, restore
 from slide.sampling import SAMPLERS, Sampler
 from slide.settings.checks import check_integer
 from slide.settings.network import NetworkSettings, check_layers
-from slide.state.archive import Archive
+from slide.state.archive import Archive, write
 from slide.state.files import replacing
 from slide.state.part import Part, prefixed
 
@@ -85,7 +86,8 @@ def read_header(archive) -> dict:
     header = parse_header(archive)
     if "kind" in header:
         raise ValueError(f"a model of kind {header['kind']!r}, which slide.load reads")
-    check_keys("header", header, ("format", "step", "samples", "settings", "run"))
+    frozen = ("seeds",) if "seeds" in header else ()
+    check_keys("header", header, ("format", "step", "samples", "settings", "run", *frozen))
     found = header["settings"]
     check_keys("settings", found, ("n_features", *PLAIN, "layers", *OBJECTS))
     if not isinstance(found["layers"], list):
@@ -222,15 +224,24 @@ def load_state(network, arrays) -> None:
         layer.load_state(Part(arrays, f"layers.{i}."))
 
 
-def content(network, run=None) -> dict[str, np.ndarray]:
-    """All arrays of the file of a network; FloatingPointError where one is not finite."""
-    header = make_header(step=network.step, samples=network.samples, settings=settings(network), run=run)
+def content(network, run=None, inference=False) -> dict[str, np.ndarray]:
+    """All arrays of the file of a network, or those that prediction reads; FloatingPointError where one is not finite.
+    """
+    inference = inference or getattr(network, "frozen", False)
+    seeds = {"seeds": layer_seeds(network)} if inference else {}
+    header = make_header(step=network.step, samples=network.samples, settings=settings(network), run=run, **seeds)
     for i, layer in enumerate(network.layers):
         try:
             layer.check_finite()
         except FloatingPointError as error:
             raise FloatingPointError(f"layers.{i}.{error}") from None
-    return {"header": header, **state(network)}
+    arrays = state(network)
+    return {"header": header, **(frozen_state(arrays) if inference else arrays)}
+
+
+def layer_seeds(network) -> list:
+    """What each sampled layer drew when it was made; None of others."""
+    return [getattr(layer, "seed", None) for layer in network.layers]
 
 
 def save(path, make_content, *args) -> None:
@@ -240,7 +251,7 @@ def save(path, make_content, *args) -> None:
     except FloatingPointError as error:
         raise FloatingPointError(f"{error}, which would be saved; {path} was left as it was") from None
     with replacing(path) as file:
-        np.savez(file, **arrays)
+        write(file, arrays)
 
 
 def read_run(path) -> dict:
@@ -283,9 +294,20 @@ def load_network(archive, cls, threads, given, used):
     check_families(described, archive)
     n_features, specs, keywords = from_settings(restore_classes(described, given, used))
     n_features = check_integer("n_features", n_features)
-    check_types(archive, array_types(n_features, check_layers(specs), keywords["optimizer"]))
-    network = cls(n_features, specs, **keywords)
-    load_state(network, archive)
+    types = array_types(n_features, check_layers(specs), keywords["optimizer"])
+    check_types(archive, frozen_types(types) if "seeds" in header else types)
+    if "seeds" in header:
+        arrays = {name: archive.mapped(name) for name in archive if name != "header"}
+        network = cls._of_frozen(n_features, specs, keywords, check_seeds(header["seeds"], len(specs)), arrays)
+    else:
+        network = cls(n_features, specs, **keywords)
+        load_state(network, archive)
     network._step = check_integer("step", header["step"], 0, MOST_STEPS)
     network._samples = check_integer("samples", header["samples"], 0)
     return network
+
+
+def check_seeds(seeds, n: int) -> list:
+    if not isinstance(seeds, list) or len(seeds) != n:
+        raise ValueError(f"seeds {seeds!r}, not one for each of {n} layers")
+    return [None if seed is None else check_integer("seed", seed, 0, 2**62) for seed in seeds]
