@@ -61,7 +61,7 @@ def test_a_failure_while_writing_leaves_the_old_file(saved, monkeypatch):
         raise OSError("disk full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(np, "savez", fail)
+        patched.setattr(storage, "write", fail)
         with pytest.raises(OSError, match="disk full"):
             network.save(path)
     assert path.read_bytes() == before

@@ -109,8 +109,8 @@ class Archive:
         return found
 
 
-def write(file, arrays: dict) -> None:
-    """An archive of {name: array} as np.savez writes it, but that their values are aligned, so as to be mapped."""
+def write(file, **arrays) -> None:
+    """An archive of arrays by name, as np.savez writes it, but that their values are aligned, so as to be mapped."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             info = zipfile.ZipInfo(name + SUFFIX)

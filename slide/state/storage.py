@@ -251,7 +251,7 @@ def save(path, make_content, *args) -> None:
     except FloatingPointError as error:
         raise FloatingPointError(f"{error}, which would be saved; {path} was left as it was") from None
     with replacing(path) as file:
-        write(file, arrays)
+        write(file, **arrays)
 
 
 def read_run(path) -> dict:

@@ -79,13 +79,13 @@ def test_a_signal_within_an_evaluation(numbers, step, data, tmp_path, capsys, mo
 
 
 def test_no_signal_breaks_a_save(data, tmp_path, capsys, monkeypatch):
-    savez, model = np.savez, tmp_path / "m.npz"
+    write, model = storage.write, tmp_path / "m.npz"
 
     def seen(file, **arrays):
         send(*SIGNALS)()
-        savez(file, **arrays)
+        write(file, **arrays)
 
-    monkeypatch.setattr(np, "savez", seen)
+    monkeypatch.setattr(storage, "write", seen)
     code, _, err = run(capsys, "train", *data, "--save", model)
     assert code == 128 + SIGNALS[0] and "Traceback" not in err and Network.load(model).step == 20
 
@@ -163,7 +163,7 @@ def test_full_disks_everywhere_are_no_success(data, tmp_path, capsys, monkeypatc
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(storage, "write", full)
     (tmp_path / "m.npz").write_bytes(b"a good model")
     code, out, err = run(capsys, "train", *data, "--save", "m.npz", "--save-every", 3)
     assert code == 1 and "it is lost" in err and "s of training on" in out and "Traceback" not in err
@@ -172,15 +172,15 @@ def test_full_disks_everywhere_are_no_success(data, tmp_path, capsys, monkeypatc
 
 
 def test_a_checkpoint_that_fails_is_made_again(data, tmp_path, capsys, monkeypatch):
-    savez, calls = np.savez, []
+    write, calls = storage.write, []
 
     def sometimes(file, **arrays):
         calls.append(len(calls))
         if len(calls) in (2, 3):
             raise OSError(errno.ENOSPC, "No space left on device")
-        savez(file, **arrays)
+        write(file, **arrays)
 
-    monkeypatch.setattr(np, "savez", sometimes)
+    monkeypatch.setattr(storage, "write", sometimes)
     log = tmp_path / "run.jsonl"
     code, _, err = run(capsys, "train", *data, "--save", tmp_path / "m.npz", "--save-every", 4, "--log", log)
     assert code == 0 and err.count("No space left on device") == 1
