@@ -494,21 +494,36 @@ class Network(Scores, Attributes):
         ids = np.pad(ids, ((0, 0), (0, max(ks) - ids.shape[1])), constant_values=-1)
         return Evaluation(metrics.evaluate_topk(labels.to_scipy(), ids, ks, propensities), active)
 
-    def save(self, path, run: dict | None = None, inference: bool = False) -> None:
+    def save(self, path, run: dict | None = None, inference: bool = False, weight_type: str | None = None) -> None:
         """Everything that training needs to go on, in one .npz file, written atomically; nothing in it executes.
 
         inference: whether the file is to hold what prediction needs alone, as `freeze` leaves it. `load` maps such a
         file into memory: it takes no time, and processes that load it share its pages.
+        weight_type: "bfloat16" rounds the output layer's weights to the nearest, for half their memory: with
+        `inference`, where that layer has active sets and may have such weights. None: they stay as they are.
 
         run: JSON values that the file is to hold beside it, such as those with which `slide train` goes on.
         """
         inference = check_flag("inference", inference)
-        self._alone("save", self._save, path, run, inference)
+        narrowed = self._narrows(inference, weight_type)
+        self._alone("save", self._save, path, run, inference, narrowed)
 
-    def _save(self, path, run, inference):
+    def _narrows(self, inference, weight_type):
+        """Whether to store the output layer's weights, which are float32, as bfloat16."""
+        if weight_type is None:
+            return False
+        if weight_type != "bfloat16" or not (inference or self.frozen) or not isinstance(self.layers[-1], SampledLayer):
+            raise ValueError(
+                f"weight_type: found {weight_type!r}, inference={inference} and {self.specs[-1]!r}, expected None, or "
+                "'bfloat16' with inference=True and a last layer with active sets"
+            )
+        check_together(self._settings, (*self.specs[:-1], replace(self.specs[-1], weight_type=weight_type)))
+        return self.specs[-1].weight_type != weight_type
+
+    def _save(self, path, run, inference, narrowed):
         if inference:
             self._settle()
-        storage.save(path, storage.content, self, run, inference)
+        storage.save(path, storage.content, self, run, inference, narrowed)
 
     def __getstate__(self) -> dict:
         return self._alone("pickling", self._copied)

@@ -10,6 +10,7 @@ import pytest
 
 import slide
 from slide import Dense, Network, Sampled
+from slide.bfloat16 import narrow, widen
 from slide.prediction import Ensemble
 from slide.state import storage
 from slide.state.archive import ALIGNED, Archive
@@ -162,3 +163,34 @@ def test_a_network_that_is_loaded_whole_is_not_frozen(tmp_path):
     again = Network.load(tmp_path / "model.npz")
     assert not again.frozen and again.predict(X[:1])[0].max() < N_LABELS
     assert_same(again.fit(X, Y, steps=2), network.fit(X, Y, steps=2))
+
+
+def test_output_weights_are_rounded_for_prediction(tmp_path):
+    network = trained("vanilla, simhash")
+    network.save(tmp_path / "served.npz", inference=True, weight_type="bfloat16")
+    served = slide.load(tmp_path / "served.npz")
+    assert served.frozen and served.specs[-1].weight_type == "bfloat16"
+    rounded = widen(narrow(network.layers[-1].weights))
+    assert network.layers[-1].parameters.w.dtype == np.float32
+    np.testing.assert_array_equal(served.layers[-1].weights, rounded)
+    network.layers[-1].weights[...] = rounded
+    for sampled in (False, True):
+        for rows in (X[:1], X):
+            ids, values = network.predict(rows, 3, sampled)
+            found = served.predict(rows, 3, sampled)
+            np.testing.assert_allclose(found[1], values, rtol=1e-5, atol=1e-6)
+            assert (found[0] == ids).mean() > 0.98
+    served.save(tmp_path / "again.npz", weight_type="bfloat16")
+    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "served.npz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "name, settings",
+    [("vanilla, simhash", {"weight_type": "bfloat16"}), ("dense", {"weight_type": "bfloat16", "inference": True}),
+     ("vanilla, simhash", {"weight_type": "float16", "inference": True}), ("vanilla, simhash", {"inference": 1}),
+     ("one layer", {"weight_type": "bfloat16", "inference": True})],
+)  # fmt: skip
+def test_weights_that_cannot_be_rounded_are_refused(name, settings, tmp_path):
+    with pytest.raises(ValueError, match="found"):
+        make(name, 1).save(tmp_path / "served.npz", **settings)
+    assert not (tmp_path / "served.npz").exists()

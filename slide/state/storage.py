@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from slide.bfloat16 import narrow
 from slide.hashing import FAMILIES, HashFamily
 from slide.index import RehashSchedule
 from slide.layers import array_types
@@ -224,19 +225,27 @@ def load_state(network, arrays) -> None:
         layer.load_state(Part(arrays, f"layers.{i}."))
 
 
-def content(network, run=None, inference=False) -> dict[str, np.ndarray]:
-    """All arrays of the file of a network, or those that prediction reads; FloatingPointError where one is not finite.
+def content(network, run=None, inference=False, narrowed=False) -> dict[str, np.ndarray]:
+    """All arrays of the file of a network, or those that prediction reads, its output weights `narrowed` to bfloat16.
+
+    Raises FloatingPointError where one is not finite.
     """
     inference = inference or getattr(network, "frozen", False)
     seeds = {"seeds": layer_seeds(network)} if inference else {}
-    header = make_header(step=network.step, samples=network.samples, settings=settings(network), run=run, **seeds)
+    described = settings(network)
+    if narrowed:
+        described["layers"][-1]["weight_type"] = "bfloat16"
+    header = make_header(step=network.step, samples=network.samples, settings=described, run=run, **seeds)
     for i, layer in enumerate(network.layers):
         try:
             layer.check_finite()
         except FloatingPointError as error:
             raise FloatingPointError(f"layers.{i}.{error}") from None
-    arrays = state(network)
-    return {"header": header, **(frozen_state(arrays) if inference else arrays)}
+    arrays = frozen_state(state(network)) if inference else state(network)
+    if narrowed:
+        name = f"layers.{len(network.layers) - 1}.neurons.w"
+        arrays[name] = narrow(arrays[name], network.threads)
+    return {"header": header, **arrays}
 
 
 def layer_seeds(network) -> list:
