@@ -298,6 +298,8 @@ class Network(Scores, Attributes):
     def freeze(self) -> "Network":
         """Keeps what prediction needs alone, weights and tables, brought up to date: with Adam a third of the weights'
         memory. Training it any further raises RuntimeError. `save` and `load` keep it so.
+
+        Tables are as the schedule of training left them: for sampled prediction call `rehash` before.
         """
         if not self.frozen:
             self._as_trainer("freeze", self._alone, "freeze", self._freeze)
@@ -498,7 +500,8 @@ class Network(Scores, Attributes):
         """Everything that training needs to go on, in one .npz file, written atomically; nothing in it executes.
 
         inference: whether the file is to hold what prediction needs alone, as `freeze` leaves it. `load` maps such a
-        file into memory: it takes no time, and processes that load it share its pages.
+        file into memory: it takes no time, and processes that load it share its pages. For sampled prediction call
+        `rehash` before.
         weight_type: "bfloat16" rounds the output layer's weights to the nearest, for half their memory: with
         `inference`, where that layer has active sets and may have such weights. None: they stay as they are.
 

@@ -11,6 +11,8 @@ import pytest
 import slide
 from slide import Dense, Network, Sampled
 from slide.bfloat16 import narrow, widen
+from slide.cli import main
+from slide.data import save_xmc
 from slide.prediction import Ensemble
 from slide.state import storage
 from slide.state.archive import ALIGNED, Archive
@@ -194,3 +196,12 @@ def test_weights_that_cannot_be_rounded_are_refused(name, settings, tmp_path):
     with pytest.raises(ValueError, match="found"):
         make(name, 1).save(tmp_path / "served.npz", **settings)
     assert not (tmp_path / "served.npz").exists()
+
+
+def test_a_frozen_network_is_not_resumed(tmp_path, capsys):
+    trained("vanilla, simhash").save(tmp_path / "served.npz", inference=True)
+    save_xmc(tmp_path / "data.txt", X, Y)
+    data = ["--train", str(tmp_path / "data.txt"), "--test", str(tmp_path / "data.txt")]
+    assert main(["train", *data, "--resume", str(tmp_path / "served.npz"), "--epochs", "9"]) == 2
+    assert "found a frozen network, which only predicts" in capsys.readouterr().err
+    assert main(["predict", str(tmp_path / "served.npz"), "--input", data[1], "--sampled"]) == 0

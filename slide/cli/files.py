@@ -67,7 +67,7 @@ def describe(*files: Data) -> str:
 
 
 def load_model(options):
-    """The model of a command that predicts; with --sampled its hash tables are as its weights."""
+    """The model of a command that predicts; with --sampled its hash tables are as its weights, or as it was frozen."""
     model = load(options.model, **given_settings(options, ["threads"]), **given_classes(options))
     if options.sampled:
         if not isinstance(model, Network):
@@ -75,7 +75,8 @@ def load_model(options):
                 f"--sampled: found with {options.model}, which is {type(model).__name__}, expected with a Network: an "
                 "Ensemble or a Mixed scores all labels"
             )
-        model.rehash()
+        if not model.frozen:
+            model.rehash()
     return model
 
 

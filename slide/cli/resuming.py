@@ -102,6 +102,8 @@ def resume(parsed, given: dict, X, Y) -> tuple[list[Network], Run, int, list[str
             f"{Y.shape[1]} as in {parsed.train}"
         )
     networks = [model] if isinstance(model, Network) else model.networks
+    if any(network.frozen for network in networks):
+        raise ValueError(f"{path}: found a frozen network, which only predicts, expected one that may be trained")
     run.networks = _more_networks(parsed.networks, run, networks, path)
     said = _compare(path, run, parsed.train, summary(X, Y))
     run.data = summary(X, Y)
