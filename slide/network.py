@@ -500,7 +500,7 @@ class Network(Scores, Attributes):
         """Everything that training needs to go on, in one .npz file, written atomically; nothing in it executes.
 
         inference: whether the file is to hold what prediction needs alone, as `freeze` leaves it. `load` maps such a
-        file into memory: it takes no time, and processes that load it share its pages. For sampled prediction call
+        file into memory: nothing is copied, and processes that load it share its pages. For sampled prediction call
         `rehash` before.
         weight_type: "bfloat16" rounds the output layer's weights to the nearest, for half their memory: with
         `inference`, where that layer has active sets and may have such weights. None: they stay as they are.
