@@ -35,11 +35,11 @@ def row_scores(Y_true, top_ids, metric: str) -> np.ndarray:
     return scores
 
 
-def parts_of(metric: str) -> list[tuple[str, int]]:
-    """[("P", 1), ("nDCG", 5)] of "P@1+nDCG@5"; ValueError where it is no metric of single rows."""
+def parts_of(metric: str, name: str = "metric") -> list[tuple[str, int]]:
+    """[("P", 1), ("nDCG", 5)] of "P@1+nDCG@5"; ValueError, naming `name`, where it is no metric of single rows."""
     parts = [re.fullmatch(r"(P|nDCG)@([1-9]\d{0,8})", part) for part in str(metric).split("+")]
     if not all(parts):
-        raise ValueError(f"metric: found {metric!r}, expected P@k or nDCG@k, such as 'P@1', or a sum: 'P@1+nDCG@5'")
+        raise ValueError(f"{name}: found {metric!r}, expected P@k or nDCG@k, such as 'P@1', or a sum: 'P@1+nDCG@5'")
     return [(part[1], int(part[2])) for part in parts]
 
 

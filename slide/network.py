@@ -209,6 +209,8 @@ class Network(Scores, Attributes):
         """
         rows = self._as_rows(X)
         labels = self._as_labels(Y, rows)
+        if callback is not None and not callable(callback):
+            raise ValueError(f"callback: found {type(callback).__name__}, expected a function or None")
         asked = {"monitor": monitor, "patience": patience, "restore_best": restore_best,
                  "evaluate_every": evaluate_every,
                  "mask_seen": None if mask_seen is None else check_flag("mask_seen", mask_seen) or None}  # fmt: skip
@@ -318,13 +320,13 @@ class Network(Scores, Attributes):
 
         Raises ValueError where all neurons of the last layer are always active.
         """
-        check_number("factor", factor, "(0, inf)")
+        factor = check_number("factor", factor, "(0, inf)")
         self._refuse_frozen("grow")
         if not isinstance(self.layers[-1], SampledLayer):
             raise ValueError(f"grow: found {self.specs[-1]!r}, expected a last layer with active sets")
         group_size = self.group_size
         if group_size > 1:
-            group_size = min(self.batch_size, max(1, round(factor * group_size)))
+            group_size = min(self.batch_size, max(1, round(min(factor * group_size, self.batch_size))))
         self._change(specs=(*self.specs[:-1], self.specs[-1].grown(factor)), group_size=group_size)
 
     def rehash(self) -> None:

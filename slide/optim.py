@@ -99,6 +99,7 @@ class Schedule(Settings):
 
     def rate(self, step: int) -> float:
         """The factor at a 1-based step."""
+        check_integer("step", step, 0)
         if step <= self.warmup:
             return step / (self.warmup + 1)
         if not FALLS.met(self):

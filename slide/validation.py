@@ -95,7 +95,7 @@ class Watch:
         """held: the held-out rows (X, Y), of which a fixed sample is taken where all would take too long; every: as
         `evaluate_every`, where that is None."""
         (X, Y), monitor = held, "P@1" if monitor is None else monitor
-        parts_of(monitor)
+        parts_of(monitor, "monitor")
         every = every if evaluate_every is None else check_integer("evaluate_every", evaluate_every)
         if patience is not None:
             check_integer("patience", patience)

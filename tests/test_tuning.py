@@ -114,7 +114,7 @@ def test_wrong_arguments():
         tune(X[:0], Y[:0])
     with pytest.raises(ValueError, match="budget: found 0"):
         tune(X, Y, budget=0)
-    with pytest.raises(ValueError, match="metric: found 'F1'"):
+    with pytest.raises(ValueError, match="monitor: found 'F1'"):
         tune(X, Y, monitor="F1")
     with pytest.raises(ValueError, match="Y: found"):
         tune(X, Y[:3])

@@ -113,7 +113,7 @@ def test_a_monitor_may_be_any_metric(rng):
         ({"validation": X}, "validation: found"),
         ({"validation": (X[:0], Y[:0])}, "validation: found no rows"),
         ({"validation": (X[:, :3], Y)}, "validation: found 3 columns"),
-        ({"validation": 0.1, "monitor": "accuracy"}, "metric: found 'accuracy'"),
+        ({"validation": 0.1, "monitor": "accuracy"}, "monitor: found 'accuracy'"),
         ({"validation": 0.1, "patience": 0}, "patience: found 0"),
         ({"validation": 0.1, "evaluate_every": 0}, "evaluate_every: found 0"),
         ({"validation": 0.1, "restore_best": 1}, "restore_best: found 1"),

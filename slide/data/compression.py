@@ -121,7 +121,10 @@ class Reading:
     """
 
     def __init__(self, path):
-        self.raw = open(os.fspath(path), "rb")  # not a number, which would be a file that somebody else has open
+        name = os.fspath(path)  # not a number, which would be a file that somebody else has open
+        if "\0" in os.fsdecode(name):
+            raise ValueError(f"path: found {path!r}, expected the name of a file")
+        self.raw = open(name, "rb")
         try:
             self.start = self.raw.peek(16)[:16]
             self.packing = next((packing for packing in PACKINGS if packing.magic.match(self.start)), None)

@@ -200,7 +200,7 @@ class Sampled(Settings):
         """The same settings with active sets `factor` times as large, of the same parts."""
 
         def scaled(n):
-            return None if n is None else min(self.n_neurons, max(1, round(factor * n)))
+            return None if n is None else max(1, round(min(factor * n, self.n_neurons)))
 
         sampler = self.sampler
         if isinstance(sampler, Sampler) and "active" in sampler.config():

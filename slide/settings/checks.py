@@ -24,6 +24,7 @@ def check_number(name: str, value, interval: str) -> float:
     """`value` as a float; ValueError where it is not a number in `interval`, such as "[0, 1)" or "(0, inf)"."""
     low, high = map(float, interval[1:-1].split(","))
     inside = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+    inside = inside and (isinstance(value, float) or abs(value) < 2**1023)  # a float can be made of it
     if not inside or (value == low and interval[0] == "(") or (value == high and interval[-1] == ")"):
         raise ValueError(f"{name}: found {value!r}, expected a number in {interval}")
     return float(value)

@@ -68,7 +68,7 @@ def check_target(path, n_bytes: int = 0) -> None:
 
 def find_target(path) -> tuple[Path, int | None]:
     """(the file behind symbolic links, its mode or None where there is none yet); raises as `replacing` does."""
-    if not os.fspath(path):
+    if os.fsdecode(path) == "" or "\0" in os.fsdecode(path):
         raise ValueError(f"path: found {path!r}, expected the name of a file")
     target = Path(os.path.realpath(path))
     try:

@@ -251,7 +251,7 @@ CALLS = {
     )},
     "SampledHidden": (lambda **a: slide.SampledHidden(threads=1, **a).forward(X), {
         "n_inputs": st.just(D), "n_neurons": SMALL, "active": SMALL,
-    }, None),
+    }, None, "n_inputs"),
     "build_info": (slide.build_info, {}, lambda result: json.dumps(result)),
     "get_include": (slide.get_include, {}, lambda result: Path(result).is_dir()),
     **{f"hashing.{name}": (family, dict(HEADS), None) for name, family in hashing.FAMILIES.items()},
