@@ -37,6 +37,7 @@ def read_text(blocks: Blocks, vocabulary: Vocabulary | None = None):
     vectorizer = _vectorizer(blocks, vocabulary)
     if vocabulary:
         X = vectorizer.transform(words())
+        X.sort_indices()
         Y, unknown = _indicator(names, vocabulary.labels)
         notes = [f"labels that training does not have were left out: {unknown}"] if unknown else []
         return X, Y, vocabulary, notes
@@ -46,6 +47,7 @@ def read_text(blocks: Blocks, vocabulary: Vocabulary | None = None):
         if str(error).startswith("empty vocabulary"):
             raise blocks.error("no words", f"{LABEL}a word word, a line per sample", 1) from error
         raise
+    X.sort_indices()
     labels = tuple(sorted({name for line in names for name in line}))
     own = Vocabulary(tuple(vectorizer.get_feature_names_out().tolist()), vectorizer.idf_, labels)
     return X, _indicator(names, labels)[0], own, []
