@@ -129,7 +129,10 @@ def check_ks(ks) -> list[int]:
 
 def _check(Y_true, top_ids, k):
     labels = as_label_rows(Y_true, name="Y_true")
-    top_ids = np.asarray(top_ids)
+    try:
+        top_ids = np.asarray(top_ids)
+    except ValueError as error:
+        raise ValueError(f"top_ids: found {type(top_ids).__name__}, expected integers (n, at least k)") from error
     if top_ids.ndim != 2 or len(top_ids) != len(labels) or top_ids.dtype.kind not in "iu":
         found = f"{top_ids.dtype} of shape {top_ids.shape}"
         raise ValueError(f"top_ids: found {found}, expected integers ({len(labels)}, at least k)")

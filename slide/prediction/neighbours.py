@@ -82,7 +82,7 @@ class Neighbours:
 
         Raises ValueError where queries are not as said.
         """
-        k = check_integer("k", k)
+        k = check_integer("k", k, 1, 2**31 - 1)
         queries = self._rows.check("queries", queries, self.width)
         n, most = queries.shape[0], min(k, self.n)
         ids, cosines = np.full((n, k), -1, np.int32), np.zeros((n, k), np.float32)

@@ -39,7 +39,8 @@ class NetworkSettings(Settings):
     schedule: Schedule = setting(Schedule, Instance((Schedule,)), "factor on the learning rate", option=None)
     batch_size: int = setting(256, Integer(), "samples between two updates", group=TRAINING)
     group_size: int = setting(
-        16, Integer(), "consecutive samples of a batch that share an active set", needs=(HAS_SETS,), group=TRAINING,
+        16, Integer(1, 2**20), "consecutive samples of a batch that share an active set", needs=(HAS_SETS,),
+        group=TRAINING,
         more="1 is the paper's.",
     )  # fmt: skip
     update: str = setting(
