@@ -183,3 +183,11 @@ def test_odd_training_sets(name, tmp_path, capsys, rng):
     assert code == 0 and f"test, {n} rows" in out
     assert ("tuned on" in out) != ("settings by the rule of thumb: found" in out)
     assert slide.load(tmp_path / "m.npz").n_labels == n_labels
+
+
+def test_masking_has_an_effect_where_tuning_decides(tmp_path, capsys, rng):
+    X, Y = (sparse.csr_matrix((rng.random((60, 12)) < share).astype(np.float32)) for share in (0.3, 0.2))
+    save_xmc(tmp_path / "items.txt", X, Y)
+    assert run(capsys, "train", "--train", tmp_path / "items.txt", "--mask-seen", "--threads", 1)[0] == 0
+    code, _, err = run(capsys, "train", "--train", tmp_path / "items.txt", "--mask-seen", "--epochs", 1)
+    assert code == 2 and "--mask-seen: found neither --test nor --validation nor tuning" in err

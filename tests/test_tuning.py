@@ -146,3 +146,11 @@ def test_a_trial_is_read_as_it_was_written(tmp_path, rng):
     found = Cache(path, *arrays, about).race({"lr": 0.1, "hidden": [3]})
     assert found.ended == "behind" and np.array_equal(found.values[7], trial.values[7])
     assert Cache(path, *arrays, {"seed": 2}).race(trial.settings) is None
+
+
+def test_a_challenger_that_diverges_loses(monkeypatch):
+    monkeypatch.setattr(search, "TARGETS", ())
+    monkeypatch.setattr(search, "WIDER", {"lr": 1e30})
+    tuned = tune(X, Y, given={**QUICK, "hidden": [16]}, budget=9.0)
+    assert tuned.settings["lr"] == 0.005
+    assert "diverged" in [record.get("ended") for record in tuned.records]

@@ -48,11 +48,9 @@ def make_plan(options, X, Y, output) -> Plan:
     """Of a training that begins. Tuning says what it tries as it goes."""
     given = given_to(options)
     tuned = is_tuned(options, given)
-    if not tuned:
-        for name in ("tune_budget",):
-            if getattr(options, name) is not None:
-                found = f"found {getattr(options, name)} without tuning, where it has no effect"
-                raise ValueError(f"--{name.replace('_', '-')}: {found}; it belongs with --tune")
+    if not tuned and options.tune_budget is not None:
+        found = f"found {options.tune_budget} without tuning, where it has no effect"
+        raise ValueError(f"--tune-budget: {found}; it belongs with --tune")
     plan = _tuned(options, given, X, Y, output) if tuned else _by_rule(options, given, X, Y)
     plan.run.networks = options.networks or 1
     return plan

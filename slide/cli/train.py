@@ -10,7 +10,7 @@ from slide.cli import files as data_files
 from slide.cli.arguments import FIELDS, add_setting, of_kind, positive_int
 from slide.cli.checkpoint import Checkpoint, Interval
 from slide.cli.output import Output, note
-from slide.cli.plan import Plan, given_to, make_plan
+from slide.cli.plan import Plan, given_to, is_tuned, make_plan
 from slide.cli.resuming import resume
 from slide.cli.signals import Signals
 from slide.cli.training import Training
@@ -142,7 +142,7 @@ def run(options) -> int:
 
 @dataclass
 class Files:
-    """What was read: X, Y to train on, `test` and `held` (X, Y) or None; `share` of the rows that is to be held out."""
+    """What was read: X, Y to train on, `test` and `held` (X, Y) or None."""
 
     X: object
     Y: object
@@ -194,6 +194,7 @@ def _begin(options, data, output):
 def _check(options):
     """ValueError or OSError where what training makes could not be written, or would replace what it reads, or where an
     option has no effect."""
+    given = given_to(options)
     for name, value in (("patience", options.patience), ("monitor", options.monitor)):
         if value is not None and options.validation is None and (name == "patience" or options.tune is False):
             raise ValueError(f"--{name}: found {value} without --validation, where it has no effect")
@@ -201,8 +202,8 @@ def _check(options):
         raise ValueError(f"--grow-at: found {options.grow_at} without --grow, where it has no effect")
     if options.validation is not None and options.evaluate_every and options.evaluate_every.seconds:
         raise ValueError("--evaluate-every: found a time with --validation, expected batches or epochs")
-    if options.mask_seen and options.test is None and options.validation is None:
-        raise ValueError("--mask-seen: found neither --test nor --validation, without which it has no effect")
+    if options.mask_seen and options.test is None and options.validation is None and not is_tuned(options, given):
+        raise ValueError("--mask-seen: found neither --test nor --validation nor tuning, where it has no effect")
     if options.save_every and not options.save:
         raise ValueError("--save-every: found no --save, expected where to save")
     files = [options.train, options.test, options.validation]

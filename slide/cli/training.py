@@ -7,10 +7,9 @@ from tqdm import tqdm
 
 from slide.prediction.ensemble import Ensemble
 from slide.prediction.mixing import Mixed, Mixing
-from slide.validation import rows_per_evaluation
+from slide.validation import SHOWN, rows_per_evaluation
 
 ROW = "{:>6} {:>8} {:>10} {:>9} {:>8} {:>7} {:>7} {:>7} {:>9}"
-SHOWN = ("P@1", "P@3", "P@5")
 HEAD = ROW.format("epoch", "step", "samples", "train s", "loss", *SHOWN, "active")
 
 

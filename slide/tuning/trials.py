@@ -20,7 +20,7 @@ class Trial:
 
     values   {step: float (rows,)}, the metric of each held-out row
     network  as far as it was trained; None where the trial was read from a file
-    ended    "" while it may go on, "behind" where it was given up
+    ended    "" while it may go on, "behind" where it was given up, "diverged" where it did
     """
 
     settings: dict
@@ -121,8 +121,7 @@ class Rows:
         if every not in self._samples:
             watch = Watch.of(self.make(self.base), self.held, every, monitor)
             self._samples[every] = watch.rows, watch.labels
-        return kind(*self._samples[every], monitor, every, PATIENCE, True,
-                    mask_seen=self.mask_seen, **more)
+        return kind(*self._samples[every], monitor, every, PATIENCE, True, mask_seen=self.mask_seen, **more)
 
     def go_on(self, network, end, watch) -> None:
         rows, labels = network._as_rows(self.train[0]), self.train[1]
@@ -134,7 +133,13 @@ def race(data: Rows, trial: Trial, end: int, steps, monitor: str, against: Trial
     trial.network = data.make(trial.settings)
     contest = data.watch(Contest, steps[0], monitor, trial=trial, against=against, steps=tuple(steps))
     contest.restore_best = False
-    data.go_on(trial.network, end, contest)
+    try:
+        data.go_on(trial.network, end, contest)
+    except FloatingPointError:  # the settings that others are held against must not diverge
+        if against is None:
+            raise
+        trial.ended = "diverged"
+        trial.values = trial.values or {steps[0]: np.zeros(len(contest.rows), np.float32)}
 
 
 def finish(data: Rows, trial: Trial, most: int, every: int, monitor: str, growth) -> Plateau:
