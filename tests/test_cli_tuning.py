@@ -153,6 +153,7 @@ def test_items_that_a_row_has_are_left_out_in_training_too(tmp_path, capsys):
         (("--no-tune", "--monitor", "P@1"), "--monitor: found P@1 without --validation"),
         (("--monitor", "F1"), "found 'F1', expected P@k or nDCG@k"),
         (("--validation", 1.5), "expected a number in (0, 1)"),
+        (("--schedule", "plateau", "--tune"), "--schedule: found plateau without --validation"),
         (("--grow-at", 0.5), "--grow-at: found 0.5 without --grow"),
         (("--validation", 0.1, "--evaluate-every", "5s"), "--evaluate-every: found a time with --validation"),
         (("--mask-seen", "--epochs", 1), "mask_seen: found True with 40 features and 30 labels"),

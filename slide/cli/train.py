@@ -198,6 +198,8 @@ def _check(options):
     for name, value in (("patience", options.patience), ("monitor", options.monitor)):
         if value is not None and options.validation is None and (name == "patience" or options.tune is False):
             raise ValueError(f"--{name}: found {value} without --validation, where it has no effect")
+    if given.get("schedule") == "plateau" and options.validation is None:
+        raise ValueError("--schedule: found plateau without --validation, which says when the plateau is reached")
     if options.grow_at is not None and options.grow is None and not options.resume:
         raise ValueError(f"--grow-at: found {options.grow_at} without --grow, where it has no effect")
     if options.validation is not None and options.evaluate_every and options.evaluate_every.seconds:
