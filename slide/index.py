@@ -253,6 +253,9 @@ class LSHIndex:
         if not 0 <= rehashes < MOST_STEPS or not 1 <= following < MOST_STEPS:
             raise ValueError(f"counters: found {counters}, expected rehashes done, and the batch of the next")
         renew = self.schedule.renew_every
+        progress = check_array("tables.progress", state.get("tables.progress"), np.zeros(2, np.uint64))
+        if not progress[1]:
+            raise ValueError("tables.progress: found tables that were never built, expected those of an index in use")
         family = self._family(rehashes // renew if renew else 0)
         family.load_state(check_state(family, dict(Part(state, "family.")), like=self.family))
         return rehashes, following, family

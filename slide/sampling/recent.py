@@ -5,6 +5,7 @@ import numpy as np
 from slide.settings.checks import check_array
 from slide.state.commit import Commit
 
+MOST_ADDED = 2**62
 ONE = np.int32(1)  # a Python 1 is an int64, and slow to add to int32
 
 
@@ -71,8 +72,10 @@ class RecentLabels:
 
     def load_state(self, state) -> None:
         ring, added = (check_array(name, state.get(name), own) for name, own in self.state().items())
-        if not (0 <= ring.min() and ring.max() < len(self.counts) and added >= 0):
+        if not (0 <= ring.min() and ring.max() < len(self.counts)):
             raise ValueError(f"ring: found labels {ring.min()} to {ring.max()}, expected 0 to {len(self.counts) - 1}")
+        if not 0 <= added < MOST_ADDED:
+            raise ValueError(f"added: found {added}, expected a number of labels, 0 to {MOST_ADDED - 1}")
         self._ring[...], self._added, self._before = ring, int(added), None
         self.counts[...] = np.bincount(self.ids, minlength=len(self.counts))
 

@@ -20,6 +20,8 @@ import traceback
 import warnings
 from pathlib import Path
 
+from tqdm import tqdm
+
 TARGETS = {"parsers": 5000, "models": 500, "calls": 1000}  # and how many tries a process makes
 SECONDS, MEMORY = 30, 3 << 30  # of a try; of a process
 
@@ -65,7 +67,7 @@ def run(target: str, number: int, seed: int, faults: str) -> collections.Counter
     """{outcome: how many} of `number` tries."""
     os.makedirs(faults, exist_ok=True)
     outcomes, at_once = collections.Counter(), TARGETS[target]
-    for first in range(0, number, at_once):
+    for first in tqdm(range(0, number, at_once), target, unit=f" x {at_once:,} tries", disable=None):
         n = min(at_once, number - first)
         command = [sys.executable, "-m", "tests.robustness.fuzz", target, "--child", "--number", str(n), "--seed",
                    str(seed + first), "--faults", faults]  # fmt: skip
