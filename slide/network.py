@@ -107,6 +107,8 @@ class Network(Scores, Attributes):
         self._frozen = seeds is not None
         self._step = self._samples = 0
         self._evaluations = []
+        self._interrupted = None  # of training on held-out rows: what Watch.go_on takes
+        self._watch = None  # of the call of fit that is under way
         self._open = None  # of a batch whose output layer was updated and others not: what `_close` takes
         self._turns = Turns()
 
@@ -225,10 +227,17 @@ class Network(Scores, Attributes):
         watch = None if held is None else Watch.of(self, held, per_epoch, **asked)
         if held is None and self.schedule.kind == "plateau":
             raise ValueError(f"validation: found None with {self.schedule!r}, expected held-out rows or a share")
+        if watch is not None and self._interrupted:
+            watch.go_on(*self._interrupted)
+            end = watch.end or end
         if end > self.step:
             self._rate(end)
+        self._interrupted, self._watch = None, watch
         self._evaluations = [] if watch is None else watch.records
-        self._as_trainer("fit", self._train, rows, labels, end, batch_size, callback, watch)
+        try:
+            self._as_trainer("fit", self._train, rows, labels, end, batch_size, callback, watch)
+        finally:
+            self._watch = None
         return self
 
     def _train(self, rows, labels, end, batch_size, callback, watch):
@@ -244,8 +253,9 @@ class Network(Scores, Attributes):
                 end = watch.follow(self, loss, end)
             if callback is not None and callback(self, loss):
                 break
-        if watch is not None and watch.restore_best:
-            watch.restore(self)
+        if watch is not None:
+            watch.done = self.step >= end
+            watch.finish(self)
         self._alone("fit", self._settle)
 
     def _learn_alone(self, x, labels):

@@ -16,6 +16,8 @@ EVALUATION = 0.1  # of training's time that evaluations may take
 RATIO = 12  # time per active neuron and sample in training, in that per label and row in exact evaluation
 LEAST = 500  # rows that an evaluation has where there are so many
 DECAY = 1 / 3  # of the batches at the whole rate: how long the rate of a "plateau" schedule then falls
+PARTS = ("_layers", "_context", "_settings", "_specs", "_step", "_samples")  # of a network: all that training changes
+PROGRESS = ("monitor", "mask_seen", "records", "risen", "end")  # of a Watch: what a file keeps
 SHOWN = ("P@1", "P@3", "P@5")
 PATIENCE = 3  # evaluations, with a "plateau" schedule
 
@@ -87,6 +89,8 @@ class Watch:
     risen: int = 0  # the number of the last evaluation that rose
     mask_seen: bool = False  # whether labels that a row has as features are left out
     end: int | None = None  # the batch at which the fall ends, once it began
+    done: bool = False  # whether training came to its end
+    last: object = None  # the network as training left it, once the best one has taken its place
 
     @classmethod
     def of(
@@ -167,13 +171,59 @@ class Watch:
 
     def restore(self, network) -> None:
         """Makes the network what it was at its best evaluation."""
-        if self.best is None or self.best.step == network.step:
-            return
-        parts = ("_layers", "_context", "_settings", "_specs", "_step", "_samples")
-        commit = Commit()
-        commit.set(network, _open=None, **{name: getattr(self.best, name) for name in parts})
-        network._alone("restoring", commit.run)
-        self.best = copy.deepcopy(network) if network.schedule.kind == "plateau" else None
+        if self.best is not None and self.best.step != network.step:
+            exchange(network, copy.deepcopy(self.best))
+
+    def finish(self, network) -> None:
+        """After training, to its end or not: the network becomes the best one, and `last` is what it was."""
+        if self.restore_best and self.best is not None and self.best.step != network.step:
+            self.last, self.best = self.best, None
+            exchange(network, self.last)
+
+    def progress(self) -> dict:
+        """What `go_on` takes beside the best network, as JSON values."""
+        return {name: getattr(self, name) for name in PROGRESS}
+
+    def go_on(self, progress: dict, best) -> None:
+        """Goes on where training was interrupted: `progress` of then, and the best network, or None."""
+        for name in ("monitor", "mask_seen"):
+            if getattr(self, name) != progress[name]:
+                raise ValueError(f"{name}: found {getattr(self, name)!r} in training that goes on, expected "
+                                 f"{progress[name]!r} as before")  # fmt: skip
+        self.records, self.best = list(progress["records"]), best
+        self.risen, self.end = progress["risen"], progress["end"]
+        self.patience = self.patience if self.end is None else None
+
+
+def exchange(network, other) -> None:
+    """Each of two networks becomes the other one; nobody else uses `other`."""
+    network._alone("restoring", _exchange, network, other)
+
+
+def _exchange(network, other):
+    commit = Commit()
+    for one, two in ((network, other), (other, network)):
+        commit.set(one, _open=None, **{name: getattr(two, name) for name in PARTS})
+    commit.run()
+
+
+def check_progress(progress) -> dict:
+    """`progress` from a file; ValueError where it is not what `Watch.progress` gives."""
+    if not isinstance(progress, dict) or progress.keys() != set(PROGRESS):
+        raise ValueError(f"progress: found {progress!r}, expected {', '.join(PROGRESS)}")
+    monitor, records, end = progress["monitor"], progress["records"], progress["end"]
+    parts_of(monitor, "monitor")
+    if not isinstance(progress["mask_seen"], bool) or not isinstance(records, list):
+        raise ValueError(f"progress: found {progress!r}, expected a flag mask_seen and a list of records")
+    for record in records:
+        if not isinstance(record, dict) or record.keys() != {"step", "loss", *SHOWN, monitor, "rows"}:
+            raise ValueError(f"progress: found {record!r}, expected an evaluation")
+        for name, value in record.items():
+            check_number(name, value, "[0, inf)")
+    check_integer("risen", progress["risen"], 0, len(records))
+    if end is not None:
+        check_integer("end", end, 1, 2**31)
+    return progress
 
 
 def fall(step: int) -> int:

@@ -10,8 +10,9 @@ from slide.cli.output import finite
 from slide.defaults import recommended, settings_of
 from slide.network import DRAWN, Network
 from slide.optim import Schedule
-from slide.prediction.loading import load
+from slide.prediction.loading import load_whole
 from slide.prediction.mixing import Mixed, Mixing
+from slide.prediction.unfinished import Unfinished
 from slide.settings.checks import Plugin, check_integer, check_number
 from slide.settings.fields import options
 from slide.settings.network import NetworkSettings
@@ -94,14 +95,15 @@ def resume(parsed, given: dict, X, Y) -> tuple[list[Network], Run, int, list[str
     """
     path, given = parsed.resume, dict(given)
     threads = {"threads": given.pop("threads")} if "threads" in given else {}
-    model, run = load(path, **threads, **given_classes(parsed)), Run.read(path)
+    model, run = load_whole(path, **threads, **given_classes(parsed)), Run.read(path)
     model = model.model if isinstance(model, Mixed) else model
-    if (model.n_features, model.n_labels) != (X.shape[1], Y.shape[1]):
-        raise ValueError(
-            f"{path}: found a network {model.n_features} -> {model.n_labels}, expected {X.shape[1]} -> "
-            f"{Y.shape[1]} as in {parsed.train}"
-        )
     networks = [model] if isinstance(model, Network) else model.networks
+    shape = networks[0].n_features, networks[0].n_labels
+    if shape != (X.shape[1], Y.shape[1]):
+        raise ValueError(
+            f"{path}: found a network {shape[0]} -> {shape[1]}, expected {X.shape[1]} -> {Y.shape[1]} as in "
+            f"{parsed.train}"
+        )
     if any(network.frozen for network in networks):
         raise ValueError(f"{path}: found a frozen network, which only predicts, expected one that may be trained")
     run.networks = _more_networks(parsed.networks, run, networks, path)
@@ -110,9 +112,21 @@ def resume(parsed, given: dict, X, Y) -> tuple[list[Network], Run, int, list[str
     _grow(parsed, run, path)
     changes = [_change(network, run, given, path) for network in networks]
     run.settings = {**run.settings, **given}
+    length = run.epochs, run.steps
     end = _end(parsed, given, networks, run, X.shape[0])
+    if isinstance(model, Unfinished) and parsed.validation is not None:
+        _go_on_watching(model, end, (run.epochs, run.steps) == length)
     changes = [x + _reschedule(network, given, end) for x, network in zip(changes, networks, strict=True)]
     return networks, run, end, said + changes[-1]
+
+
+def _go_on_watching(model, end, same):
+    """Lets the network that was being trained go on with its held-out rows; where training has another length than
+    before (not `same`), a rate that falls already falls until its end."""
+    progress = dict(model.progress)
+    if progress["end"] is not None and not same:
+        progress["end"] = end
+    model.networks[model.number]._interrupted = progress, model.best
 
 
 def _more_networks(asked, run, networks, path):
@@ -201,7 +215,12 @@ def _last_batch(network, epochs, n_rows):
 
 def _reschedule(network, given, end) -> list[str]:
     """Gives the network a schedule that ends with its training; what that means for the rate is said."""
-    old, step = network.schedule, network.step
+    old, step, given = network.schedule, network.step, dict(given)
+    falls_until = network._interrupted[0]["end"] if network._interrupted else None
+    if falls_until is not None:
+        end = falls_until
+        if given.get("schedule") == "plateau":  # and that is over
+            del given["schedule"]
     found = {"kind": given.get("schedule", old.kind), "warmup": given.get("warmup", old.warmup)}
     if found["kind"] in ("linear", "cosine"):
         found |= {"steps": end, "final": given.get("final", old.final), "hold": given.get("hold", old.hold)}

@@ -11,7 +11,7 @@ from slide.cli.arguments import FIELDS, add_setting, of_kind, positive_int
 from slide.cli.checkpoint import Checkpoint, Interval
 from slide.cli.output import Output, note
 from slide.cli.plan import Plan, given_to, is_tuned, make_plan
-from slide.cli.resuming import resume
+from slide.cli.resuming import Run, resume
 from slide.cli.signals import Signals
 from slide.cli.training import Training
 from slide.defaults import ALWAYS, BY_SIZE
@@ -166,7 +166,8 @@ def _read(options, output) -> Files:
         for data in filter(None, [train, *read]):
             data_files.mask_seen(options, data)
     if isinstance(options.validation, float):
-        seed = given_to(options).get("seed", 0)
+        asked = Run.read(options.resume).settings if options.resume else {}
+        seed = given_to(options).get("seed", asked.get("seed", 0))
         kept, rows = held_out(X.shape[0], options.validation, seed)
         X, Y, held = X[kept], Y[kept], (X[rows], Y[rows])
     return Files(X, Y, test, held)

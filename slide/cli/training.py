@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from slide.prediction.ensemble import Ensemble
 from slide.prediction.mixing import Mixed, Mixing
+from slide.prediction.unfinished import Unfinished
 from slide.validation import SHOWN, rows_per_evaluation
 
 ROW = "{:>6} {:>8} {:>10} {:>9} {:>8} {:>7} {:>7} {:>7} {:>9}"
@@ -30,6 +31,7 @@ class Training:
         self.number, self.first = 0, [network.step for network in networks]
         self.loss = self.active = float("nan")
         self.stage_ms, self.last, self.scores, self._sample, self._memory = {}, None, {}, None, None
+        self._watch = None  # of held-out rows, in the training that is under way
 
     @property
     def network(self):
@@ -43,10 +45,18 @@ class Training:
 
     def model(self, whole: bool):
         """What is saved: the network, or all of them; with neighbours where the training is done."""
+        if self._watch is not None:
+            return self._unfinished()
         model = self.networks[0] if len(self.networks) == 1 else Ensemble(self.networks)
         if not whole or not self.run.mixings:
             return model
         return Mixed(model, self.data.X, self.data.Y, {name: Mixing(**x) for name, x in self.run.mixings.items()})
+
+    def _unfinished(self):
+        networks, watch, best = list(self.networks), self._watch, self._watch.best
+        if watch.last is not None:
+            networks[self.number], best = watch.last, self.network
+        return Unfinished(networks, self.number, watch.progress(), best)
 
     def go(self):
         """Trains one network after the other; ends before where a signal comes."""
@@ -91,6 +101,7 @@ class Training:
                 network.grow(run.grow)
                 run.grown.append(self.number)
             before = time.perf_counter()
+            self._watch = network._watch
             if self.checkpoint.due(network.step):
                 run.seconds += before - start - away
                 self.save()
@@ -106,6 +117,9 @@ class Training:
             network.fit(self.data.X, self.data.Y, steps=steps, callback=after_batch, **validation)
         finally:
             run.seconds += time.perf_counter() - start - away
+            if self._watch is not None:
+                self._watch.finish(network)
+                self._watch = None if self._watch.done else self._watch
             if losses:
                 self._note(losses, active)
                 self.stage_ms = {name: 1e3 * value / len(losses) for name, value in clock.seconds.items()}

@@ -8,8 +8,10 @@ from slide.network import Network
 from slide.plugins import restore
 from slide.prediction.ensemble import Ensemble
 from slide.prediction.mixing import Mixed
+from slide.prediction.unfinished import Unfinished
 from slide.settings.checks import check_integer
 from slide.state import storage
+from slide.validation import check_progress
 
 MEMORY = {
     "settings": np.uint8, "rows.indptr": np.int64, "rows.ids": np.int32, "rows.values": np.float32,
@@ -19,18 +21,27 @@ OPTIONS = {"family", "candidates", "bucket_size"}
 
 
 def load(path, threads: int | None = None, hash=None, sampler=None) -> Network | Ensemble | Mixed:
-    """The model that `save` of a Network, an Ensemble or a Mixed wrote.
+    """The model that `save` of a Network, an Ensemble or a Mixed wrote; of a checkpoint of training on held-out rows it
+    has the best network so far.
 
     hash, sampler   as for `Network.load`; a hash family of a Mixed's memory that is not slide's own is `hash`, too
 
     Raises ValueError where the file is no model, or names a class that is not found.
     """
+    model = load_whole(path, threads, hash, sampler)
+    return model.chosen() if isinstance(model, Unfinished) else model
+
+
+def load_whole(path, threads=None, hash=None, sampler=None) -> Network | Ensemble | Mixed | Unfinished:
+    """As `load`, and all that a checkpoint has."""
     return storage.read(path, _load, check_threads(threads), {"hash": hash, "sampler": sampler})
 
 
 def file_bytes(model) -> int:
     """About the size of the file of a model."""
-    networks = [model] if isinstance(model, Network) else model.networks
+    networks = [model] if isinstance(model, Network) else list(model.networks)
+    if isinstance(model, Unfinished) and model.best is not None:
+        networks.append(model.best)
     memory = model.state() if isinstance(model, Mixed) else {}
     return sum(map(storage.n_bytes, networks)) + sum(array.nbytes + storage.OVERHEAD for array in memory.values())
 
@@ -56,10 +67,27 @@ def _network(archive, header, threads, given, used):
 
 def _ensemble(archive, header, threads, given, used):
     storage.check_keys("header", header, ("format", "kind", "networks", "run"))
+    return Ensemble(_networks(archive, header, threads, given, used))
+
+
+def _networks(archive, header, threads, given, used, beside=()):
     n = check_integer("networks", header["networks"], 1, len(archive.entries))
     prefixes = [f"networks.{i}." for i in range(n)]
-    _refuse_unknown(archive, prefixes)
-    return Ensemble([_network(archive.part(prefix), None, threads, given, used) for prefix in prefixes])
+    _refuse_unknown(archive, [*prefixes, *beside])
+    return [_network(archive.part(prefix), None, threads, given, used) for prefix in prefixes]
+
+
+def _unfinished(archive, header, threads, given, used):
+    storage.check_keys("header", header, ("format", "kind", "networks", "number", "progress", "run"))
+    networks = _networks(archive, header, threads, given, used, beside=["best."])
+    number = check_integer("number", header["number"], 0, len(networks) - 1)
+    best, part = None, archive.part("best.")
+    if part.entries:
+        best = _network(part, None, threads, given, used)
+    shapes = {(each.n_features, each.n_labels) for each in (*networks, best) if each is not None}
+    if len(shapes) > 1:
+        raise ValueError(f"networks of (features, labels) {sorted(shapes)}, not all the same")
+    return Unfinished(networks, number, check_progress(header["progress"]), best)
 
 
 def _mixed(archive, header, threads, given, used):
@@ -73,8 +101,9 @@ def _mixed(archive, header, threads, given, used):
     memory = archive.part("memory.")
     _check_memory(memory)
     inner = archive.part("model.")
-    if storage.parse_header(inner).get("kind") == "mixed":
-        raise ValueError("a mixed model within another")
+    within = storage.parse_header(inner).get("kind", "network")
+    if within not in ("network", "ensemble"):
+        raise ValueError(f"a model of kind {within!r} within a mixed one")
     model = _model(inner, threads, given, used)
     if options.get("family") is not None:
         options = options | {"family": _family(options["family"], archive, given, used)}
@@ -123,4 +152,4 @@ def _refuse_unknown(archive, prefixes):
             raise ValueError(f"an unknown array {name!r}")
 
 
-READERS = {"network": _network, "ensemble": _ensemble, "mixed": _mixed}
+READERS = {"network": _network, "ensemble": _ensemble, "mixed": _mixed, "unfinished": _unfinished}

@@ -3,9 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+from scipy import sparse
 
+import slide
 from slide import Dense, Network, RehashSchedule, Sampled
 from slide.hashing import CrossPolytope, MinHash
+from slide.prediction import Ensemble, Mixed
+from slide.prediction.mixing import Mixing
+from slide.prediction.unfinished import Unfinished
 from slide.sampling import TopK
 from tests.robustness.archives import JsonMutator
 
@@ -36,25 +41,43 @@ def good_files(folder) -> list[bytes]:
             network.partial_fit(X[low : low + 16], Y[low : low + 16])
         network.save(path)
         files.append(path.read_bytes())
+    for model in several(X, Y):
+        model.save(path)
+        files.append(path.read_bytes())
     return files
+
+
+def several(X, Y):
+    """A model of each kind that holds networks, and one for prediction alone."""
+    layers = [Dense(8), Sampled(N_LABELS, K=2, L=3, active=12)]
+    networks = [Network(N_FEATURES, layers, batch_size=16, threads=1, seed=seed).fit(X, Y) for seed in range(3)]
+    record = {"step": 2, "loss": 1.0, "P@1": 0.5, "P@3": 0.3, "P@5": 0.2, "rows": 9}
+    progress = {"monitor": "P@1", "mask_seen": False, "records": [record], "risen": 1, "end": 5}
+    indicator = sparse.csr_matrix(Y)
+    yield Ensemble(networks[:2])
+    yield Mixed(networks[0], sparse.csr_matrix(X), indicator, {"hidden": Mixing(k=3), "input": Mixing(k=3)})
+    yield Unfinished(networks[:2], 1, progress, networks[2])
+    yield networks[2].freeze()
 
 
 def use(path) -> str:
     """Loads and uses a file: "refused", or "loaded" where it can be trained, asked and saved. Other ends are faults."""
     X, Y = examples(20)
     try:
-        network = Network.load(path, threads=1)
+        model = slide.load(path, threads=1)
     except (ValueError, MemoryError) as error:
         assert str(path) in str(error), error
         return "refused" if isinstance(error, ValueError) else "too large"
-    if (network.n_features, network.n_labels) != (N_FEATURES, N_LABELS):
+    if (model.n_features, model.n_labels) != (N_FEATURES, N_LABELS):
         return "loaded"
     try:
-        network.predict(X, 5)
-        network.predict(X, 5, sampled=True)
-        network.fit(X, Y, steps=3)
-        network.rehash()
-        network.save(f"{path}.again")
+        model.predict(X, 5)
+        for network in [model] if isinstance(model, Network) else model.networks:
+            network.predict(X, 5, sampled=True)
+            if not network.frozen:
+                network.fit(X, Y, steps=3)
+                network.rehash()
+        model.save(f"{path}.again")
     except FloatingPointError:  # weights of 1e38
         return "loaded, diverged"
     except MemoryError:  # groups of 2**40 samples

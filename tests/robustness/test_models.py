@@ -64,7 +64,8 @@ WRONG = {
     "index.family.mean": [np.nan, np.inf], "index.family.variance": [np.nan, -1.0, np.inf],
     "index.family.least": [np.nan], "index.family.bound": [np.nan, 0, -1, np.inf],
     "index.tables.located": [2**32 - 1, 2**20], "index.tables.items": [-1, N_LABELS, 2**31 - 1, -(2**31)],
-    "index.tables.buckets": [2**32 - 1, 2**31], "index.tables.settings": [0, 2**63], "index.tables.progress": [2**40, 0],
+    "index.tables.buckets": [2**32 - 1, 2**31], "index.tables.settings": [0, 2**63],
+    "index.tables.progress": [2**40, 0],
     "index.counters": [-1, -(2**63)], "index.moved": [-1, 24, 2**31 - 1], "recent.ring": [-1, N_LABELS],
     "recent.added": [-1, 2**62, 2**63 - 1],
 }  # fmt: skip

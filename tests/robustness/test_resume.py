@@ -1,11 +1,13 @@
 """Training that is resumed is the training that was interrupted; one that was finished goes on as is asked."""
 
 import json
+import shutil
 import signal
 
 import numpy as np
 import pytest
 
+import slide
 from slide import Adam, Network, Schedule
 from slide.data import load_xmc
 from tests.networks import N_ROWS, assert_same, make, separable
@@ -240,3 +242,36 @@ def test_a_rate_that_ends_above_zero_goes_on():
     X, Y = separable()
     network = make("dense", 1, optimizer=Adam(), schedule=Schedule("linear", steps=5, final=0.1)).fit(X, Y, steps=8)
     assert network.step == 8
+
+
+WATCHED = {
+    "plateau": ("--validation", 0.2, "--evaluate-every", 4, "--patience", 2, "--epochs", 12),
+    "patience": ("--validation", 0.2, "--evaluate-every", 3, "--patience", 3, "--epochs", 8, "--schedule", "linear"),
+    "networks": ("--validation", 0.2, "--evaluate-every", 4, "--epochs", 4, "--networks", 2),
+}
+
+
+@pytest.mark.parametrize("name", WATCHED)
+@pytest.mark.parametrize("killed", [False, True])
+def test_held_out_rows_go_on_where_they_were(name, killed, data, tmp_path, train, monkeypatch):
+    once, parts, log = tmp_path / "once.npz", tmp_path / "parts.npz", tmp_path / "run.jsonl"
+    command = [*data, *WATCHED[name], "--log", log]
+    code, whole, _ = train(*command, "--save", once)
+    steps = [line["step"] for line in records(log) if line["event"] == "evaluation"]
+    assert code == 0 and len(steps) > 4
+    ends = sorted({2, 5, steps[len(steps) // 2] + 1, steps[-1] - 1})
+    for batch in ends:
+        resumed = ("--resume", parts) if parts.exists() else ()
+        with monkeypatch.context() as patched:
+            after_batch(patched, batch, send(signal.SIGTERM))
+            every = ("--save-every", 1) if killed else ()
+            if killed:  # what a kill leaves is what is there at the batch
+                after_batch(patched, batch, lambda: parts.exists() and shutil.copy(parts, tmp_path / "left.npz"))
+            assert train(*command, *resumed, *every, "--save", parts)[0] == 143
+        if killed:
+            shutil.move(tmp_path / "left.npz", parts)
+        assert slide.load(parts).evaluate(*load_xmc(data[3])).scores["P@1"] >= 0  # the best so far
+    code, out, err = train(*command, "--resume", parts, "--save", parts)
+    assert (code, err) == (0, "")
+    assert_same_file(once, parts)
+    assert out.splitlines()[-3:-1] == whole.splitlines()[-3:-1]  # scores
