@@ -97,11 +97,16 @@ def _compressed(X, name, n_major, n_minor, values=None):
     values = _values(X.data, name) if values is None else values
     indptr, indices = _integers(X.indptr, name, "indptr"), _integers(X.indices, name, "index")
     n = min(len(indices), len(values))
-    if len(indptr) != n_major + 1 or indptr[0] != 0 or indptr[-1] > n or (np.diff(indptr) < 0).any():
+    if len(indptr) != n_major + 1 or indptr[0] != 0 or indptr[-1] > n or falls(indptr):
         raise ValueError(f"{name}: found a corrupt indptr, expected {n_major + 1} ascending offsets from 0 to {n}")
     indices = indices[: indptr[-1]]
     _check_range(indices, 0, n_minor, name, "index")
     return indptr.astype(np.int64, copy=False), indices.astype(np.int32, copy=False), values[: indptr[-1]]
+
+
+def falls(indptr) -> bool:
+    """Whether an offset is below the one before it: compared, since a difference may be beyond what the dtype holds."""
+    return bool((indptr[1:] < indptr[:-1]).any())
 
 
 def _from_entries(rows, columns, values, shape, name):

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from slide._kernels.rows import take_rows
-from slide.matrices import checked_csr
+from slide.matrices import checked_csr, falls
 from slide.settings.checks import check_integer
 
 INT32_MAX = np.iinfo(np.int32).max
@@ -299,8 +299,7 @@ def _check_rows(rows, name):
     for array, dtype in ((indptr, np.int64), (ids, np.int32), (values, np.float32)):
         if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
             raise ValueError(f"{name}: found SparseRows of {type(array).__name__}, expected arrays as documented")
-    sizes = np.diff(indptr)
-    if len(sizes) != len(rows) or indptr[0] != 0 or not indptr[-1] == len(ids) == len(values) or (sizes < 0).any():
+    if len(indptr) != len(rows) + 1 or indptr[0] or not indptr[-1] == len(ids) == len(values) or falls(indptr):
         raise ValueError(f"{name}: found a corrupt indptr, expected offsets of {len(rows)} rows from 0 to {len(ids)}")
     if len(ids) and ids.view(np.uint32).max() >= rows.shape[1]:  # as an unsigned number a negative one is large
         raise ValueError(f"{name}: found index {ids.min()} to {ids.max()}, expected 0 to {rows.shape[1] - 1}")

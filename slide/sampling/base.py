@@ -6,6 +6,7 @@ import numpy as np
 
 from slide._kernels.sampling import Fill, GroupSets, IdLists, bound_rows, compact_rows, complete_rows
 from slide.machine.threads import check_threads
+from slide.matrices import falls
 from slide.rows import ActiveSet, offsets
 from slide.settings.checks import check_integer, check_number
 
@@ -243,7 +244,7 @@ def _check_vector(name, array, dtype):
 
 
 def _check_offsets(name, indptr, ids):
-    if indptr[0] != 0 or indptr[-1] != len(ids) or (np.diff(indptr) < 0).any():
+    if indptr[0] != 0 or indptr[-1] != len(ids) or falls(indptr):
         raise ValueError(f"{name}: found {indptr}, expected offsets from 0 to {len(ids)}")
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from slide.matrices import falls
 from slide.rows import ActiveSet
 from slide.sampling.base import Sampler, group_count
 
@@ -28,7 +29,7 @@ def check_active_set(name: str, found, n_groups: int, n_neurons: int) -> ActiveS
     if len(indptr) != n_groups + 1:
         raise ValueError(f"{name}: found {len(indptr) - 1} groups, expected {n_groups}")
     sizes = np.diff(indptr)
-    if indptr[0] != 0 or indptr[-1] != len(ids) or (sizes < 0).any():
+    if indptr[0] != 0 or indptr[-1] != len(ids) or falls(indptr):
         raise ValueError(f"{name}: found indptr {indptr}, expected offsets that rise from 0 to {len(ids)}")
     if len(ids) and not (ids.min() >= 0 and ids.max() < n_neurons):
         raise ValueError(f"{name}: found ids {ids.min()} to {ids.max()}, expected 0 to {n_neurons - 1}")

@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 
+from slide.matrices import falls
 from slide.rows import ActiveSet
 from slide.sampling import Sampler
 from slide.tables import HashTables
@@ -92,7 +93,7 @@ class Trial:
         if len(found) != n_groups:
             raise AssertionError(f"{name}: found {len(found)} groups for {what}, expected {n_groups}")
         sizes = np.diff(found.indptr)
-        if found.indptr[0] != 0 or found.indptr[-1] != len(found.ids) or (sizes < 0).any():
+        if found.indptr[0] != 0 or found.indptr[-1] != len(found.ids) or falls(found.indptr):
             raise AssertionError(f"{name}: found indptr {found.indptr}, expected it to rise from 0 to {len(found.ids)}")
         if len(found.ids) and not (found.ids.min() >= 0 and found.ids.max() < N_NEURONS):
             raise AssertionError(

@@ -50,6 +50,12 @@ def changed(array, place, value):
     return array
 
 
+def beyond(offsets):
+    """Offsets that fall by so much that their differences, in their own dtype, are all positive."""
+    most = np.iinfo(offsets.dtype)
+    return np.array([0, most.max, most.min, -1, *offsets[4:]], offsets.dtype)
+
+
 def corruptions(storage):
     """(what, change) of a matrix of that format: what would be followed out of bounds, or is no array at all."""
     indices = {"coo": ("row", "col"), "csr": ("indices",), "csc": ("indices",), "bsr": ("indices",)}.get(storage, ())
@@ -81,6 +87,7 @@ def corruptions(storage):
         yield "indptr too short", replace("indptr", lambda array: array[:-1])
         yield "indptr empty", replace("indptr", lambda array: array[:0])
         yield "indptr too long", replace("indptr", lambda array: np.append(array, array[-1]))
+        yield "indptr falls beyond its dtype", replace("indptr", beyond)
         yield "indptr falls", replace("indptr", lambda array: array[::-1].copy())
     if storage in ("csr", "csc", "coo"):
         yield "data too short", replace("data", lambda array: array[:-3])
@@ -186,10 +193,12 @@ def test_other_shapes_and_kinds_are_refused():
     [
         ([0, 2**40], [0], [1]), ([0, 1], [7], [1]), ([0, 1], [-1], [1]), ([1, 1], [0], [1]), ([0, 2], [0], [1]),
         ([0, 1, 1], [0], [1]), ([], [0], [1]), ([0, 1], [0], [1, 2]), ([0, 1], [0], [np.nan]), ([2, 1], [0], [1]),
+        ([0, 2**63 - 1, -(2**63), -1, 1], [0], [1]),
     ],
 )  # fmt: skip
 def test_rows_that_anyone_constructed_are_checked(indptr, ids, values):
-    rows = SparseRows(np.array(indptr, np.int64), np.array(ids, np.int32), np.array(values, np.float32), (1, 7))
+    shape = (4 if len(indptr) == 5 else 1, 7)
+    rows = SparseRows(np.array(indptr, np.int64), np.array(ids, np.int32), np.array(values, np.float32), shape)
     with pytest.raises(ValueError, match="X: found"):
         as_sparse_rows(rows)
     for part in ("indptr", "ids", "values"):

@@ -75,6 +75,7 @@ SETS = {
     "negative offsets": indptr(put(1, -5)),
     "offsets that begin late": indptr(put(0, 1)),
     "offsets that rise and fall": indptr(put(1, 9)),
+    "offsets that fall beyond int64": indptr(lambda array, n: np.r_[0, 2**63 - 1, -(2**63), -1, array[4:]]),
     "no offsets": indptr(lambda array, n: array[:0]),
     "offsets of 32 bits": indptr(lambda array, n: array.astype(np.int32)),
     "offsets of NaN": indptr(lambda array, n: np.full(len(array), np.nan)),
