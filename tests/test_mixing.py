@@ -7,6 +7,7 @@ from scipy import sparse
 from slide import Dense, Network, Sampled
 from slide.activations import hidden
 from slide.hashing import SimHash
+from slide.prediction import mixing
 from slide.prediction.ensemble import Ensemble
 from slide.prediction.mixing import Mixed, Mixing
 from slide.prediction.neighbours import Neighbours, unit_rows
@@ -166,6 +167,17 @@ def test_hidden_rows_may_be_found_by_hash_tables(rng):
     found = Mixed(network, X, Y, BOTH, **options)
     assert found.memories["hidden"].tables and not found.memories["input"].tables
     np.testing.assert_allclose(found.predict(X)[1], Mixed(network, X, Y, BOTH).predict(X)[1], rtol=1e-4, atol=1e-4)
+
+
+def test_many_hidden_rows_are_found_by_hash_tables_unless_asked(rng, monkeypatch):
+    X, Y = data(rng)
+    network = trained(X, Y)
+    monkeypatch.setattr(mixing, "EXACT", X.shape[0] - 1)
+    found = Mixed(network, X, Y)
+    assert isinstance(found.memories["hidden"].family, SimHash) and not found.memories["input"].tables
+    assert Mixed(network, X, Y, family=None).memories["hidden"].tables is None
+    again = Mixed.restore(network, found.state())
+    np.testing.assert_array_equal(again.predict(X)[0], found.predict(X)[0])
 
 
 def test_no_rows_have_no_predictions(rng):

@@ -69,6 +69,13 @@ def test_challengers_that_the_budget_does_not_pay_for_are_not_tried():
     assert len([record for record in tuned.records if "lead" in record]) == 0
 
 
+def test_hidden_rows_that_take_too_much_memory_are_no_memory(monkeypatch):
+    monkeypatch.setattr(search, "HIDDEN_BYTES", 1000)
+    lines = []
+    assert "hidden" not in tune(X, Y, given=QUICK, report=lines.append).mixings
+    assert any("neighbours by hidden rows: not tried" in line for line in lines)
+
+
 def test_a_better_challenger_wins_and_a_worse_one_is_given_up(monkeypatch):
     monkeypatch.setattr(search, "TARGETS", ())
     monkeypatch.setattr(search, "WIDER", {"hidden": [2]})

@@ -33,7 +33,7 @@ BUDGET = "what trials may cost, in trainings such as follow (default 1.5)"
 NETWORKS = "train so many networks, of seeds that follow each other, which predict by the mean of their probabilities"
 NEIGHBOURS = (
     "the labels of the K nearest training rows join a prediction, as far as tuning finds that it pays, or without "
-    "tuning by fixed weights; 0: never (default: tried by tuning with 10 and 50, up to 200,000 rows)"
+    "tuning by fixed weights; 0: never (default: tried by tuning with 10 and 50)"
 )
 MONITOR = "what is to rise: P@k, nDCG@k or a sum (default P@1+nDCG@5 in tuning, P@1 in validation)"
 VALIDATION = (

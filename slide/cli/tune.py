@@ -10,7 +10,7 @@ from slide.defaults import recommended
 from slide.settings.checks import Integer, Number
 from slide.tuning import search, tune
 
-NEIGHBOURS = "how many neighbours to try; 0: none (default 10 and 50, up to 200,000 rows)"
+NEIGHBOURS = "how many neighbours to try; 0: none (default 10 and 50)"
 
 
 def add_arguments(parser):

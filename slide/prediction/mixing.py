@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from slide.activations import alone, beside, row_blocks
-from slide.hashing import FAMILIES
+from slide.hashing import FAMILIES, SimHash
 from slide.network import Evaluation, Network
 from slide.plugins import describe
 from slide.prediction.ensemble import Block, Ensemble, best, evaluate, keys, listed, predict_blocks, union
@@ -20,6 +20,8 @@ from slide.state import storage
 from slide.state.part import prefixed
 
 SIMILARITIES = ("hidden", "input")
+EXACT = 200_000  # remembered rows up to which hidden rows are found exactly, unless told otherwise
+TABLES = {"K": 16, "L": 50, "seed": 0}  # of SimHash, which finds them where they are more
 TOP = 5  # labels of a row that a trial looks at
 GRID = {
     "k": (10, 50), "power": (1.0, 2.0, 4.0, 8.0, 16.0, 32.0), "beta": (0.25, 0.5, 1.0, 2.0, 4.0), "eps": (0.01, 0.1)
@@ -56,7 +58,9 @@ class Mixed:
     mixings  {"hidden": Mixing, "input": Mixing}, one or both: whether rows are near by the cosine of the model's last
              hidden activations (of the networks of an ensemble the mean of their cosines), or of X itself. Without it
              neighbours count as `Mixing()` says, by both, until `choose` was called.
-    options  of `Neighbours`: `family` and what belongs to it for the hidden rows, since CSR rows are found exactly
+    options  of `Neighbours`: `family` and what belongs to it for the hidden rows, since CSR rows are found exactly.
+             Where it is not given, hidden rows are found exactly up to 200,000, and of more by SimHash; family=None
+             finds them exactly, however many
 
     The score of a label is log p + the sum of beta log(share + eps): log p is the network's logit, which ranks labels
     alike, or the logarithm of an ensemble's mean probability. The best labels are those among all, exact: a label that
@@ -81,7 +85,10 @@ class Mixed:
         options.setdefault("threads", self.networks[0].threads)
         self.memories = {}
         if "hidden" in self.mixings:
-            self.memories["hidden"] = Neighbours(self._hidden_rows(self.rows), self.labels, **options)
+            hidden = self._hidden_rows(self.rows)
+            if len(hidden) > EXACT:
+                options.setdefault("family", SimHash(hidden.shape[1], **TABLES))
+            self.memories["hidden"] = Neighbours(hidden, self.labels, **options)
         if "input" in self.mixings:
             self.memories["input"] = Neighbours(self.rows, self.labels, threads=options["threads"])
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from slide.defaults import recommended, without_effect
-from slide.prediction.mixing import GRID, Mixed, Mixing
+from slide.prediction.mixing import GRID, SIMILARITIES, Mixed, Mixing
 from slide.rows import as_label_rows, as_sparse_rows
 from slide.settings.checks import check_flag, check_integer, check_number
 from slide.tuning.cache import Cache
@@ -24,7 +24,7 @@ TARGETS = ({"label_smoothing": 0.7}, {"label_smoothing": 0.0}, {"label_smoothing
 FINISH = 1.1  # trainings that the way to the plateau takes, as a rule
 OVERHEAD = 20_000  # multiplications that take as long as what a sample costs whatever the widths
 LEAST_ROWS = 20  # of which some may be held out
-REMEMBERED = 200_000  # training rows up to which neighbours are tried unasked
+HIDDEN_BYTES = 1 << 30  # of hidden rows, up to which neighbours by them are tried unasked
 CHOSEN = 2_000  # held-out rows that choose how neighbours count
 CORRECTED = {"label_smoothing": 0.0, "logq_correction": True}
 SETS = {"sampler", "active", "min_active", "group_size"}  # settings that say how large active sets are
@@ -72,8 +72,8 @@ def tune(
     budget      what trials may cost at most, in trainings such as follow: of a challenger that this does not pay for,
                 nothing is tried
     monitor     what is compared: a metric of `slide.metrics.row_scores`
-    neighbours  how many of the nearest training rows to try beside the winner; None: 10 and 50, where there are up to
-                200,000 training rows; 0: none
+    neighbours  how many of the nearest training rows to try beside the winner; None: 10 and 50, by hidden rows only
+                where these take up to a gigabyte; 0: none
     mask_seen   whether predictions will leave out the labels that a row has as features: see `Network.predict`
     cache       a path: trials that are in this file are not repeated, others are added to it
     report      called with a line of text for each trial
@@ -237,15 +237,22 @@ class Search:
         X, Y = self.data.held
         mask = self.data.mask_seen
         alone = network.evaluate(X, Y, mask_seen=mask).scores
-        if neighbours is None and self.data.n > REMEMBERED:
-            self.report(f"neighbours: not tried, since to compare each row with {self.data.n:,} takes long")
-            neighbours = 0
         if neighbours == 0:
             return {"alone": alone, "mixed": alone, "mixings": None}
-        mixed, chosen = Mixed(network, *self.data.train), slice(0, CHOSEN)
+        mixed, chosen = Mixed(network, *self.data.train, self.similarities(network, neighbours)), slice(0, CHOSEN)
         mixed.choose(X.take(chosen), Y.take(chosen), GRID | ({"k": (neighbours,)} if neighbours else {}), mask)
         pay = {name: asdict(mixing) for name, mixing in mixed.mixings.items() if mixing.beta > 0}
         return {"alone": alone, "mixed": mixed.evaluate(X, Y, mask_seen=mask).scores if pay else alone, "mixings": pay}
+
+    def similarities(self, network, asked) -> dict:
+        """By what neighbours are tried, as Mixed takes it; `asked`: whether a number of them was given."""
+        if len(network.specs) < 2:
+            return {"input": Mixing()}
+        size = 4 * self.data.n * network.specs[-2].n_neurons
+        if asked or size <= HIDDEN_BYTES:
+            return dict.fromkeys(SIMILARITIES, Mixing())
+        self.report(f"neighbours by hidden rows: not tried, since these take {size / 1e9:.1f} GB")
+        return {"input": Mixing()}
 
     def differences(self, settings) -> dict:
         """What is other than in the rule of thumb."""
