@@ -7,7 +7,7 @@ from scipy import sparse
 from slide import Dense, Network, Sampled
 from slide.activations import hidden
 from slide.hashing import SimHash
-from slide.prediction import mixing
+from slide.prediction import mixing as mixing_module
 from slide.prediction.ensemble import Ensemble
 from slide.prediction.mixing import Mixed, Mixing
 from slide.prediction.neighbours import Neighbours, unit_rows
@@ -172,7 +172,7 @@ def test_hidden_rows_may_be_found_by_hash_tables(rng):
 def test_many_hidden_rows_are_found_by_hash_tables_unless_asked(rng, monkeypatch):
     X, Y = data(rng)
     network = trained(X, Y)
-    monkeypatch.setattr(mixing, "EXACT", X.shape[0] - 1)
+    monkeypatch.setattr(mixing_module, "EXACT", X.shape[0] - 1)
     found = Mixed(network, X, Y)
     assert isinstance(found.memories["hidden"].family, SimHash) and not found.memories["input"].tables
     assert Mixed(network, X, Y, family=None).memories["hidden"].tables is None
