@@ -1,4 +1,5 @@
 """python -m experiments list | run NAME [--scale smoke|small|paper] [--threads N] [--seed N] | draw NAME | report
+                      | ablate --data NAME|FILES --vary K=4,5,6 sampler=vanilla,topk
 
 NAME is an experiment, or "figures" for all that repeat a figure or table of the paper, or "all" for benchmarks too.
 """
@@ -6,6 +7,7 @@ NAME is an experiment, or "figures" for all that repeat a figure or table of the
 import argparse
 import sys
 import textwrap
+from pathlib import Path
 
 from experiments.frame import catalogue
 
@@ -26,7 +28,7 @@ def main(arguments=None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m experiments", description="The paper's experiments.")
-    commands = top.add_subparsers(required=True, metavar="list | run | draw | report")
+    commands = top.add_subparsers(required=True, metavar="list | run | draw | report | ablate")
     commands.add_parser("list", help="the experiments").set_defaults(command=list_experiments)
     run = commands.add_parser("run", help="measure, record, draw")
     again = commands.add_parser("draw", help="draw the records again")
@@ -41,7 +43,58 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--threads", type=int, default=None, help="default: all CPUs")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--again", action="store_true", help="measure even what is on record")
+    add_ablate(commands.add_parser("ablate", help="vary any settings of slide train", description=ABLATE))
     return top
+
+
+ABLATE = (
+    "Trains with each value of each setting that is varied, over several seeds, and prints and draws what it changes. "
+    "What is not given is recommended for the data. An interrupted run goes on."
+)
+
+
+def add_ablate(command):
+    command.set_defaults(command=run_ablation)
+    command.add_argument("--data", required=True, nargs="+", metavar="NAME|FILE",
+                         help="a data set of the experiments, or a training and perhaps a test file")  # fmt: skip
+    command.add_argument("--vary", required=True, nargs="+", metavar="NAME=VALUE,...",
+                         help="settings of slide train: K=4,5,6 sampler=vanilla,topk hidden=128,256x128")  # fmt: skip
+    command.add_argument("--base", nargs="+", default=[], metavar="NAME=VALUE",
+                         help="settings of all variants: epochs=3; a hash family's name is that of hash=")  # fmt: skip
+    command.add_argument("--cross", action="store_true", help="all combinations, not one setting at a time")
+    command.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of each variant (default 3)")
+    command.add_argument("--metric", default="P@1", help="P@k, nDCG@k or a sum (default P@1)")
+    command.add_argument("--test", action="store_true", help="measure on the test set, not on held-out training rows")
+    command.add_argument("--threads", type=int, default=None, help="default: all CPUs")
+    command.add_argument("--seed", type=int, default=0, help="the first one")
+    command.add_argument("--folder", default=None, help="of records and pictures; default: figures/ablations")
+    command.add_argument("--again", action="store_true", help="measure even what is on record")
+
+
+def run_ablation(args) -> int:
+    from experiments.ablation import measure, show, variants
+    from experiments.frame import runner
+    from slide.machine.threads import check_threads
+    from slide.settings.checks import check_integer
+
+    vary = variants.parse(args.vary, "--vary")
+    folder = Path(args.folder or runner.FIGURES / "ablations")
+    path = folder / f"{measure.name_of(args.data, vary)}.jsonl"
+    measure.ablate(
+        path, args.data, variants.base_of(args.base), vary, cross=args.cross, metric=args.metric, on_test=args.test,
+        seeds=check_integer("--seeds", args.seeds), threads=check_threads(args.threads), seed=args.seed,
+        again=args.again,
+    )  # fmt: skip
+    print(show.table(records_of(path)))
+    for picture in show.draw_all(path):
+        print(picture)
+    return 0
+
+
+def records_of(path):
+    from experiments.frame import records
+
+    return records.load(path)
 
 
 def list_experiments(args) -> int:
