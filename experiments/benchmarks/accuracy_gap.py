@@ -35,6 +35,7 @@ VARIANTS = {
 }
 OTHERS = {"full": "full softmax", "torch-sampled": "PyTorch, sampled softmax"}
 ORDER = [*VARIANTS, *OTHERS]
+DRAWN = ("recommended", "dwta", "retrieved", "grown", *OTHERS)  # as curves; of the others, the best alone
 FEW = ("retrieved", "dwta", "recommended", "twice", "uncorrected", "grown", *OTHERS)
 # Systems that other figures show have their colours there.
 COLOURS = {
@@ -205,30 +206,43 @@ def name_of(variant) -> str:
 
 def plot(records):
     names = list(records[0]["settings"])
-    figure, axes = draw.panels(3, "What the active set is made of, and the accuracy it costs", len(names), width=5.2)
+    figure, axes = draw.panels(3, QUESTION, len(names), width=5.2)
     for number, data in enumerate(names):
         facts, found = of(records, "data", data=data)[0], lines_of(records, data)
         left, middle, right = axes[3 * number : 3 * number + 3]
-        for name, lines in found.items():
-            look = {**draw.series(ORDER.index(name), name_of(name)), "color": COLOURS[name]}
-            for axis, x in ((left, "seconds"), (middle, "step")):
-                draw.curve(axis, lines, x, "p1", **look)
-        for axis, label in ((left, draw.SECONDS), (middle, draw.BATCHES)):
-            draw.popularity(axis, facts)
-            draw.accuracy(axis, label)
-            axis.set_title(f"{facts['title']}\n{facts['n_labels']:,} labels", fontsize=10)
+        for name in DRAWN:
+            if name in found:
+                draw.curve(left, found[name], "seconds", "p1", **look_of(name))
+        draw.popularity(left, facts)
+        draw.accuracy(left, draw.SECONDS)
+        left.set_title(f"{facts['title']}\n{facts['n_labels']:,} labels", fontsize=10)
         draw.seconds_axis(left)
+        bars(middle, found)
         recalls(right, found)
     draw.legend_above(figure, axes[0], columns=3)
     return figure
 
 
+def look_of(name, **more) -> dict:
+    return {**draw.series(ORDER.index(name), name_of(name)), "color": COLOURS[name], **more}
+
+
+def bars(axis, found):
+    """The best P@1 of every variant, with a mark where it ends."""
+    names = list(found)
+    axis.barh(range(len(names)), [best(found[name]) for name in names], color=[COLOURS[name] for name in names])
+    ends = [found[name][-1]["p1"] for name in names]
+    axis.plot(ends, range(len(names)), linestyle="", marker="|", color="black", markersize=11)
+    axis.set_yticks(range(len(names)), names, fontsize=8)
+    axis.invert_yaxis()
+    axis.set(xlabel="P@1 on the test set (fraction)", title="best of the run; black: at its end")
+
+
 def recalls(axis, found):
-    """What the tables hold of the true top neurons, as training goes on."""
-    for name, lines in found.items():
-        if "recall" in lines[0]:
-            for top, style in ((0, "-"), (1, "--")):
-                look = {**draw.series(ORDER.index(name), None), "color": COLOURS[name], "linestyle": style}
-                axis.plot([x["step"] for x in lines], [x["recall"][top] for x in lines], **look)
-    axis.set(xlabel=draw.BATCHES, ylabel="share in a sample's buckets", ylim=(-0.03, 1.03),
-             title="true top 1 (line) and top 10 (dashes)")  # fmt: skip
+    """What the tables hold of the true top 10 neurons, as training goes on."""
+    for name in DRAWN:
+        if name in found and "recall" in found[name][0]:
+            lines = found[name]
+            axis.plot([x["step"] for x in lines], [x["recall"][1] for x in lines], **look_of(name, label=None))
+    axis.set(xlabel=draw.BATCHES, ylabel="share of the true top 10 neurons", ylim=(-0.03, 1.03),
+             title="what a sample's buckets hold of them")  # fmt: skip

@@ -1,6 +1,7 @@
 """Hash tables as samplers whose probability is known: the probability, unbiased sums, and gradients drawn by them."""
 
 import numpy as np
+from matplotlib.ticker import StrMethodFormatter
 
 from experiments.frame import draw
 from experiments.frame.problems import blends
@@ -121,8 +122,8 @@ def finding(records) -> str:
 
 def plot(records):
     settings = records[0]["settings"]
-    figure, axes = draw.panels(3, "Hash tables as samplers", rows=2)
-    top, estimate, *descents = axes
+    figure, axes = draw.panels(3, QUESTION, rows=2)
+    top, estimate = axes[0], axes[3]
     grid = np.linspace(0, 1, 201)
     K, L = settings["K"], settings["L"]
     top.plot(grid, 1 - (1 - grid**K) ** L, color="#444444", label="1 - (1 - p^K)^L")
@@ -134,12 +135,16 @@ def plot(records):
             title=f"K = {K}, L = {L}, {settings['trials']:,} draws of the functions")  # fmt: skip
     top.legend(fontsize=8)
     sums_panel(estimate, records)
-    for axis, (model, x) in zip(descents, [(m, x) for x in ("epochs", "seconds") for m in MODELS], strict=True):
+    columns = [(m, x) for x in ("epochs", "seconds") for m in MODELS]
+    for axis, (model, x) in zip([*axes[1:3], *axes[4:]], columns, strict=True):
         for method, look in sampled_gradients.LOOKS.items():
             lines = of(records, "descent", model=model, method=method)
             draw.curve(axis, lines, x, "loss", **look)
         label = {"epochs": "gradients of single samples (passes over the data)", "seconds": draw.SECONDS}[x]
-        axis.set(xlabel=label, ylabel="training loss", title=f"{model} regression")
+        axis.set(xlabel=label, ylabel="training loss (log scale)", title=f"{model} regression")
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
         if x == "seconds":
             draw.seconds_axis(axis)
         axis.legend(fontsize=8)
