@@ -23,6 +23,8 @@ TABLES = "hash tables"  # the group of the settings of tables
 class RehashSchedule(Settings):
     """When all neurons are hashed again (MLSys 2020, sections 3.2 and 4.2).
 
+    Parameters
+    ----------
     {settings}
     """
 
@@ -37,12 +39,34 @@ class RehashSchedule(Settings):
     )  # fmt: skip
 
     def interval(self, t: int) -> int:
-        """Batches between the t-th rehash (0: the start of training) and the next."""
+        """Batches between the t-th rehash and the next.
+
+        Parameters
+        ----------
+        t : int
+            0: from the start of training.
+
+        Returns
+        -------
+        int
+            At least 1.
+        """
         check_integer("t", t, 0)
         return min(max(1, round(self.N0 * math.exp(min(self.growth * t, 40.0)))), MOST_STEPS // 2)
 
     def count(self, steps: int) -> int:
-        """Rehashes in so many batches."""
+        """Rehashes in so many batches.
+
+        Parameters
+        ----------
+        steps : int
+            Batches.
+
+        Returns
+        -------
+        int
+            How many rebuilds of the tables are due in them.
+        """
         check_integer("steps", steps, 0, MOST_STEPS)
         t = end = 0
         while (end := end + self.interval(t)) <= steps:

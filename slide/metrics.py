@@ -18,17 +18,58 @@ from slide.settings.checks import as_array, check_integer, check_number
 
 
 def precision_at_k(Y_true, top_ids, k: int) -> float:
-    """P@k: the mean share of true labels among the first k."""
+    """P@k: the mean share of true labels among the first k.
+
+    Parameters
+    ----------
+    Y_true : (n, labels) indicator matrix
+        SciPy sparse or dense.
+    top_ids : (n, >= k) integers
+        Predicted labels, best first; -1 is none.
+    k : int
+        From 1 to the columns of top_ids.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+    """
     return _mean(_precision(*_check(Y_true, top_ids, k), k))
 
 
 def ndcg_at_k(Y_true, top_ids, k: int) -> float:
-    """nDCG@k: hits weighted by 1 / log2(rank + 1), over the same sum for the row's best ranking."""
+    """The normalised discounted cumulative gain, nDCG@k.
+
+    Hits are weighted by 1 / log2(rank + 1), and divided by the same sum for the row's best ranking.
+
+    Parameters
+    ----------
+    Y_true, top_ids, k
+        As for `precision_at_k`.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+    """
     return _mean(_ndcg(*_check(Y_true, top_ids, k), k))
 
 
 def row_scores(Y_true, top_ids, metric: str) -> np.ndarray:
-    """float64 (n,): "P@k" or "nDCG@k" of each row, or the sum of several: "P@1+nDCG@5"."""
+    """The metric of each row by itself.
+
+    Parameters
+    ----------
+    Y_true, top_ids
+        As for `precision_at_k`.
+    metric : str
+        "P@k" or "nDCG@k", or the sum of several: "P@1+nDCG@5".
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+        A score per row.
+    """
     scores = 0.0
     for name, k in parts_of(metric):
         scores = scores + ROW_METRICS[name](*_check(Y_true, top_ids, k), k)
@@ -36,7 +77,25 @@ def row_scores(Y_true, top_ids, metric: str) -> np.ndarray:
 
 
 def parts_of(metric: str, name: str = "metric") -> list[tuple[str, int]]:
-    """[("P", 1), ("nDCG", 5)] of "P@1+nDCG@5"; ValueError, naming `name`, where it is no metric of single rows."""
+    """The metrics that a sum of metrics is made of.
+
+    Parameters
+    ----------
+    metric : str
+        Such as "P@1+nDCG@5".
+    name : str
+        Of the argument, for the error.
+
+    Returns
+    -------
+    list of (str, int)
+        [("P", 1), ("nDCG", 5)] of that.
+
+    Raises
+    ------
+    ValueError
+        Where it is no metric of single rows.
+    """
     parts = [re.fullmatch(r"(P|nDCG)@([1-9]\d{0,8})", part) for part in str(metric).split("+")]
     if not all(parts):
         raise ValueError(f"{name}: found {metric!r}, expected P@k or nDCG@k, such as 'P@1', or a sum: 'P@1+nDCG@5'")
@@ -61,10 +120,24 @@ def _mean(scores):
 
 
 def psp_at_k(Y_true, top_ids, propensities, k: int) -> float:
-    """PSP@k: hits weighted by 1 / propensity of their label, summed over all rows, over the best attainable
-    such sum.
+    """The propensity-scored precision, PSP@k (Jain, Prabhu & Varma 2016).
 
-    propensities : float (labels,), positive. Jain, Prabhu & Varma 2016. 0 where no row has a label.
+    Hits are weighted by 1 / propensity of their label, summed over all rows, and divided by the largest such sum that
+    can be reached.
+
+    Parameters
+    ----------
+    Y_true, top_ids
+        As for `precision_at_k`.
+    propensities : ndarray of shape (labels,)
+        Positive numbers.
+    k : int
+        As for `precision_at_k`.
+
+    Returns
+    -------
+    float
+        From 0 to 1; 0 where no row has a label.
     """
     labels, top_ids = _check(Y_true, top_ids, k)
     weights = _inverse(propensities, labels.shape[1])
@@ -78,13 +151,27 @@ def psp_at_k(Y_true, top_ids, propensities, k: int) -> float:
 
 
 def propensities(Y_train, A: float = 0.55, B: float = 1.5) -> np.ndarray:
-    """float64 (labels,): p_l = 1 / (1 + C (N_l + B)^-A) with C = (log N - 1)(B + 1)^A (Jain, Prabhu & Varma
-    2016).
+    """The propensities of labels, p_l = 1 / (1 + C (N_l + B)^-A) with C = (log N - 1)(B + 1)^A.
 
-    N is the number of training rows and N_l that of rows with label l. A, B: 0.6, 2.6 for Amazon-670K and
-    Amazon-3M; 0.5, 0.4 for WikiLSHTC-325K and Wikipedia-500K; 0.55, 1.5 for others, AmazonCat-13K among them.
+    N is the number of training rows and N_l that of rows with label l (Jain, Prabhu & Varma 2016).
 
-    Raises ValueError where there are fewer than 3 rows, for which C is negative, or B is not above 0.
+    Parameters
+    ----------
+    Y_train : (n, labels) indicator matrix
+        Labels of the training rows.
+    A, B : float
+        0.6, 2.6 for Amazon-670K and Amazon-3M; 0.5, 0.4 for WikiLSHTC-325K and Wikipedia-500K; 0.55, 1.5 for others,
+        AmazonCat-13K among them.
+
+    Returns
+    -------
+    ndarray of shape (labels,), float64
+        From 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        Where there are fewer than 3 rows, for which C is negative, or B is not above 0.
     """
     labels = as_label_rows(Y_train, name="Y_train")
     if len(labels) < 3:
@@ -99,7 +186,22 @@ def propensities(Y_train, A: float = 0.55, B: float = 1.5) -> np.ndarray:
 
 
 def evaluate_topk(Y_true, top_ids, ks=(1, 3, 5), propensities=None) -> dict:
-    """{"P@1": ..., "nDCG@1": ..., ...} for each k; with propensities (labels,) "PSP@1" and so on too."""
+    """All metrics of predicted labels.
+
+    Parameters
+    ----------
+    Y_true, top_ids
+        As for `precision_at_k`.
+    ks : list of int
+        The values of k.
+    propensities : ndarray of shape (labels,) or None
+        For PSP@k.
+
+    Returns
+    -------
+    dict
+        {"P@1": ..., "nDCG@1": ..., ...} for each k; with propensities "PSP@1" and so on, too.
+    """
     labels, ks = as_label_rows(Y_true, name="Y_true"), check_ks(ks)
     scores = {f"P@{k}": precision_at_k(labels, top_ids, k) for k in ks}
     scores |= {f"nDCG@{k}": ndcg_at_k(labels, top_ids, k) for k in ks}
@@ -109,7 +211,20 @@ def evaluate_topk(Y_true, top_ids, ks=(1, 3, 5), propensities=None) -> dict:
 
 
 def popularity_baseline(Y_train, Y_test, ks=(1, 3, 5)) -> dict:
-    """{"P@1": ...} of always predicting the most frequent training labels; of equals the smaller id first."""
+    """P@k of always predicting the most frequent training labels; of equals the smaller id first.
+
+    Parameters
+    ----------
+    Y_train, Y_test : (n, labels) indicator matrix
+        Labels of the training and the test rows.
+    ks : list of int
+        The values of k.
+
+    Returns
+    -------
+    dict
+        {"P@1": ..., ...}.
+    """
     train, ks = as_label_rows(Y_train, name="Y_train"), check_ks(ks)
     test = as_label_rows(Y_test, n_labels=train.shape[1], name="Y_test")
     counts = np.bincount(train.ids, minlength=train.shape[1])
@@ -121,7 +236,23 @@ def popularity_baseline(Y_train, Y_test, ks=(1, 3, 5)) -> dict:
 
 
 def check_ks(ks) -> list[int]:
-    """Raises ValueError where ks is not a list or tuple of integers of at least 1."""
+    """The values of k, checked.
+
+    Parameters
+    ----------
+    ks : list or tuple of int
+        Each at least 1.
+
+    Returns
+    -------
+    list of int
+        The same.
+
+    Raises
+    ------
+    ValueError
+        Where they are something else.
+    """
     if not isinstance(ks, list | tuple) or not ks:
         raise ValueError(f"ks: found {ks!r}, expected integers of at least 1")
     return [check_integer("ks", k) for k in ks]

@@ -34,7 +34,15 @@ DRAWN = ("seed", "huge_pages")  # settings that a network is made with once and 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores ("P@1", "nDCG@3", "PSP@5", ...) of a test set and the mean active neurons per sample that they took."""
+    """What a network scored on a test set.
+
+    Parameters
+    ----------
+    scores : dict
+        {"P@1": ..., "nDCG@3": ..., "PSP@5": ...}: fractions.
+    active : float
+        Mean active neurons of the output layer per sample.
+    """
 
     scores: dict
     active: float
@@ -43,8 +51,8 @@ class Evaluation:
 class Setting:
     """A setting of NetworkSettings as an attribute of Network."""
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, name, text=""):
+        self.name, self.__doc__ = name, f"{text[:1].upper()}{text[1:]}."
 
     def __get__(self, network, cls=None):
         return self if network is None else getattr(network._settings, self.name)
@@ -59,16 +67,25 @@ class Setting:
 class Network(Scores, Attributes):
     """A feed-forward network with a softmax over many labels, trained by SLIDE (Chen et al., MLSys 2020).
 
-    n_features   columns of the input
-    layers       Dense or Sampled settings, the softmax last; ReLU in between. A first Dense layer reads only the
-                 features that a sample has.
-
     Settings are keywords, and attributes of the same names. To assign one changes it from the next batch on (batch_size
     and normalize: from the next call); `seed`, `huge_pages` and the class of the optimizer stay. The output layer's
     label_smoothing may be assigned, too.
 
+    Parameters
+    ----------
+    n_features : int
+        Columns of the input.
+    layers : list of Dense and Sampled
+        The softmax last; ReLU in between. A first Dense layer reads only the features that a sample has.
     {settings}
 
+    Raises
+    ------
+    ValueError
+        Naming the setting, the value found and what was expected, also where a setting has no effect.
+
+    Notes
+    -----
     Several Python threads may use one network. One at a time trains it: a second training raises RuntimeError. Any
     number predict at once, each as if alone, and wait for nothing but the batch that is being learnt. (Sampled
     predictions take turns where the hash family or the sampler is not slide's own.)
@@ -77,19 +94,29 @@ class Network(Scores, Attributes):
     network is then as after its last whole batch. A batch whose loss is not finite, or whose gradients might make
     weights infinite, raises FloatingPointError and is not learnt.
 
-    Raises ValueError naming the setting, the value found and what was expected, also where a setting has no effect.
-
+    Examples
+    --------
     >>> network = Network(n_features, [Dense(128), Sampled(n_labels, active=1000)])
     >>> network.fit(X, Y, epochs=3).evaluate(X_test, Y_test).scores["P@1"]
     """
 
-    n_features = ReadOnly("make a new Network")
-    specs = ReadOnly("make a new Network; some settings of the last layer change by `grow` and `label_smoothing`")
-    context = ReadOnly("its settings are attributes of Network")
-    layers = ReadOnly("make a new Network, or write into the arrays weights and bias of a layer")
-    step = ReadOnly("it counts the batches that were trained; make a new Network to begin anew")
-    samples = ReadOnly("it counts the samples that were trained; make a new Network to begin anew")
-    frozen = ReadOnly("call freeze")
+    n_features = ReadOnly("make a new Network", doc="Columns of the input.")
+    specs = ReadOnly(
+        "make a new Network; some settings of the last layer change by `grow` and `label_smoothing`",
+        doc="The layers' settings, Dense and Sampled.",
+    )
+    context = ReadOnly("its settings are attributes of Network", doc="What layers share: threads, optimizer, clock.")
+    layers = ReadOnly(
+        "make a new Network, or write into the arrays weights and bias of a layer",
+        doc="The layers, each with `weights`, float32 (neurons, inputs), and `bias`, float32 (neurons,).",
+    )
+    step = ReadOnly(
+        "it counts the batches that were trained; make a new Network to begin anew", doc="Batches that were trained."
+    )
+    samples = ReadOnly(
+        "it counts the samples that were trained; make a new Network to begin anew", doc="Samples that were trained."
+    )
+    frozen = ReadOnly("call freeze", doc="Whether it only predicts: see `freeze`.")
 
     @takes(NetworkSettings)
     def __init__(self, n_features: int, layers, **settings):
@@ -159,6 +186,7 @@ class Network(Scores, Attributes):
 
     @ReadOnly("it is the number of neurons of the last layer: make a new Network")
     def n_labels(self) -> int:
+        """Labels: neurons of the last layer."""
         return self.specs[-1].n_neurons
 
     @ReadOnly("it is measured")
@@ -173,7 +201,18 @@ class Network(Scores, Attributes):
         return float(self.layers[-1].active)
 
     def partial_fit(self, X, Y) -> float:
-        """One step on one batch, X and Y as in `fit`. Returns the mean loss."""
+        """One step on one batch.
+
+        Parameters
+        ----------
+        X, Y
+            As for `fit`.
+
+        Returns
+        -------
+        float
+            The mean loss.
+        """
         rows = self._as_rows(X)
         labels = self._as_labels(Y, rows)
         return self._as_trainer("partial_fit", self._learn_alone, rows, labels)
@@ -183,31 +222,49 @@ class Network(Scores, Attributes):
         monitor: str | None = None, patience: int | None = None, restore_best: bool | None = None,
         evaluate_every: int | None = None, mask_seen: bool | None = None,
     ) -> "Network":  # fmt: skip
-        """Trains for `epochs` passes over X and Y (1 if not said), or for exactly `steps` batches.
-
-        X   (n, n_features), SciPy sparse of any format or dense
-        Y   the labels of each row: an indicator matrix (n, n_labels) of 0 and 1 or booleans, SciPy sparse or an array;
-            n integers; or n lists of integers. See `slide.rows.as_label_rows`.
+        """Trains for `epochs` passes over X and Y, or for exactly `steps` batches.
 
         The samples come in an order that is a function of the seed and the step alone, so training that is saved
-        and resumed sees the same batches as training that was not interrupted. callback(network, loss) is called
-        after every batch; a true result ends training.
+        and resumed sees the same batches as training that was not interrupted.
 
-        validation      held-out rows (X, Y), or a share in (0, 1) of the rows, at most 5,000, that are then held out.
-                        Of many a fixed sample is evaluated, so that this takes about a tenth of the time of training
-        monitor         what is measured on them: "P@k" or "nDCG@k", or a sum such as "P@1+nDCG@5" ("P@1" if not said)
-        evaluate_every  batches between two evaluations (an epoch if not said); there is one at the end, too
-        patience        evaluations without a rise after which training ends; if not said it goes on to its end. With
-                        Schedule("plateau") (3 if not said) the rate then falls, from the best network on, and at the
-                        latest so that it has fallen at the end
-        restore_best    whether the network ends as it was at the best of these evaluations, the last of equals (True
-                        if not said), `step` among it. Until then two networks are held in memory
+        Parameters
+        ----------
+        X : (n, n_features) matrix
+            SciPy sparse of any format, or dense.
+        Y : (n, n_labels) indicator matrix, n integers, or n lists of integers
+            The labels of each row; an indicator has 0 and 1 or booleans, SciPy sparse or an array. See
+            `slide.rows.as_label_rows`.
+        epochs : int or None
+            Passes over X and Y; 1 if neither these nor steps are given.
+        steps : int or None
+            Batches, in place of epochs.
+        callback : callable or None
+            callback(network, loss) is called after every batch; a true result ends training.
+        validation : (X, Y), float or None
+            Held-out rows, or a share in (0, 1) of the rows, at most 5,000, that are then held out. Of many a fixed
+            sample is evaluated, so that this takes about a tenth of the time of training.
+        monitor : str or None
+            What is measured on them: "P@k" or "nDCG@k", or a sum such as "P@1+nDCG@5"; None: "P@1".
+        patience : int or None
+            Evaluations without a rise after which training ends; None: it goes on to its end. With Schedule("plateau")
+            (None: 3) the rate then falls, from the best network on, and at the latest so that it has fallen at the end.
+        restore_best : bool or None
+            Whether the network ends as it was at the best of these evaluations, the last of equals (None: True), `step`
+            among it. Until then two networks are held in memory.
+        evaluate_every : int or None
+            Batches between two evaluations; None: an epoch. There is one at the end, too.
+        mask_seen : bool or None
+            Whether evaluations leave out the labels that a row has as features: see `predict`.
 
-        mask_seen       whether those leave out the labels that a row has as features: see `predict`
+        Returns
+        -------
+        Network
+            Itself. `evaluations` has what was measured.
 
-        `evaluations` has what was measured.
-
-        Raises ValueError where a batch would come after the end of a `schedule` that falls to 0, and so learn nothing.
+        Raises
+        ------
+        ValueError
+            Where a batch would come after the end of a `schedule` that falls to 0, and so learn nothing.
         """
         rows = self._as_rows(X)
         labels = self._as_labels(Y, rows)
@@ -308,10 +365,15 @@ class Network(Scores, Attributes):
             raise RuntimeError(f"{what}: found a frozen network, which only predicts, expected one that may be trained")
 
     def freeze(self) -> "Network":
-        """Keeps what prediction needs alone, weights and tables, brought up to date: with Adam a third of the weights'
-        memory. Training it any further raises RuntimeError. `save` and `load` keep it so.
+        """Keeps what prediction needs alone, weights and tables, brought up to date: with Adam a third of the memory.
 
-        Tables are as the schedule of training left them: for sampled prediction call `rehash` before.
+        Training it any further raises RuntimeError. `save` and `load` keep it so. Tables are as the schedule of
+        training left them: for sampled prediction call `rehash` before.
+
+        Returns
+        -------
+        Network
+            Itself.
         """
         if not self.frozen:
             self._as_trainer("freeze", self._alone, "freeze", self._freeze)
@@ -323,12 +385,20 @@ class Network(Scores, Attributes):
         self._frozen = True
 
     def grow(self, factor: float) -> None:
-        """From the next batch on, the last layer's active sets are `factor` (above 0) times as large, and shared by as
-        many times more samples, up to a batch; groups of one stay so.
+        """Makes the last layer's active sets larger, from the next batch on.
 
-        Small sets train fastest, large ones to higher accuracy: grow in a callback of `fit`, a third of the way.
+        As many times more samples share them, up to a batch; groups of one stay so. Small sets train fastest, large
+        ones to higher accuracy: grow in a callback of `fit`, a third of the way.
 
-        Raises ValueError where all neurons of the last layer are always active.
+        Parameters
+        ----------
+        factor : float
+            How many times as large they are, above 0.
+
+        Raises
+        ------
+        ValueError
+            Where all neurons of the last layer are always active.
         """
         factor = check_number("factor", factor, "(0, inf)")
         self._refuse_frozen("grow")
@@ -441,17 +511,29 @@ class Network(Scores, Attributes):
         return (replace(x, values=values * kept) if isinstance(x, LaneBlock) else x * kept), kept
 
     def predict(self, X, k: int = 5, sampled: bool = False, mask_seen=False) -> tuple[np.ndarray, np.ndarray]:
-        """(ids, values), both (n, k): the k labels of largest logit, best first; ties go to the smaller label.
+        """The k labels of largest logit, best first; ties go to the smaller label.
 
-        Where there are fewer labels than k, k is their number.
+        Parameters
+        ----------
+        X : (n, n_features) matrix
+            As for `fit`.
+        k : int
+            Labels per row. Where there are fewer labels than k, k is their number.
+        sampled : bool
+            False computes every label, in blocks that never hold n x n_labels. True computes those that the hash tables
+            retrieve (see `rehash`); where they are fewer than k, ids is -1 and values -inf. What is retrieved for a row
+            is a function of the seed and that row, whatever other rows X has.
+        mask_seen : bool or (n, n_labels) matrix
+            True leaves out the labels whose numbers are those of the row's own features, as in recommendation, where
+            features and labels are the same items; a matrix, SciPy sparse or dense, those of its non-zeros. The k best
+            of the others are exact; where they are fewer, ids is -1 and values -inf.
 
-        sampled=False computes every label, in blocks that never hold n x n_labels. sampled=True computes those that
-        the hash tables retrieve (see `rehash`); where they are fewer than k, ids is -1 and values -inf. What is
-        retrieved for a row is a function of the seed and that row, whatever other rows X has.
-
-        mask_seen=True leaves out the labels whose numbers are those of the row's own features, as in recommendation,
-        where features and labels are the same items; a matrix (n, n_labels), SciPy sparse or dense, those of its
-        non-zeros. The k best of the others are exact; where they are fewer, ids is -1 and values -inf.
+        Returns
+        -------
+        ids : ndarray of shape (n, k), int32
+            Labels.
+        values : ndarray of shape (n, k), float32
+            Their logits.
         """
         k, sampled, rows = check_integer("k", k), check_flag("sampled", sampled), self._as_rows(X)
         seen = seen_labels(mask_seen, rows, self.n_labels)
@@ -495,9 +577,25 @@ class Network(Scores, Attributes):
         return *first_unseen(values, ids, k, seen), mean
 
     def evaluate(self, X, Y, ks=(1, 3, 5), sampled: bool = False, propensities=None, mask_seen=False) -> Evaluation:
-        """P@k and nDCG@k on X and Y (see `fit`), and PSP@k with propensities (n_labels,): see slide.metrics.
+        """P@k and nDCG@k, and with propensities PSP@k: see `slide.metrics`.
 
-        mask_seen   as in `predict`; a label of Y that is left out is one that cannot be found
+        Parameters
+        ----------
+        X, Y
+            As for `fit`.
+        ks : list of int
+            The values of k.
+        sampled : bool
+            As for `predict`.
+        propensities : ndarray of shape (n_labels,) or None
+            See `slide.metrics.propensities`.
+        mask_seen : bool or (n, n_labels) matrix
+            As for `predict`; a label of Y that is left out is one that cannot be found.
+
+        Returns
+        -------
+        Evaluation
+            Scores, and mean active neurons per sample.
         """
         ks, sampled = metrics.check_ks(ks), check_flag("sampled", sampled)
         rows = self._as_rows(X)
@@ -509,15 +607,21 @@ class Network(Scores, Attributes):
         return Evaluation(metrics.evaluate_topk(labels.to_scipy(), ids, ks, propensities), active)
 
     def save(self, path, run: dict | None = None, inference: bool = False, weight_type: str | None = None) -> None:
-        """Everything that training needs to go on, in one .npz file, written atomically; nothing in it executes.
+        """Writes everything that training needs to go on, in one .npz file, atomically; nothing in it executes.
 
-        inference: whether the file is to hold what prediction needs alone, as `freeze` leaves it. `load` maps such a
-        file into memory: nothing is copied, and processes that load it share its pages. For sampled prediction call
-        `rehash` before.
-        weight_type: "bfloat16" rounds the output layer's weights to the nearest, for half their memory: with
-        `inference`, where that layer has active sets and may have such weights. None: they stay as they are.
-
-        run: JSON values that the file is to hold beside it, such as those with which `slide train` goes on.
+        Parameters
+        ----------
+        path : str or path-like
+            Of the file.
+        run : dict or None
+            JSON values that the file is to hold beside it, such as those with which `slide train` goes on.
+        inference : bool
+            Whether the file is to hold what prediction needs alone, as `freeze` leaves it. `load` maps such a file into
+            memory: nothing is copied, and processes that load it share its pages. For sampled prediction call `rehash`
+            before.
+        weight_type : {"bfloat16"} or None
+            Rounds the output layer's weights to the nearest, for half their memory: with `inference`, where that layer
+            has active sets and may have such weights. None: they stay as they are.
         """
         inference = check_flag("inference", inference)
         narrowed = self._narrows(inference, weight_type)
@@ -569,15 +673,30 @@ class Network(Scores, Attributes):
     def load(cls, path, threads: int | None = None, hash=None, sampler=None) -> "Network":
         """The network that `save` wrote; training goes on bit for bit as if it had not been interrupted.
 
-        hash, sampler   the class of a hash family or sampler that is not slide's own, or {path: class} where the
-                        layers' differ. The file holds its import path and settings. Importing a module runs it, so
-                        loading never does: without these the class is looked up among the modules that the program
-                        has imported already. The class is then constructed with the settings in the file.
+        Parameters
+        ----------
+        path : str or path-like
+            Of the file.
+        threads : int or None
+            Threads of the kernels; None: all CPUs.
+        hash, sampler : type, dict or None
+            The class of a hash family or sampler that is not slide's own, or {path: class} where the layers' differ.
+            The file holds its import path and settings. Importing a module runs it, so loading never does: without
+            these the class is looked up among the modules that the program has imported already. The class is then
+            constructed with the settings in the file.
 
-        Raises ValueError where the file is no network, or names a class that is not found.
+        Returns
+        -------
+        Network
+            As it was saved.
+
+        Raises
+        ------
+        ValueError
+            Where the file is no network, or names a class that is not found.
         """
         return storage.load(cls, path, threads, hash, sampler)
 
 
 for _setting in fields(NetworkSettings):
-    setattr(Network, _setting.name, Setting(_setting.name))
+    setattr(Network, _setting.name, Setting(_setting.name, _setting.metadata["text"]))

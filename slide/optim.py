@@ -16,13 +16,15 @@ OPTIMIZER = "optimizer"  # the group of these settings
 class Adam(Settings):
     """Adam (Kingma & Ba 2015) on the rows that a batch touches.
 
-    {settings}
-
     Weight decay is decoupled (AdamW, Loshchilov & Hutter 2019): a touched row shrinks by lr * weight_decay per step;
     biases do not.
 
     Differs from the paper: the released code sweeps every weight and moment of the network after every batch. Here the
     weights and moments of a row that no batch touches stay as they are, as with PyTorch's SparseAdam.
+
+    Parameters
+    ----------
+    {settings}
     """
 
     name: ClassVar[str] = "adam"
@@ -36,7 +38,20 @@ class Adam(Settings):
     weight_decay: float = setting(0.0, Number("[0, inf)"), "decay of weights", group=OPTIMIZER)
 
     def hyper(self, step: int, rate: float) -> tuple:
-        """(lr, beta1, beta2, eps, decay) of a 1-based step, both bias corrections folded into lr and eps."""
+        """The numbers that the kernels take in one step, both bias corrections folded into lr and eps.
+
+        Parameters
+        ----------
+        step : int
+            From 1.
+        rate : float
+            The factor of the schedule.
+
+        Returns
+        -------
+        tuple of float
+            (lr, beta1, beta2, eps, decay).
+        """
         root = math.sqrt(1 - self.beta2**step)
         lr = self.lr * rate
         return (lr * root / (1 - self.beta1**step), self.beta1, self.beta2, self.eps * root, lr * self.weight_decay)
@@ -47,6 +62,8 @@ class Adam(Settings):
 class SGD(Settings):
     """Stochastic gradient descent: w -= lr * (gradient + weight_decay * w) on the rows that a batch touches.
 
+    Parameters
+    ----------
     {settings}
     """
 
@@ -55,6 +72,20 @@ class SGD(Settings):
     weight_decay: float = setting(0.0, Number("[0, inf)"), "decay of weights", group=OPTIMIZER)
 
     def hyper(self, step: int, rate: float) -> tuple:
+        """The numbers that the kernels take in one step.
+
+        Parameters
+        ----------
+        step : int
+            From 1; of no effect.
+        rate : float
+            The factor of the schedule.
+
+        Returns
+        -------
+        tuple of float
+            (lr, beta1, beta2, eps, decay), as `Adam.hyper`.
+        """
         lr = self.lr * rate
         return (lr, 0.0, 0.0, 1.0, lr * self.weight_decay)
 
@@ -71,6 +102,8 @@ ENDS = Need("with a kind other than 'constant'", lambda schedule: schedule.kind 
 class Schedule(Settings):
     """The factor on the learning rate at each step.
 
+    Parameters
+    ----------
     {settings}
     """
 
@@ -98,7 +131,18 @@ class Schedule(Settings):
                 raise ValueError(f"warmup: found {self.warmup} in {self!r}, expected fewer than steps")
 
     def rate(self, step: int) -> float:
-        """The factor at a 1-based step."""
+        """The factor on the learning rate at a step.
+
+        Parameters
+        ----------
+        step : int
+            From 1.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+        """
         check_integer("step", step, 0)
         if step <= self.warmup:
             return step / (self.warmup + 1)

@@ -16,14 +16,28 @@ class Scores:
     """Methods of a Network."""
 
     def predict_proba(self, X, k: int = 5, threshold: float = 0.0, mask_seen=False) -> tuple[np.ndarray, np.ndarray]:
-        """(ids int32, probabilities float32), both (n, k): the k most probable labels, best first.
+        """The k most probable labels, best first.
 
-        The softmax is that over all labels, exact, and computed in blocks that never hold n x n_labels. Where there are
-        fewer labels than k, k is their number.
+        The softmax is that over all labels, exact, and computed in blocks that never hold n x n_labels.
 
-        threshold   in [0, 1]: less probable labels are left out; their places, at the end of a row, have id -1 and
-                    probability 0
-        mask_seen   as in `Network.predict`; probabilities of the other labels stay as they are
+        Parameters
+        ----------
+        X : (n, n_features) matrix
+            As for `Network.fit`.
+        k : int
+            Labels per row. Where there are fewer labels than k, k is their number.
+        threshold : float
+            In [0, 1]: less probable labels are left out; their places, at the end of a row, have id -1 and probability
+            0.
+        mask_seen : bool or (n, n_labels) matrix
+            As for `Network.predict`; probabilities of the other labels stay as they are.
+
+        Returns
+        -------
+        ids : ndarray of shape (n, k), int32
+            Labels.
+        probabilities : ndarray of shape (n, k), float32
+            Of the softmax over all labels.
         """
         k, threshold, rows = check_integer("k", k), check_threshold(threshold), self._as_rows(X)
         seen = seen_labels(mask_seen, rows, self.n_labels)
@@ -39,12 +53,25 @@ class Scores:
         return ids, np.minimum(values, 1, out=values)
 
     def decision_function(self, X, labels) -> np.ndarray:
-        """float32 (n, m): the logits of given labels.
+        """The logits of given labels.
 
-        labels   integers: (m,), the same for every row, or (n, m), each row's own, among which -1 is no label, of logit
-                 -inf, as `predict` returns them
+        Parameters
+        ----------
+        X : (n, n_features) matrix
+            As for `Network.fit`.
+        labels : (m,) or (n, m) integers
+            The same for every row, or each row's own, among which -1 is no label, of logit -inf, as `predict` returns
+            them.
 
-        Raises ValueError where labels are not that, or not below n_labels.
+        Returns
+        -------
+        ndarray of shape (n, m), float32
+            Logits.
+
+        Raises
+        ------
+        ValueError
+            Where labels are not that, or not below n_labels.
         """
         rows = self._as_rows(X)
         labels = check_labels(labels, len(rows), self.n_labels)
@@ -62,9 +89,17 @@ class Scores:
         return out
 
     def logits(self, X):
-        """An iterator over float32 (rows, n_labels): all logits, of some consecutive rows of X after the other.
+        """All logits, of some consecutive rows of X after the other.
 
-        A block has at most 32 MB, or one row. It is computed when it is asked for, of the network as it is then.
+        Parameters
+        ----------
+        X : (n, n_features) matrix
+            As for `Network.fit`.
+
+        Returns
+        -------
+        iterator of ndarray of shape (rows, n_labels), float32
+            A block has at most 32 MB, or one row. It is computed when it is asked for, of the network as it is then.
         """
         return self._logit_blocks(self._as_rows(X))
 
@@ -77,9 +112,22 @@ class Scores:
         return all_logits(self.layers[-1], last_hidden(self, rows))
 
     def hidden(self, X) -> np.ndarray:
-        """float32 (n, width): the activations of the last hidden layer, every neuron of every layer computed.
+        """The activations of the last hidden layer, every neuron of every layer computed.
 
-        Raises ValueError where the network has no hidden layer.
+        Parameters
+        ----------
+        X : (n, n_features) matrix
+            As for `Network.fit`.
+
+        Returns
+        -------
+        ndarray of shape (n, width), float32
+            Activations.
+
+        Raises
+        ------
+        ValueError
+            Where the network has no hidden layer.
         """
         return activations.hidden(self, X)
 

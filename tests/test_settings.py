@@ -145,7 +145,7 @@ CLASSES = (Dense, Sampled, RehashSchedule, Schedule, Adam, SGD, NetworkSettings)
 def test_docstrings_have_every_setting_with_its_values_and_default(cls):
     text = " ".join(cls.__doc__.split())
     for f in fields(cls):
-        assert f" {f.name} {f.metadata['text']}" in text and str(f.metadata["kind"]) in text
+        assert f" {f.name} : " in text and f.metadata["text"][1:] in text and str(f.metadata["kind"]) in text
     assert "{settings}" not in text and "{settings}" not in Network.__doc__
     assert all(len(line) < 120 for line in cls.__doc__.splitlines())
 

@@ -16,11 +16,28 @@ PAIR_WRITERS = {"xmc": xmc.save_xmc_pair, "npz": npz.save_npz_pair}
 
 
 def load(path, **options):
-    """Reads a file, or two with features and labels, in any of the formats below: (X, Y).
+    """Features and labels of a file, or of two files, in any of the formats that `read` knows.
 
-    Takes the arguments of `read`, and raises what it raises; its notes become warnings.
+    Notes of the reader become warnings.
 
-    X: csr_matrix (N, D), float32. Y: csr_matrix (N, L), float32, ones. Indices are sorted within rows.
+    Parameters
+    ----------
+    path : str, path-like or pair of them
+        As for `read`.
+    **options
+        The other arguments of `read`.
+
+    Returns
+    -------
+    X : csr_matrix of shape (N, D), float32
+        Features; indices are sorted within rows.
+    Y : csr_matrix of shape (N, L), float32
+        Labels: ones.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `read`.
     """
     data = read(path, **options)
     for note in data.notes:
@@ -31,19 +48,37 @@ def load(path, **options):
 def read(path, like=None, format=None, one_based=False, n_features=None, n_labels=None, need_labels=True) -> Data:
     """Reads a file, or two with features and labels, as `Data`.
 
-    path: a file; or two, as a pair of paths or as "X,Y" where no file has that name. Of `trn_X_Xf.txt` or `X.trn.npz`
+    Parameters
+    ----------
+    path : str, path-like or pair of them
+        A file; or two, as a pair of paths or as "X,Y" where no file has that name. Of `trn_X_Xf.txt` or `X.trn.npz`
         alone the labels are looked for beside it, as `trn_X_Y.txt` or `Y.trn.npz`. Compression (gzip, xz, bzip2,
         Zstandard) and format are told by the content; a byte order mark is passed over.
-    format: "xmc", the text of the Extreme Classification Repository with a header of three numbers; "libsvm", the same
+    like : Data, str or path-like
+        The training data, or its path, whose numbers of features and labels and whose vocabulary hold.
+    format : {"xmc", "libsvm", "npz", "fasttext"} or None
+        "xmc", the text of the Extreme Classification Repository with a header of three numbers; "libsvm", the same
         lines without a header; "npz", features and labels as `save` writes them; "fasttext", text with `__label__`s;
         None to tell by the first line. A pair is of headed texts or of SciPy's .npz.
-    like: the training data, as `Data` or a path, whose numbers of features and labels and whose vocabulary hold.
-    one_based: True where ids in the text count from 1; "features" or "labels" where only those do.
-    n_features, n_labels: expected numbers; text without a header has them from here, or else from its largest ids.
-    need_labels: whether features without labels are an error.
+    one_based : bool or {"features", "labels"}
+        True where ids in the text count from 1; "features" or "labels" where only those do.
+    n_features, n_labels : int or None
+        Expected numbers; text without a header has them from here, or else from its largest ids.
+    need_labels : bool
+        Whether features without labels are an error.
 
-    Raises ValueError, naming the file (and the line of a text), what was found and what was expected; ValueError too
-    where a package that the format needs is not installed; OSError where a file cannot be read.
+    Returns
+    -------
+    Data
+        Features, labels and what was found.
+
+    Raises
+    ------
+    ValueError
+        Naming the file (and the line of a text), what was found and what was expected; also where a package that the
+        format needs is not installed.
+    OSError
+        Where a file cannot be read.
     """
     if format is not None and not (isinstance(format, str) and format in FORMATS):
         raise ValueError(f"format: found {format!r}, expected one of {', '.join(FORMATS)}, or None")
@@ -67,12 +102,25 @@ def read(path, like=None, format=None, one_based=False, n_features=None, n_label
 def save(path, X, Y, vocabulary=None, format=None):
     """Writes X and Y in the format that the end of `path` says, so that `read` gives them back.
 
-    path: `.txt` (XMC text) or `.libsvm`, `.svm`, `.svmlight` (LibSVM text without a header, ids from 0), and then
-        `.gz`, `.xz`, `.bz2` or `.zst` where it is to be compressed; `.npz` (both matrices, and the vocabulary); or a
-        pair of `.txt` or `.npz` for features and labels.
-    format: "xmc" or "libsvm" for a text of any other name.
+    Parameters
+    ----------
+    path : str, path-like or pair of them
+        `.txt` (XMC text) or `.libsvm`, `.svm`, `.svmlight` (LibSVM text without a header, ids from 0), and then `.gz`,
+        `.xz`, `.bz2` or `.zst` where it is to be compressed; `.npz` (both matrices, and the vocabulary); or a pair of
+        `.txt` or `.npz` for features and labels.
+    X : (N, D) matrix, sparse or dense
+        Features.
+    Y : (N, L) matrix, sparse or dense
+        Labels: entries 0 or 1.
+    vocabulary : Vocabulary or None
+        The words and label names of text; `.npz` keeps them.
+    format : {"xmc", "libsvm"} or None
+        The format of a text of any other name.
 
-    Raises ValueError as `save_xmc` does, and where the path says no format.
+    Raises
+    ------
+    ValueError
+        As `save_xmc`, and where the path says no format.
     """
     paths = _paths(path)
     writers = PAIR_WRITERS if len(paths) == 2 else WRITERS
@@ -87,7 +135,18 @@ def save(path, X, Y, vocabulary=None, format=None):
 
 
 def keeps_vocabulary(path) -> bool:
-    """Whether `save` can write a vocabulary to `path`."""
+    """Whether `save` can write a vocabulary to `path`.
+
+    Parameters
+    ----------
+    path : str or path-like
+        As for `save`.
+
+    Returns
+    -------
+    bool
+        True for `.npz`.
+    """
     paths = _paths(path)
     return len(paths) == 1 and SUFFIX_FORMATS.get(Path(path).suffix.lower()) == "npz"
 

@@ -29,10 +29,22 @@ LONE_X = re.compile(r"(?<![A-Za-z0-9])X(?![A-Za-z0-9])")
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """What a file holds. X: csr_matrix (N, D); Y: csr_matrix (N, L), or None where it has no labels.
+    """What a file holds.
 
-    path: of the file, or of both. kind: its format and compression in words. notes: what looks odd, a sentence each.
-    vocabulary: what the columns mean, where the file says it.
+    Parameters
+    ----------
+    X : csr_matrix of shape (N, D), float32
+        Features.
+    Y : csr_matrix of shape (N, L), float32, or None
+        Labels; None where the file has none.
+    path : str
+        Of the file, or of both.
+    kind : str
+        Its format and compression in words.
+    notes : tuple of str
+        What looks odd, a sentence each.
+    vocabulary : Vocabulary or None
+        What the columns mean, where the file says it.
     """
 
     X: csr_matrix

@@ -56,14 +56,30 @@ DATASETS = {
 
 
 def load_public(name, root="data"):
-    """A public set from files that are on this machine: ((X, Y), (X_test, Y_test)), as load_xmc gives them.
+    """A public set from files that are on this machine; nothing is ever downloaded.
 
-    name: a key of DATASETS, in any case. root: a folder. The files are looked for in root/<name>/ (in lower
-    case or as published) and in root, as train.txt and test.txt or under the repository's own names
-    (amazon_train.txt and so on), plain or compressed (.gz, .xz, .bz2, .zst). Nothing is ever downloaded.
+    Parameters
+    ----------
+    name : str
+        A key of `DATASETS`, in any case.
+    root : str or path-like
+        A folder. The files are looked for in root/<name>/ (in lower case or as published) and in root, as train.txt and
+        test.txt or under the repository's own names (amazon_train.txt and so on), plain or compressed (.gz, .xz, .bz2,
+        .zst).
 
-    Raises ValueError where the name is unknown or a file's header is not the published shape, and what
-    load_xmc raises; FileNotFoundError, with the steps to take, where a file is missing.
+    Returns
+    -------
+    train : (X, Y)
+        As from `load_xmc`.
+    test : (X, Y)
+        Likewise.
+
+    Raises
+    ------
+    ValueError
+        Where the name is unknown or a file's header is not the published shape, and as `load_xmc`.
+    FileNotFoundError
+        Where a file is missing: it lists the steps to take.
     """
     dataset = DATASETS.get(name.lower() if isinstance(name, str) else None)
     if dataset is None:
@@ -81,10 +97,26 @@ def load_public(name, root="data"):
 
 
 def load_folder(path):
-    """The pair ((X, Y), (X_test, Y_test)) from train.txt and test.txt in a folder, each plain or compressed.
+    """The training and test data of a folder that holds train.txt and test.txt, each plain or compressed.
 
-    Raises FileNotFoundError where one of them is missing, ValueError where their headers differ in features
-    or labels, and what load_xmc raises.
+    Parameters
+    ----------
+    path : str or path-like
+        The folder.
+
+    Returns
+    -------
+    train : (X, Y)
+        As from `load_xmc`.
+    test : (X, Y)
+        Likewise.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where one of the files is missing.
+    ValueError
+        Where their headers differ in features or labels, and as `load_xmc`.
     """
     train, test = (_find([Path(path)], [part]) for part in ("train", "test"))
     for part, found in (("train", train), ("test", test)):

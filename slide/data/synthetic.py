@@ -42,25 +42,40 @@ PRESETS = {
 
 
 def make_xmc(preset, n_train=None, n_test=None, scale=1.0, seed=0):
-    """A synthetic extreme-classification set: ((X, Y), (X_test, Y_test)), one distribution for both.
-
-    preset: "amazon-670k" or "delicious-200k": the published numbers of features, labels and rows, mean
-    non-zeros and labels per row. n_train, n_test: rows; None: the preset's, times scale. scale: in (0, 1].
-    The numbers of features, labels and (where not given) training and test rows are each multiplied by scale
-    and rounded; the non-zeros and labels per row, the prototypes, the size of a cluster and the law of the
-    label frequencies stay. seed: an int from 0; the same seed gives the same bits.
-
-    X: csr_matrix (n, D), float32: tf-idf, (1 + log count) * (1 + log((1 + n_train) / (1 + df))) with df the
-    training rows that have the feature; rows of unit norm, indices sorted. Y: csr_matrix (n, L), float32
-    ones, at least one label per row.
+    """A synthetic extreme-classification set, with one distribution for training and test rows.
 
     Label frequencies follow a power law. Labels come in clusters, each a mixture of all ranks. A row draws a
     label by frequency and the others mostly from its cluster, and then words: from the prototypes of its
     labels (a few features per label), from the prototype of the cluster, and from a Zipf law over all features.
     Rows are in no order, and the numbers of features and labels tell nothing.
 
-    Raises ValueError where the preset is unknown, seed or a number of rows is not a number as above, or scale
-    is out of (0, 1] or leaves fewer features or labels than four times those of a mean row.
+    Parameters
+    ----------
+    preset : {"amazon-670k", "delicious-200k"}
+        The published numbers of features, labels and rows, mean non-zeros and labels per row.
+    n_train, n_test : int or None
+        Rows; None: the preset's, times scale.
+    scale : float
+        In (0, 1]. The numbers of features, labels and (where not given) training and test rows are each multiplied by
+        scale and rounded; the non-zeros and labels per row, the prototypes, the size of a cluster and the law of the
+        label frequencies stay.
+    seed : int
+        From 0; the same seed gives the same bits.
+
+    Returns
+    -------
+    train : (X, Y)
+        X is a csr_matrix of shape (n, D), float32: tf-idf, (1 + log count) * (1 + log((1 + n_train) / (1 + df))) with
+        df the training rows that have the feature; rows of unit norm, indices sorted. Y is a csr_matrix of shape (n,
+        L), float32 ones, at least one label per row.
+    test : (X, Y)
+        Likewise.
+
+    Raises
+    ------
+    ValueError
+        Where the preset is unknown, seed or a number of rows is not a number as above, or scale is out of (0, 1] or
+        leaves fewer features or labels than four times those of a mean row.
     """
     shape = _scaled(preset, n_train, n_test, scale)
     if not isinstance(seed, (int, np.integer)) or seed < 0:

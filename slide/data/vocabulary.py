@@ -7,7 +7,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """words: of each feature; idf: float64 (features,), their inverse document frequencies; labels: their names."""
+    """What the columns of a text's features and labels mean.
+
+    Parameters
+    ----------
+    words : tuple of str
+        The word of each feature.
+    idf : ndarray of shape (features,), float64
+        The words' inverse document frequencies.
+    labels : tuple of str
+        The names of the labels.
+    """
 
     words: tuple
     idf: np.ndarray
@@ -21,12 +31,34 @@ class Vocabulary:
         )
 
     def arrays(self) -> dict:
-        """Plain arrays, of which `from_arrays` makes the vocabulary again."""
+        """Plain arrays, of which `from_arrays` makes the vocabulary again.
+
+        Returns
+        -------
+        dict
+            {name: array}.
+        """
         return {"words": _packed(self.words), "idf": np.asarray(self.idf, np.float64), "labels": _packed(self.labels)}
 
     @classmethod
     def from_arrays(cls, words, idf, labels) -> "Vocabulary":
-        """Raises ValueError where the arrays hold something else."""
+        """The vocabulary of what `arrays` gave.
+
+        Parameters
+        ----------
+        words, idf, labels : ndarray
+            As `arrays` has them.
+
+        Returns
+        -------
+        Vocabulary
+            An equal one.
+
+        Raises
+        ------
+        ValueError
+            Where the arrays hold something else.
+        """
         names = {"words": _unpacked("words", words), "labels": _unpacked("labels", labels)}
         if idf.dtype != np.float64 or idf.shape != (len(names["words"]),) or not (np.isfinite(idf) & (idf > 0)).all():
             found = f"idf of {idf.dtype}, {idf.shape}"

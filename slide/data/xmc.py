@@ -21,39 +21,75 @@ HEADERS = {
 
 
 def load_xmc(path):
-    """Reads a file in the XMC-repository text format: (X, Y).
+    """Features and labels of a file in the text format of the Extreme Classification Repository.
 
-    path: plain text or compressed (gzip, xz, bzip2, Zstandard), which is told by its content.
+    Parameters
+    ----------
+    path : str or path-like
+        Plain text or compressed (gzip, xz, bzip2, Zstandard), which is told by its content.
 
-    X: csr_matrix (N, D), float32, decimal numbers rounded to the nearest; a zero that is written is stored.
-    Y: csr_matrix (N, L), float32, ones. Indices are int32 (int64 only beyond 2**31 - 1 entries) and sorted
-    within rows.
+    Returns
+    -------
+    X : csr_matrix of shape (N, D), float32
+        Decimal numbers rounded to the nearest; a zero that is written is stored. Indices are int32 (int64 only beyond
+        2**31 - 1 entries) and sorted within rows.
+    Y : csr_matrix of shape (N, L), float32
+        Ones.
 
-    Raises ValueError, naming the file, the line, what was found and what was expected, where the text breaks
-    the format: a bad header, more or fewer samples than it says (blank lines after the last sample are none),
-    a blank line before, an index out of range, a value that is not a number or not finite in float32, a feature or
-    label that occurs twice in a row; and where a compressed file is cut short or corrupt. FileNotFoundError where
-    there is no such file.
+    Raises
+    ------
+    ValueError
+        Naming the file, the line, what was found and what was expected, where the text breaks the format: a bad header,
+        more or fewer samples than it says (blank lines after the last sample are none), a blank line before, an index
+        out of range, a value that is not a number or not finite in float32, a feature or label that occurs twice in a
+        row; and where a compressed file is cut short or corrupt.
+    FileNotFoundError
+        Where there is no such file.
     """
     with Reading(path) as file:
         return read_xmc(Blocks(path, file))
 
 
 def read_header(path):
-    """(N, D, L) of a file in the XMC-repository text format. Raises as load_xmc does."""
+    """The three numbers at the head of a file in the XMC repository's text format.
+
+    Parameters
+    ----------
+    path : str or path-like
+        As for `load_xmc`.
+
+    Returns
+    -------
+    tuple of int
+        (N, D, L): rows, features, labels.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        As `load_xmc`.
+    """
     with Reading(path) as file:
         return take_header(Blocks(path, file), 3)
 
 
 def save_xmc(path, X, Y):
-    """Writes X (N x D) and Y (N x L) in the XMC-repository text format, so that load_xmc gives them back.
+    """Writes X and Y in the XMC repository's text format, so that `load_xmc` gives them back.
 
-    path: compressed where its name ends in `.gz`, `.xz`, `.bz2` or `.zst`. The file gets its name only once it is
-    complete; a folder, device or pipe of that name is refused. X: sparse or dense, written as float32 with the fewest
-    digits that read back exactly. Y: sparse or dense, its entries 0 or 1.
+    Parameters
+    ----------
+    path : str or path-like
+        Compressed where its name ends in `.gz`, `.xz`, `.bz2` or `.zst`. The file gets its name only once it is
+        complete; a folder, device or pipe of that name is refused.
+    X : (N, D) matrix, sparse or dense
+        Written as float32 with the fewest digits that read back exactly.
+    Y : (N, L) matrix, sparse or dense
+        Its entries are 0 or 1.
 
-    Raises ValueError where the rows differ in number, a value of X is not finite in float32, an entry of Y is neither
-    0 nor 1, an entry occurs twice in a row, or index arrays are corrupt.
+    Raises
+    ------
+    ValueError
+        Where the rows differ in number, a value of X is not finite in float32, an entry of Y is neither 0 nor 1, an
+        entry occurs twice in a row, or index arrays are corrupt.
     """
     X, Y = features("X", X), labels("Y", Y)
     check_pair(X, Y)

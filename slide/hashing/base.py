@@ -19,13 +19,8 @@ OWN_ROWS = 1 << 15  # hashed at once by a `codes` of one's own: in NumPy it hold
 class HashFamily:
     """L codes of K hashes each for a row of `dim` float32 coordinates; similar rows share more codes.
 
-    dim, K, L : int
-        Width of a row; hashes in a code; codes (tables) per row. All at least 1.
-    seed : int
-        0..2**64-1. Everything random follows from it: two families of equal `config()` give equal codes.
-
     `bits_per_hash` bits hold one hash, so a code is below 2**(K * bits_per_hash), and the first of its K
-    hashes is in the highest bits (see `pack`). Raises ValueError where K * bits_per_hash is above 31.
+    hashes is in the highest bits (see `pack`).
 
     `threads` (None: every CPU) is how many threads `codes` may use; the codes do not depend on it.
 
@@ -59,6 +54,18 @@ class HashFamily:
     * `codes_reference(rows)`, the same codes from plain NumPy, which tests compare.
     * `similarity(x, y)` and `collision_probability(similarity)`, the theory, which tests compare; where
       there is a `query_codes`, x is an indexed row and y a query.
+
+    Parameters
+    ----------
+    dim, K, L : int
+        Width of a row; hashes in a code; codes (tables) per row. All at least 1.
+    seed : int
+        0..2**64-1. Everything random follows from it: two families of equal `config()` give equal codes.
+
+    Raises
+    ------
+    ValueError
+        Where K * bits_per_hash is above 31, or an argument is out of range.
     """
 
     name = ""
@@ -85,15 +92,38 @@ class HashFamily:
             )
 
     def config(self):
-        """The constructor's keywords that make this family again."""
+        """The constructor's keywords that make this family again.
+
+        Returns
+        -------
+        dict
+            {name: value}, of plain JSON values.
+        """
         return {name: getattr(self, name) for name in ("dim", "K", "L", "seed", *self.options)}
 
     def reseeded(self, seed):
-        """A new family of the same settings, but of this seed, that nothing was fitted to."""
+        """A new family of the same settings, but of this seed, that nothing was fitted to.
+
+        Parameters
+        ----------
+        seed : int
+            Of the new family.
+
+        Returns
+        -------
+        HashFamily
+            Of the same class.
+        """
         return type(self)(**(self.config() | {"seed": seed}))
 
     def copy(self):
-        """The same family, with what it was fitted to, that may be fitted anew without changing this one."""
+        """The same family, with what it was fitted to, that may be fitted anew without changing this one.
+
+        Returns
+        -------
+        HashFamily
+            Of the same class.
+        """
         if not is_outside(type(self)):  # `fit` of the package's own replaces arrays, and changes none
             twin = object.__new__(type(self))
             vars(twin).update(vars(self))
@@ -130,12 +160,24 @@ class HashFamily:
         return self.K * self.bits_per_hash
 
     def codes(self, rows, out=None):
-        """(n, L) uint32 codes of rows (n, dim): a dense array or SciPy CSR, read as float32.
+        """The codes of rows.
 
-        out: the array to write them to and return, of any strides; None for a new one.
+        Parameters
+        ----------
+        rows : (n, dim) array or SciPy CSR matrix
+            Read as float32. NaN gives some defined code.
+        out : ndarray of shape (n, L), uint32, or None
+            The array to write them to and return, of any strides; None for a new one.
 
-        NaN gives some defined code. Raises ValueError where rows are not two-dimensional or not `dim` wide, and
-        where out is not a writable uint32 array (n, L).
+        Returns
+        -------
+        ndarray of shape (n, L), uint32
+            A code for each table.
+
+        Raises
+        ------
+        ValueError
+            Where rows are not two-dimensional or not `dim` wide, and where out is not a writable uint32 array (n, L).
         """
         rows = self.as_rows(rows)
         codes = self._check_out(out, rows.shape[0])
@@ -161,20 +203,56 @@ class HashFamily:
         return codes
 
     def query_codes(self, rows):
-        """`codes` for the inputs that look up what was indexed; the same unless a family says otherwise."""
+        """The codes of the inputs that look up what was indexed: `codes`, unless a family says otherwise.
+
+        Parameters
+        ----------
+        rows : (n, dim) array or SciPy CSR matrix
+            As for `codes`.
+
+        Returns
+        -------
+        ndarray of shape (n, L), uint32
+            A code for each table.
+        """
         return self.codes(rows)
 
     def codes_into(self, rows, out):
-        """`codes` of dense rows (n, dim), written to out, uint32 (n, L) of any strides: as the index asks for them."""
+        """Writes the codes of dense rows to an array, as the index asks for them.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n, dim), float32
+            As for `codes`.
+        out : ndarray of shape (n, L), uint32
+            Of any strides.
+        """
         if self._has_own_codes():
             self._fill_by_own(lambda part: rows[part], out)
         else:
             check_codes(self, "hasher", self.codes(rows, out=out), len(rows))
 
     def codes_taken(self, rows, ids, out=None):
-        """The codes of rows[ids]: dense rows (n, dim), ids int32 (m,). Built-in families make no copy of the rows.
+        """The codes of rows[ids]; built-in families make no copy of the rows.
 
-        out: as for `codes`. Raises ValueError as `codes`, and where ids are not integers in 0..n-1.
+        Parameters
+        ----------
+        rows : (n, dim) array
+            As for `codes`.
+        ids : ndarray of shape (m,), int32
+            Which of them.
+        out : ndarray of shape (m, L), uint32, or None
+            As for `codes`.
+
+        Returns
+        -------
+        ndarray of shape (m, L), uint32
+            A code for each table.
+
+        Raises
+        ------
+        ValueError
+            As `codes`, and where ids are not integers in 0..n-1.
         """
         rows, ids = self.dense(rows), np.ascontiguousarray(ids)
         if ids.ndim != 1 or (len(ids) and (ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= len(rows))):
@@ -188,19 +266,50 @@ class HashFamily:
         return codes
 
     def fit(self, rows):
-        """Takes note of all rows (n, dim) about to be indexed, before they are hashed; nothing by default."""
+        """Takes note of all rows about to be indexed, before they are hashed; nothing by default.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n, dim), float32
+            The weights of all neurons.
+        """
 
     def state(self):
-        """{name: array} of what `fit` learnt, always of the same dtypes and shapes; empty by default."""
+        """What `fit` learnt; nothing by default.
+
+        Returns
+        -------
+        dict
+            {name: array}, always of the same dtypes and shapes.
+        """
         return {}
 
     def load_state(self, state):
-        """Takes over a `state`; the arrays may be kept."""
+        """Takes over what `state` gave; the arrays may be kept.
+
+        Parameters
+        ----------
+        state : dict
+            {name: array}.
+        """
 
     def pack(self, hashes):
-        """uint32 (n, L) codes of integer hashes (n, L * K), each of `bits_per_hash` bits.
+        """The codes of given hashes: table t's are those from t * K on.
 
-        Table t's hashes are those from t * K on. Higher bits of a hash are dropped.
+        Parameters
+        ----------
+        hashes : ndarray of shape (n, L * K), integers
+            Each of `bits_per_hash` bits; higher bits are dropped.
+
+        Returns
+        -------
+        ndarray of shape (n, L), uint32
+            The codes.
+
+        Raises
+        ------
+        ValueError
+            Where hashes are not integers of that shape.
         """
         hashes = as_array("hashes", hashes)
         if hashes.ndim != 2 or hashes.shape[1] != self.L * self.K or hashes.dtype.kind not in "biu":
@@ -213,17 +322,43 @@ class HashFamily:
         return codes
 
     def dense(self, rows):
-        """rows (n, dim), dense or SciPy sparse, as a C-contiguous float32 array.
+        """The rows as a C-contiguous float32 array.
 
-        Raises ValueError as `codes`.
+        Parameters
+        ----------
+        rows : (n, dim) array or SciPy sparse matrix
+            As for `codes`.
+
+        Returns
+        -------
+        ndarray of shape (n, dim), float32
+            The same rows.
+
+        Raises
+        ------
+        ValueError
+            As `codes`.
         """
         rows = self.as_rows(rows)
         return rows.toarray() if scipy.sparse.issparse(rows) else rows
 
     def as_rows(self, rows):
-        """rows as C-contiguous float32, or as SciPy CSR in canonical form with float32 values, which is a copy.
+        """The rows as C-contiguous float32, or as SciPy CSR in canonical form with float32 values, which is a copy.
 
-        Raises ValueError as `codes`.
+        Parameters
+        ----------
+        rows : (n, dim) array or SciPy sparse matrix
+            As for `codes`.
+
+        Returns
+        -------
+        ndarray or csr_array of shape (n, dim), float32
+            The same rows.
+
+        Raises
+        ------
+        ValueError
+            As `codes`.
         """
         sparse = scipy.sparse.issparse(rows)
         if not sparse:
@@ -290,17 +425,71 @@ class HashFamily:
         return hasher
 
     def similarity(self, x, y):
-        """The similarity, 0..1 or -1..1, of two vectors (dim,) that this family's codes follow."""
+        """The similarity of two rows that this family's codes follow.
+
+        Parameters
+        ----------
+        x, y : ndarray of shape (dim,)
+            Two rows; where queries are hashed unlike indexed rows, x is an indexed row and y a query.
+
+        Returns
+        -------
+        float
+            0..1 or -1..1.
+
+        Raises
+        ------
+        NotImplementedError
+            Where a family has no formula.
+        """
         raise NotImplementedError(f"{type(self).__name__}: found no similarity()")
 
     def collision_probability(self, similarity):
-        """The probability that one hash (K=1) agrees on two rows of that similarity; elementwise."""
+        """The probability that one hash (K=1) agrees on two rows of that similarity.
+
+        Parameters
+        ----------
+        similarity : float or ndarray
+            As `similarity` gives it; taken elementwise.
+
+        Returns
+        -------
+        float or ndarray
+            p, from 0 to 1.
+
+        Raises
+        ------
+        NotImplementedError
+            Where a family has no formula.
+        """
         raise NotImplementedError(f"{type(self).__name__}: found no collision_probability()")
 
     def bucket_probability(self, similarity):
-        """p**K: the probability that two rows share a bucket in one table."""
+        """The probability that two rows share a bucket in one table, p**K.
+
+        Parameters
+        ----------
+        similarity : float or ndarray
+            As for `collision_probability`.
+
+        Returns
+        -------
+        float or ndarray
+            From 0 to 1.
+        """
         return self.collision_probability(similarity) ** self.K
 
     def retrieval_probability(self, similarity):
-        """1 - (1 - p**K)**L: that they share one in any of the L tables (MLSys 2020, section 2)."""
+        """The probability that two rows share a bucket in any table, 1 - (1 - p**K)**L (MLSys 2020, section 2).
+
+        Parameters
+        ----------
+        similarity : float or ndarray
+            As for `collision_probability`.
+
+        Returns
+        -------
+        float or ndarray
+            From 0 to 1.
+        """
         return 1 - (1 - self.bucket_probability(similarity)) ** self.L

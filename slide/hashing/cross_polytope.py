@@ -18,15 +18,19 @@ class CrossPolytope(HashFamily):
     with their pseudo-random rotations: three rounds of random signs and a Walsh-Hadamard transform, of rows padded
     with zeros to a power of two.
 
-    width : int
-        A power of two, 2 to 2**15; a hash takes log2(2 width) bits. The paper's is the width of the row; fewer
-        coordinates of the rotation make shorter hashes ("lower-dimensional" ones in its section 5).
-
     Differs from the paper: as with WTA's permutations, a rotation is cut in pieces of `width` coordinates, one hash
     each, so that K L hashes take K L width / dim rotations.
 
     Sums are in float32, in an order of their own for each coordinate; a row of zeros codes as 0, and NaN as 0 in all
     hashes.
+
+    Parameters
+    ----------
+    dim, K, L, seed : int
+        As for `HashFamily`.
+    width : int
+        A power of two, 2 to 2**15; a hash takes log2(2 width) bits. The paper's is the width of the row; fewer
+        coordinates of the rotation make shorter hashes ("lower-dimensional" ones in its section 5).
     """
 
     name = "cross-polytope"

@@ -24,6 +24,13 @@ class DWTA(WTA):
     The similarity is (a + e / bin_size) / (1 - o), of probabilities over random bins: a, that both rows have
     their largest non-zero at the same place; e, that just one row is absent from the bin and so borrows a
     code, right by chance; o, that both are, and so look on together. Without zeros it is WTA's.
+
+    Parameters
+    ----------
+    dim, K, L, seed : int
+        As for `HashFamily`.
+    bin_size : int
+        Coordinates of a bin; a hash takes log2(bin_size) bits.
     """
 
     name = "dwta"

@@ -18,16 +18,20 @@ class MinHash(HashFamily):
     never a member, so a row with fewer others has a smaller set; of equal values the lower coordinate is
     taken first. A row with no member codes as 0.
 
+    Differs from the paper: bins hold 2 dim / top_k coordinates, so that most hold a member; as one
+    permutation has fewer bins than K L, several are used.
+
+    Two sets of Jaccard similarity J agree with probability J + (1 - J) / 2**bits.
+
+    Parameters
+    ----------
+    dim, K, L, seed : int
+        As for `HashFamily`.
     top_k : int or None
         Members of a row's set. None: 30 as in the released code, or a quarter of a narrow row.
     bits : int
         1..8, bits of a hash. The place of the member is replaced by that many random bits, as in b-bit
         minwise hashing (Li & König, WWW 2010), so that codes stay short and even.
-
-    Differs from the paper: bins hold 2 dim / top_k coordinates, so that most hold a member; as one
-    permutation has fewer bins than K L, several are used.
-
-    Two sets of Jaccard similarity J agree with probability J + (1 - J) / 2**bits.
     """
 
     name = "minhash"

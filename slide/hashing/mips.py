@@ -20,6 +20,11 @@ class MIPS(HashFamily):
     product. As one it would dominate short rows, and two thirds of SimHash's sparse projections would not see it.
 
     Another family in place of SimHash is a subclass with another `inner`.
+
+    Parameters
+    ----------
+    dim, K, L, seed : int
+        As for `HashFamily`.
     """
 
     name = "mips"

@@ -28,11 +28,17 @@ class Ranged(HashFamily):
 
     K is by one larger than DWTA's. The rows that a table does not hold are ABSENT from it.
 
-    share : float, 0 < share < 1.
-    errors : float, 0 or more: standard deviations of the logits from their mean.
-
     Another family in place of DWTA is a subclass with another `inner`, compiled and in this package, whose
     `_codes_taken` writes the first tables alone where it is given so many columns.
+
+    Parameters
+    ----------
+    dim, K, L, seed : int
+        As for `HashFamily`.
+    share : float
+        0 < share < 1.
+    errors : float
+        0 or more: standard deviations of the logits from their mean.
     """
 
     name = "ranged"

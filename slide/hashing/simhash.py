@@ -8,12 +8,17 @@ from slide.hashing.run import aligned
 
 
 class SimHash(HashFamily):
-    """One bit per hash: is the sum of a random third of the coordinates, with random signs, above 0?
+    """One bit per hash: whether the sum of a random third of the coordinates, with random signs, is above 0.
 
     Charikar (2002) with the sparse ternary projections of MLSys 2020, appendix on hash functions: each takes
     max(1, round(dim / 3)) coordinates. Sums are in float32 in the order of the coordinates, and a sum of 0
     (or NaN) gives bit 0. Two rows at angle t agree with probability 1 - t / pi: exactly so for Gaussian
     projections, closely for sparse ones where no few coordinates dominate the rows.
+
+    Parameters
+    ----------
+    dim, K, L, seed : int
+        As for `HashFamily`.
     """
 
     name = "simhash"

@@ -22,6 +22,13 @@ class WTA(HashFamily):
 
     The similarity is the share of the bin_size-subsets of the coordinates in which both vectors have their
     largest coordinate at the same place. NaN and -inf never win.
+
+    Parameters
+    ----------
+    dim, K, L, seed : int
+        As for `HashFamily`.
+    bin_size : int
+        Coordinates of a bin; a hash takes log2(bin_size) bits.
     """
 
     name = "wta"

@@ -89,6 +89,8 @@ def _init_std():
 class Dense(Settings):
     """A layer that computes all of its neurons.
 
+    Parameters
+    ----------
     {settings}
     """
 
@@ -107,11 +109,18 @@ class Dense(Settings):
 class Sampled(Settings):
     """A layer that computes the neurons that its hash tables retrieve for the input (MLSys 2020, section 3.1).
 
+    A class of one's own as `sampler` is constructed with those of `active` and `m` that it takes, as `hash` with
+    (dim, K, L, seed); one with settings of its own is given as an instance.
+
+    Parameters
+    ----------
     {settings}
 
-    A setting that has no effect beside the others raises ValueError, here or, where it depends on the place in the
-    network, in Network. A class of one's own as `sampler` is constructed with those of `active` and `m` that it takes,
-    as `hash` with (dim, K, L, seed); one with settings of its own is given as an instance.
+    Raises
+    ------
+    ValueError
+        Where a setting has no effect beside the others, here or, where it depends on the place in the network, in
+        Network.
     """
 
     n_neurons: int = _width()
@@ -192,12 +201,29 @@ class Sampled(Settings):
         return sampler_of(self).dense
 
     def make_sampler(self) -> Sampler:
-        """The sampler; of a class, with those of these settings that its constructor takes."""
+        """The sampler; of a class, with those of these settings that its constructor takes.
+
+        Returns
+        -------
+        Sampler
+            The instance that was given, or a new one.
+        """
         made = sampler_of(self)
         return made if isinstance(made, Sampler) else made(**{name: getattr(self, name) for name in _taken(self)})
 
     def grown(self, factor: float) -> "Sampled":
-        """The same settings with active sets `factor` times as large, of the same parts."""
+        """The same settings with larger active sets, of the same parts.
+
+        Parameters
+        ----------
+        factor : float
+            How many times as large they are.
+
+        Returns
+        -------
+        Sampled
+            New settings.
+        """
 
         def scaled(n):
             return None if n is None else max(1, round(min(factor * n, self.n_neurons)))
@@ -209,7 +235,25 @@ class Sampled(Settings):
         return replace(self, active=active, min_active=scaled(self.min_active), sampler=sampler)
 
     def make_family(self, n_inputs: int, seed: int) -> HashFamily:
-        """The hash family for rows of n_inputs columns; raises ValueError where `hash` is one for another width."""
+        """The hash family for the layer's inputs.
+
+        Parameters
+        ----------
+        n_inputs : int
+            Columns of a row.
+        seed : int
+            Of its random numbers.
+
+        Returns
+        -------
+        HashFamily
+            Of class `hash`.
+
+        Raises
+        ------
+        ValueError
+            Where `hash` is an instance for another width.
+        """
         given = self.hash
         if not isinstance(given, HashFamily):
             return FAMILIES.get(given, given)(n_inputs, self.K, self.L, seed=seed)

@@ -9,7 +9,13 @@ from slide.machine.threads import available_threads
 
 
 def get_include() -> str:
-    """The folder of slide's C headers, for the include_dirs of hash functions of one's own (slide.hashing.lanes)."""
+    """The folder of slide's C headers, for compiled hash functions of one's own.
+
+    Returns
+    -------
+    str
+        A path for `include_dirs`; see slide.hashing.lanes.
+    """
     return str(Path(__file__).parents[1] / "_kernels" / "simd")
 
 
@@ -18,6 +24,11 @@ def build_info() -> dict:
 
     The environment variable SLIDE_SIMD (avx512bf16, avx512, avx2, neon or plain) forces a set when the package is
     imported. avx512bf16 differs from avx512 in the logits of bfloat16 weights alone.
+
+    Returns
+    -------
+    dict
+        "simd", "simd_available", "openmp", "threads", "machine" and "python".
     """
     return {
         "simd": vec.live(),

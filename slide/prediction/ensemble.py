@@ -23,13 +23,21 @@ SLACK = 1e-4  # of a logarithm: more than rounding makes of one logit in two ker
 class Ensemble:
     """The mean of the probabilities of several networks (Lakshminarayanan et al., NIPS 2017): exact, of all labels.
 
-    networks   a non-empty list of Networks, of the same features and labels
-
     Networks of one set of settings differ by their `seed`: it decides the initial weights, the order of the samples,
     dropout, the hash functions and what is drawn to fill active sets.
 
-    Raises ValueError where networks are none, or the same, or differ in their numbers of features or labels.
+    Parameters
+    ----------
+    networks : list of Network
+        At least one, all of the same features and labels.
 
+    Raises
+    ------
+    ValueError
+        Where networks are none, or the same, or differ in their numbers of features or labels.
+
+    Examples
+    --------
     >>> ensemble = Ensemble([make_network(n_features, n_labels, steps, {**settings, "seed": i}) for i in range(3)])
     >>> ensemble.fit(X, Y, epochs=12).evaluate(X_test, Y_test).scores["P@1"]
     """
@@ -47,28 +55,73 @@ class Ensemble:
         (self.n_features, self.n_labels) = shapes.pop()
 
     def fit(self, X, Y, **settings) -> "Ensemble":
-        """Trains one network after the other: see `Network.fit` for `settings`."""
+        """Trains one network after the other.
+
+        Parameters
+        ----------
+        X, Y
+            As for `Network.fit`.
+        **settings
+            The other arguments of `Network.fit`.
+
+        Returns
+        -------
+        Ensemble
+            Itself.
+        """
         for network in self.networks:
             network.fit(X, Y, **settings)
         return self
 
     def predict(self, X, k: int = 5, mask_seen=False) -> tuple[np.ndarray, np.ndarray]:
-        """(ids int32, values float32), both (n, k): the k labels of largest mean probability, best first.
+        """The k labels of largest mean probability, best first; of equals the smaller label.
 
-        values are logarithms of that mean; of equal ones the smaller label comes first. Where there are fewer labels
-        than k, k is their number. See `Block.topk` for how all labels are taken into account, and `Network.predict`
-        for mask_seen.
+        Parameters
+        ----------
+        X, k, mask_seen
+            As for `Network.predict`.
+
+        Returns
+        -------
+        ids : ndarray of shape (n, k), int32
+            Labels.
+        values : ndarray of shape (n, k), float32
+            Logarithms of the mean probabilities.
         """
         return predict_blocks(self, X, k, Block.topk, mask_seen=mask_seen)
 
     def predict_proba(self, X, k: int = 5, threshold: float = 0.0, mask_seen=False) -> tuple[np.ndarray, np.ndarray]:
-        """(ids int32, probabilities float32), both (n, k): as `Network.predict_proba`, of the mean probabilities."""
+        """The k labels of largest mean probability, and these probabilities.
+
+        Parameters
+        ----------
+        X, k, threshold, mask_seen
+            As for `Network.predict_proba`.
+
+        Returns
+        -------
+        ids : ndarray of shape (n, k), int32
+            Labels.
+        probabilities : ndarray of shape (n, k), float32
+            Mean probabilities.
+        """
         threshold = check_threshold(threshold)
         ids, values = self.predict(X, k, mask_seen)
         return cut(ids, np.minimum(np.exp(values), 1), threshold)
 
     def decision_function(self, X, labels) -> np.ndarray:
-        """float32 (n, m): the logarithms of the mean probabilities of given labels, as `Network.decision_function`."""
+        """The logarithms of the mean probabilities of given labels.
+
+        Parameters
+        ----------
+        X, labels
+            As for `Network.decision_function`.
+
+        Returns
+        -------
+        ndarray of shape (n, m), float32
+            Logarithms.
+        """
         rows = as_sparse_rows(X, "X", self.n_features)
         labels = check_labels(labels, len(rows), self.n_labels)
         out = np.empty((len(rows), labels.shape[-1]), np.float32)
@@ -83,18 +136,48 @@ class Ensemble:
         return out
 
     def evaluate(self, X, Y, ks=(1, 3, 5), propensities=None, mask_seen=False) -> Evaluation:
-        """P@k, nDCG@k and, with propensities, PSP@k on X and Y, as `Network.evaluate`."""
+        """P@k, nDCG@k and, with propensities, PSP@k on X and Y.
+
+        Parameters
+        ----------
+        X, Y, ks, propensities, mask_seen
+            As for `Network.evaluate`.
+
+        Returns
+        -------
+        Evaluation
+            Scores; every label is computed.
+        """
         return evaluate(self, X, Y, ks, propensities, mask_seen)
 
     def __repr__(self) -> str:
         return "\n".join([f"Ensemble of {len(self.networks)}:", *map(repr, self.networks)])
 
     def save(self, path, run: dict | None = None) -> None:
-        """All networks in one .npz file, as `Network.save`; `slide.load` reads it."""
+        """Writes all networks to one .npz file, as `Network.save`; `slide.load` reads it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Of the file.
+        run : dict or None
+            As for `Network.save`.
+        """
         alone(self.networks, "save", storage.save, path, self.content, run)
 
     def content(self, run=None) -> dict[str, np.ndarray]:
-        """The arrays of its file."""
+        """The arrays of its file.
+
+        Parameters
+        ----------
+        run : dict or None
+            As for `save`.
+
+        Returns
+        -------
+        dict
+            {name: array}.
+        """
         header = storage.make_header(kind="ensemble", networks=len(self.networks), run=run)
         parts = [prefixed(f"networks.{i}.", storage.content(network)) for i, network in enumerate(self.networks)]
         return {"header": header, **{name: array for part in parts for name, array in part.items()}}

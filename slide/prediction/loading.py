@@ -24,9 +24,24 @@ def load(path, threads: int | None = None, hash=None, sampler=None) -> Network |
     """The model that `save` of a Network, an Ensemble or a Mixed wrote; of a checkpoint of training on held-out rows it
     has the best network so far.
 
-    hash, sampler   as for `Network.load`; a hash family of a Mixed's memory that is not slide's own is `hash`, too
+    Parameters
+    ----------
+    path : str or path-like
+        Of the file.
+    threads : int or None
+        Threads of the kernels; None: all CPUs.
+    hash, sampler : type, dict or None
+        As for `Network.load`; a hash family of a Mixed's memory that is not slide's own is `hash`, too.
 
-    Raises ValueError where the file is no model, or names a class that is not found.
+    Returns
+    -------
+    Network, Ensemble or Mixed
+        As it was saved.
+
+    Raises
+    ------
+    ValueError
+        Where the file is no model, or names a class that is not found.
     """
     model = load_whole(path, threads, hash, sampler)
     return model.chosen() if isinstance(model, Unfinished) else model

@@ -32,10 +32,16 @@ GRID = {
 class Mixing:
     """How neighbours count: the score of a label is log p + beta log(share + eps).
 
-    k       neighbours
-    power   their weights in the share are cosine**power
-    beta    0: they do not count
-    eps     share of a label that no neighbour has, above 0
+    Parameters
+    ----------
+    k : int
+        Neighbours.
+    power : float
+        Their weights in the share are cosine**power.
+    beta : float
+        0: they do not count.
+    eps : float
+        Share of a label that no neighbour has, above 0.
     """
 
     k: int = 50
@@ -53,15 +59,6 @@ class Mixing:
 class Mixed:
     """A network, or an ensemble, whose scores are mixed with the labels of the nearest training rows.
 
-    model    a trained Network or an Ensemble; to train it further makes this one's memory stale
-    X, Y     the training rows that are remembered
-    mixings  {"hidden": Mixing, "input": Mixing}, one or both: whether rows are near by the cosine of the model's last
-             hidden activations (of the networks of an ensemble the mean of their cosines), or of X itself. Without it
-             neighbours count as `Mixing()` says, by both, until `choose` was called.
-    options  of `Neighbours`: `family` and what belongs to it for the hidden rows, since CSR rows are found exactly.
-             Where it is not given, hidden rows are found exactly up to 200,000, and of more by SimHash; family=None
-             finds them exactly, however many
-
     The score of a label is log p + the sum of beta log(share + eps): log p is the network's logit, which ranks labels
     alike, or the logarithm of an ensemble's mean probability. The best labels are those among all, exact: a label that
     neither a neighbour has nor is among the k best of the model scores below k others.
@@ -69,7 +66,25 @@ class Mixed:
     k-nearest-neighbour language models (Khandelwal et al., ICLR 2020) mix probabilities linearly; here logarithms
     are mixed, as experts are in a product.
 
-    Raises ValueError naming the argument, what was found and what was expected.
+    Parameters
+    ----------
+    model : Network or Ensemble
+        Trained; to train it further makes this one's memory stale.
+    X, Y
+        The training rows that are remembered, as for `Network.fit`.
+    mixings : dict or None
+        {"hidden": Mixing, "input": Mixing}, one or both: whether rows are near by the cosine of the model's last hidden
+        activations (of the networks of an ensemble the mean of their cosines), or of X itself. None: neighbours count
+        as `Mixing()` says, by both, until `choose` was called.
+    **options
+        Of `Neighbours`: `family` and what belongs to it for the hidden rows, since CSR rows are found exactly. Where it
+        is not given, hidden rows are found exactly up to 200,000, and of more by SimHash; family=None finds them
+        exactly, however many.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument, what was found and what was expected.
     """
 
     def __init__(self, model, X, Y, mixings=None, **options):
@@ -109,28 +124,58 @@ class Mixed:
         return rows + sum(memory.nbytes for memory in self.memories.values())
 
     def predict(self, X, k: int = 5, mask_seen=False) -> tuple[np.ndarray, np.ndarray]:
-        """(ids int32, scores float32), both (n, k): the k labels of largest score, best first; of equals the smaller.
+        """The k labels of largest score, best first; of equals the smaller label.
 
-        Where there are fewer labels than k, k is their number. See `Network.predict` for mask_seen.
+        Parameters
+        ----------
+        X, k, mask_seen
+            As for `Network.predict`.
+
+        Returns
+        -------
+        ids : ndarray of shape (n, k), int32
+            Labels.
+        scores : ndarray of shape (n, k), float32
+            As the class says.
         """
         return predict_blocks(self, X, k, self._predict_block, normalised=False, mask_seen=mask_seen)
 
     def evaluate(self, X, Y, ks=(1, 3, 5), propensities=None, mask_seen=False) -> Evaluation:
-        """P@k, nDCG@k and, with propensities, PSP@k on X and Y, as `Network.evaluate`."""
+        """P@k, nDCG@k and, with propensities, PSP@k on X and Y.
+
+        Parameters
+        ----------
+        X, Y, ks, propensities, mask_seen
+            As for `Network.evaluate`.
+
+        Returns
+        -------
+        Evaluation
+            Scores; every label is computed.
+        """
         return evaluate(self, X, Y, ks, propensities, mask_seen)
 
     def choose(self, X, Y, grid=GRID, mask_seen=False) -> list[dict]:
-        """Sets `mixings` to what serves best on held-out rows X with labels Y, and returns what was tried.
+        """Sets `mixings` to what serves best on held-out rows, and returns what was tried.
 
         Held out means that the model was not trained on these rows, and that they are not remembered. Best is the
         largest sum of P@1 and nDCG@5: P@1 alone takes a few hundred rows' noise for a gain. The better similarity comes
         first, and the other joins it only where it helps beside it; one whose gain is within one standard error of the
         rows' differences gets beta 0.
 
-        grid       {"k", "power", "beta", "eps"}: the values to try
-        mask_seen  as predictions will have it
-        result     a dictionary per trial: "by", the settings of its Mixing, "P@1" and "nDCG@5"; the first is the model
-                   alone
+        Parameters
+        ----------
+        X, Y
+            The held-out rows, as for `Network.fit`.
+        grid : dict
+            {"k", "power", "beta", "eps"}: the values to try.
+        mask_seen : bool
+            As predictions will have it.
+
+        Returns
+        -------
+        list of dict
+            A dictionary per trial: "by", the settings of its Mixing, "P@1" and "nDCG@5"; the first is the model alone.
         """
         if set(grid) != set(GRID) or not all(len(values) for values in grid.values()):
             raise ValueError(f"grid: found {grid!r}, expected values for each of {', '.join(GRID)}")
@@ -145,6 +190,11 @@ class Mixed:
         """What `restore` makes the same from, given the model: the rows of X that are remembered, and their labels.
 
         Hidden rows are not among it: the model computes them again.
+
+        Returns
+        -------
+        dict
+            {name: array}.
         """
         settings = {name: asdict(mixing) for name, mixing in self.mixings.items()}
         rows, labels = self.rows, self.labels
@@ -165,12 +215,32 @@ class Mixed:
         vars(self).update(vars(self.restore(found["model"], found["state"], **found["options"])))
 
     def save(self, path, run: dict | None = None) -> None:
-        """The model, and the training rows that are remembered, in one .npz file, as `Network.save`; `slide.load` reads
-        it, and computes their hidden rows again."""
+        """Writes the model, and the training rows that are remembered, to one .npz file.
+
+        `slide.load` reads it, and computes the hidden rows again.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Of the file.
+        run : dict or None
+            As for `Network.save`.
+        """
         alone(self.networks, "save", storage.save, path, self.content, run)
 
     def content(self, run=None) -> dict[str, np.ndarray]:
-        """The arrays of its file."""
+        """The arrays of its file.
+
+        Parameters
+        ----------
+        run : dict or None
+            As for `save`.
+
+        Returns
+        -------
+        dict
+            {name: array}.
+        """
         family, options = self._options.get("family"), dict(self._options)
         if family is not None:
             options["family"] = describe(family, FAMILIES)
@@ -184,7 +254,27 @@ class Mixed:
 
     @classmethod
     def restore(cls, model, state, **options) -> "Mixed":
-        """The one whose `state` this is. Raises ValueError where it is not one, or of another model."""
+        """The one whose `state` this is.
+
+        Parameters
+        ----------
+        model : Network or Ensemble
+            The model of that one.
+        state : dict
+            {name: array}.
+        **options
+            As for the class.
+
+        Returns
+        -------
+        Mixed
+            An equal one.
+
+        Raises
+        ------
+        ValueError
+            Where it is not a state, or one of another model.
+        """
         try:
             settings = json.loads(bytes(state["settings"]))
             mixings = {name: Mixing(**mixing) for name, mixing in settings.items()}

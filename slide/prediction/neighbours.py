@@ -24,20 +24,31 @@ LEAST = 1e-6  # a cosine up to this is rounding, and no similarity
 class Neighbours:
     """A memory of training rows and their labels.
 
-    rows     float32 (n, width), such as the hidden rows of a network, or SciPy CSR, such as its input: at least one.
-             They are kept scaled to unit norm.
-    Y        their labels, an indicator matrix (n, n_labels)
-    family   None: the nearest rows are found exactly, by products in blocks. A HashFamily for dense rows of that width:
-             they are looked for in hash tables, among the `candidates` rows that share the most of its L codes with
-             the query, and these are compared exactly. Rows are hashed less their mean, as all activations of a ReLU
-             lie in one corner of the space.
-    candidates, bucket_size   rows that the tables retrieve for a query, and that a bucket keeps, at most
-    threads  None: all CPUs; what is found does not depend on it
-
-    Exactly found, dense rows cost n x width multiplications a query, and CSR rows as many as they share non-zeros
+    Exactly found, dense rows cost n x width multiplications per query, and CSR rows as many as they share non-zeros
     with it.
 
-    Raises ValueError naming the argument, what was found and what was expected.
+    Parameters
+    ----------
+    rows : ndarray of shape (n, width), float32, or SciPy CSR matrix
+        Such as the hidden rows of a network, or its input: at least one. They are kept scaled to unit norm.
+    Y : (n, n_labels) indicator matrix
+        Their labels.
+    family : HashFamily or None
+        None: the nearest rows are found exactly, by products in blocks. A family for dense rows of that width: they are
+        looked for in hash tables, among the `candidates` rows that share the most of its L codes with the query, and
+        these are compared exactly. Rows are hashed less their mean, as all activations of a ReLU lie in one corner of
+        the space.
+    candidates : int
+        Rows that the tables retrieve for a query, at most.
+    bucket_size : int
+        Rows that a bucket keeps, at most.
+    threads : int or None
+        None: all CPUs; what is found does not depend on it.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument, what was found and what was expected.
     """
 
     def __init__(self, rows, Y, family=None, candidates=1000, bucket_size=128, threads=None):
@@ -66,6 +77,7 @@ class Neighbours:
 
     @property
     def n_labels(self) -> int:
+        """Labels of the rows: columns of Y."""
         return self.labels.shape[1]
 
     @property
@@ -75,12 +87,26 @@ class Neighbours:
         return self._rows.nbytes + labels + (self.tables.nbytes if self.tables else 0)
 
     def find(self, queries, k: int = 50) -> tuple[np.ndarray, np.ndarray]:
-        """(ids int32, cosines float32), both (n, k): the k rows of largest cosine, best first; ties go to the smaller
-        id. Where fewer have a cosine above 0, or tables retrieved fewer, ids is -1 and the cosine 0.
+        """The k rows of largest cosine, best first; ties go to the smaller id.
 
-        queries (n, width): dense or CSR, as the rows are; of any norm.
+        Parameters
+        ----------
+        queries : (n, width) matrix
+            Dense or CSR, as the rows are; of any norm.
+        k : int
+            How many.
 
-        Raises ValueError where queries are not as said.
+        Returns
+        -------
+        ids : ndarray of shape (n, k), int32
+            Numbers of rows. Where fewer have a cosine above 0, or tables retrieved fewer, -1.
+        cosines : ndarray of shape (n, k), float32
+            Their cosines; of -1 it is 0.
+
+        Raises
+        ------
+        ValueError
+            Where queries are not as said.
         """
         k = check_integer("k", k, 1, 2**31 - 1)
         queries = self._rows.check("queries", queries, self.width)
@@ -101,8 +127,22 @@ class Neighbours:
         return _best(found, self._rows.cosines(queries, found), k, self.threads)
 
     def shares(self, ids, cosines, power: float = 1.0, k: int | None = None) -> sparse.csr_array:
-        """float32 (n, n_labels): the share of each label among the neighbours that `find` gave, weighted by
-        cosine**power; of a row without neighbours all are 0. k: of the first k neighbours alone."""
+        """The share of each label among the neighbours that `find` gave.
+
+        Parameters
+        ----------
+        ids, cosines : ndarray of shape (n, m)
+            Of `find`.
+        power : float
+            The weight of a neighbour is cosine**power.
+        k : int or None
+            Of the first k neighbours alone.
+
+        Returns
+        -------
+        csr_array of shape (n, n_labels), float32
+            Shares; of a row without neighbours all are 0.
+        """
         check_number("power", power, "[0, inf)")
         ids, cosines = ids[:, :k], cosines[:, :k].astype(np.float64)
         # Relative to the largest, so that no power of a small cosine is lost.

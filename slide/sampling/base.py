@@ -19,8 +19,6 @@ ROOM = 1 << 22  # ids that a batch may have room for uncounted
 class Sampler:
     """Chooses the active neurons of a batch, one set for each group of consecutive samples.
 
-    active : the number of neurons per group (beta in the paper), an int of at least 1; None is no limit.
-
     A sampler's attributes are its constructor's settings and nothing else: `type(s)(**vars(s))` is the same
     sampler. `active`, where it has one, is also what a layer fills small sets up to.
 
@@ -28,7 +26,15 @@ class Sampler:
     list of arrays, and `group_rng` the random numbers of a group. Settings are plain JSON values, since saved
     networks hold them. `slide.testing.check_sampler` says what is broken. `probability` may be added.
 
-    Raises ValueError where active is out of range.
+    Parameters
+    ----------
+    active : int or None
+        The number of neurons per group (beta in the paper), at least 1; None is no limit.
+
+    Raises
+    ------
+    ValueError
+        Where active is out of range.
     """
 
     needs_tables = True
@@ -46,43 +52,91 @@ class Sampler:
     def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
         """The active set of each of the ceil(n_rows / group_size) groups; ids are unique within a group.
 
-        tables : slide.tables.HashTables over the n_neurons neurons, built; None where not `needs_tables`.
-        codes : uint32 (n_rows, L), the codes of the samples; None where not `needs_tables`.
-        group_size : samples per group, at least 1; the last group may be smaller. 1 is the paper's.
-        seed, step : ints of 0 to 2**64 - 1 that decide every random choice, together with the group's number.
-            Step 0 is prediction: all groups make the same draws, so that a row's set depends on no other row.
-        threads : a positive int, or None for every CPU; the result is the same for any number.
+        Parameters
+        ----------
+        tables : HashTables or None
+            Tables of `slide.tables` over the n_neurons neurons, built; None where not `needs_tables`.
+        codes : ndarray of shape (n_rows, L), uint32, or None
+            The codes of the samples; None where not `needs_tables`.
+        n_rows : int
+            Samples of the batch.
+        group_size : int
+            Samples per group, at least 1; the last group may be smaller. 1 is the paper's.
+        n_neurons : int
+            Neurons of the layer.
+        seed, step : int
+            0 to 2**64 - 1: they decide every random choice, together with the group's number. Step 0 is prediction: all
+            groups make the same draws, so that a row's set depends on no other row.
+        threads : int or None
+            None for every CPU; the result is the same for any number.
 
-        Raises ValueError where an argument is not as said.
+        Returns
+        -------
+        ActiveSet
+            Of `slide.rows`: int32 ids, a run per group.
+
+        Raises
+        ------
+        ValueError
+            Where an argument is not as said.
         """
         raise NotImplementedError
 
     def probability(self, p, L=None, n_neurons=None, observed=None):
-        """The probability, elementwise in p, that a neuron is in the active set of a single sample (group_size=1).
-
-        p : the probability that the neuron is in the sample's bucket of one table, p**K in the papers'
-            notation: `HashFamily.bucket_probability` of the similarity of its weights and the input.
-        L : the number of tables; n_neurons : how many neurons there are. Each where the sampler needs it.
-        observed : what `observe` found for the sample; None: as if `active` had been no limit.
+        """The probability that a neuron is in the active set of a single sample (group_size=1).
 
         The probability is over the draw of the hash functions, as if those of different tables were
         independent (nearly so: WTA's, DWTA's and MinHash's bins may come from one permutation) and no bucket
         overflowed. Its inverse is the weight that makes a sum over the retrieved neurons unbiased for the sum
         over all of them. Labels and the fill of `complete` are not counted.
 
-        Raises NotImplementedError where a sampler has no formula.
+        Parameters
+        ----------
+        p : float or ndarray
+            The probability that the neuron is in the sample's bucket of one table, p**K in the papers' notation:
+            `HashFamily.bucket_probability` of the similarity of its weights and the input. Taken elementwise.
+        L : int or None
+            The number of tables, where the sampler needs it.
+        n_neurons : int or None
+            How many neurons there are, where the sampler needs it.
+        observed : ndarray or None
+            What `observe` found for the sample; None: as if `active` had been no limit.
+
+        Returns
+        -------
+        float or ndarray
+            From 0 to 1.
+
+        Raises
+        ------
+        NotImplementedError
+            Where a sampler has no formula.
         """
         raise NotImplementedError(f"{type(self).__name__}: found no probability()")
 
     def observe(self, tables, codes, n_neurons, seed, step):
-        """What `probability` needs to know of each row, int64 (n,); None where it needs nothing.
+        """What `probability` needs to know of each row; in Python and slow, for analysis.
 
-        Arguments as in `sample`, with group_size=1. In Python and slow, for analysis.
+        Parameters
+        ----------
+        tables, codes, n_neurons, seed, step
+            As for `sample`, with group_size=1.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64, or None
+            None where it needs nothing.
         """
         return None
 
     def config(self) -> dict:
-        """The constructor's keywords that make this sampler again."""
+        """The constructor's keywords that make this sampler again.
+
+        Returns
+        -------
+        dict
+            {name: value}, of plain JSON values.
+        """
         return dict(vars(self))
 
     def __eq__(self, other) -> bool:
@@ -98,25 +152,47 @@ class Sampler:
 
 def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neurons, seed, step, threads=None, pool=None,
              pool_share=1.0):  # fmt: skip
-    """The active sets of training: (ActiveSet, label_slots int32 (labels,), parts int64 (groups, 4)).
+    """The active sets of training: labels, then what was retrieved, then draws.
 
     A group's set is the union of its samples' labels in their order, then what was retrieved and is not yet
-    in, then other neurons, drawn until there are min(minimum, n_neurons). Entry k of the label CSR
-    stands at place label_slots[k] of its group's set. parts: the size of each set after the labels, after what was
-    retrieved and after the draws from the pool, and the number of those draws, vain ones included.
-
-    retrieved : ActiveSet of the batch's groups.
-    labels_indptr, labels_ids : the labels of each sample, int64 (n + 1,) and int32 (labels,), repeats
-        allowed; both None where there are none (inference).
-    group_size, seed, step, threads : as in `Sampler.sample`.
-    minimum : at least 0.
-    pool, pool_share : int32 (any,) ids, which may repeat, and the share, 0 to 1, of the draws that are from it, as far
-        as four draws for each neuron find new ones; the others are uniform. None: all are.
+    in, then other neurons, drawn until there are min(minimum, n_neurons).
 
     Differs from the paper, which leaves open whether true labels are active: here they always are, as in the
     released code, which also fills small sets with random neurons.
 
-    Raises ValueError where sizes do not fit together or an id is not in 0..n_neurons-1.
+    Parameters
+    ----------
+    retrieved : ActiveSet
+        Of the batch's groups.
+    labels_indptr, labels_ids : ndarray or None
+        The labels of each sample, int64 (n + 1,) and int32 (labels,), repeats allowed; both None where there are none
+        (inference).
+    group_size : int
+        As for `Sampler.sample`.
+    minimum : int
+        At least 0.
+    n_neurons, seed, step, threads
+        As for `Sampler.sample`.
+    pool : ndarray of shape (any,), int32, or None
+        Ids, which may repeat, that are drawn from; None: all draws are uniform.
+    pool_share : float
+        The share, 0 to 1, of the draws that are from the pool, as far as four draws for each neuron find new ones; the
+        others are uniform.
+
+    Returns
+    -------
+    active : ActiveSet
+        The sets.
+    label_slots : ndarray of shape (labels,), int32
+        Entry k of the label CSR stands at place label_slots[k] of its group's set.
+    parts : ndarray of shape (groups, 4), int64
+        The size of each set after the labels, after what was retrieved and after the draws from the pool, and the
+        number of those draws, vain ones included.
+
+    Raises
+    ------
+    ValueError
+        Where sizes do not fit together or an id is not in 0..n_neurons-1.
     """
     threads = check_threads(threads)
     if not isinstance(retrieved, ActiveSet):
@@ -233,7 +309,20 @@ def group_count(n_rows, group_size):
 
 
 def group_rng(seed, step, group) -> np.random.Generator:
-    """Random numbers of a group, for samplers in Python; at step 0, prediction, all groups have the same."""
+    """Random numbers of a group, for samplers in Python; at step 0, prediction, all groups have the same.
+
+    Parameters
+    ----------
+    seed, step : int
+        As for `Sampler.sample`.
+    group : int
+        Its number in the batch, from 0.
+
+    Returns
+    -------
+    Generator
+        Of `numpy.random`.
+    """
     return np.random.default_rng((seed, step, group if step else 0))
 
 

@@ -9,7 +9,7 @@ from slide.sampling.base import seen_scratch
 
 
 def inclusion_weights(active, parts, retrieved, recent, others, threads=None) -> np.ndarray:
-    """How many neurons each active one stands for: 1 / (its probability to be active), float32 (ids,).
+    """How many neurons each active one stands for: 1 / (its probability to be active).
 
     A softmax over an active set whose logits are larger by log(weight) estimates that over all neurons (Bengio &
     Senecal 2008; Jean et al. 2015, section 3). For it the true label of a sample is one of the neurons that might have
@@ -22,11 +22,23 @@ def inclusion_weights(active, parts, retrieved, recent, others, threads=None) ->
 
     Labels of one sample, and draws that end when enough are found, are taken as if they were independent.
 
-    active, parts : of `complete`.
-    retrieved : ActiveSet of what tables found; None where nothing was, or all of it was drawn uniformly.
-    recent : RecentLabels, whose entries say how frequent a label is.
-    others : float (groups,), label entries of the group that are not of the same sample, in the mean.
-    threads : a positive int, or None for every CPU; the result is the same for any number.
+    Parameters
+    ----------
+    active, parts
+        Of `complete`.
+    retrieved : ActiveSet or None
+        What tables found; None where nothing was, or all of it was drawn uniformly.
+    recent : RecentLabels
+        Whose entries say how frequent a label is.
+    others : ndarray of shape (groups,), float
+        Label entries of the group that are not of the same sample, in the mean.
+    threads : int or None
+        None for every CPU; the result is the same for any number.
+
+    Returns
+    -------
+    ndarray of shape (ids,), float32
+        A weight per active neuron, at least 1.
     """
     threads, n_neurons, sizes = check_threads(threads), len(recent.counts), np.diff(active.indptr)
     uniform = sizes - (parts[:, 2] if retrieved is not None else parts[:, 0] + parts[:, 2] - parts[:, 1])

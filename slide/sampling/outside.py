@@ -10,10 +10,24 @@ PACKAGE = __name__.partition(".")[0]
 
 
 def retrieve(sampler: Sampler, tables, codes, n_rows, group_size, n_neurons, seed, step, threads) -> ActiveSet:
-    """`sampler.sample` of these arguments; of a sampler that is not the package's a copy, checked.
+    """The active sets that a sampler gives; of a sampler that is not the package's a copy, checked.
 
-    Raises ValueError, naming the class, where that is no ActiveSet of ceil(n_rows / group_size) groups of unique ids
-    from 0 to n_neurons - 1.
+    Parameters
+    ----------
+    sampler : Sampler
+        Whose `sample` is called.
+    tables, codes, n_rows, group_size, n_neurons, seed, step, threads
+        As for `Sampler.sample`.
+
+    Returns
+    -------
+    ActiveSet
+        Of ceil(n_rows / group_size) groups.
+
+    Raises
+    ------
+    ValueError
+        Naming the class, where the result is no ActiveSet of so many groups of unique ids from 0 to n_neurons - 1.
     """
     found = sampler.sample(tables, codes, n_rows, group_size, n_neurons, seed, step, threads)
     if type(sampler).__module__.partition(".")[0] == PACKAGE:

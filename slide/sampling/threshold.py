@@ -11,17 +11,23 @@ from slide.settings.checks import check_integer
 
 
 class Threshold(Sampler):
-    """Counts how often each neuron is found, over all tables and all samples of the group; keeps those at m
-    or more.
-
-    m : at least 1. Where more than `active` neurons reach it, the most frequent are kept and of equally
-        frequent ones those found first, tables from 0; they come in the order in which they were found.
-        Counts end at 65,535.
+    """Counts how often each neuron is found, over all tables and all samples of the group; keeps those at m or more.
 
     A neuron that collides in one table with probability p^K passes with probability
     sum over i = m..L of C(L, i) (p^K)^i (1 - p^K)^(L - i), where no more than `active` do: `probability`.
 
-    Raises ValueError where m is out of range.
+    Parameters
+    ----------
+    active : int or None
+        Where more neurons reach m, the most frequent are kept and of equally frequent ones those found first, tables
+        from 0; they come in the order in which they were found. None: all that reach it.
+    m : int
+        At least 1. Counts end at 65,535.
+
+    Raises
+    ------
+    ValueError
+        Where m is out of range.
     """
 
     def __init__(self, active: int | None = None, m: int = 2):

@@ -6,13 +6,17 @@ from slide.sampling.threshold import needed_counts, reach, sample_frequent
 
 
 class TopK(Sampler):
-    """Counts how often each neuron is found, over all tables and all samples of the group; keeps the `active`
-    highest.
+    """Counts how often each neuron is found, over all tables and all samples of the group; keeps the most frequent.
 
     Of equally frequent neurons those found first are kept, tables from 0; they come in the order in which
     they were found. Counts end at 65,535.
 
     Differs from the paper: the cut is found in a histogram of the counts, in linear time, and not by sorting.
+
+    Parameters
+    ----------
+    active : int or None
+        How many are kept; None: all that are found.
     """
 
     def probability(self, p, L=None, n_neurons=None, observed=None):

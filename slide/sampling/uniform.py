@@ -10,7 +10,13 @@ from slide.settings.checks import check_integer
 
 
 class Uniform(Sampler):
-    """`active` distinct neurons per group (all of them where there are fewer), drawn uniformly; no tables."""
+    """Distinct neurons of each group drawn uniformly; no tables.
+
+    Parameters
+    ----------
+    active : int
+        How many; all of them where there are fewer.
+    """
 
     needs_tables = False
     draws_uniformly = True

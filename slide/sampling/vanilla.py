@@ -11,8 +11,7 @@ from slide.settings.checks import check_integer
 
 
 class Vanilla(Sampler):
-    """Visits the tables in a random order and takes what it finds until there are `active` neurons or no
-    table is left.
+    """Visits the tables in a random order and takes what it finds until there are `active` neurons or no table is left.
 
     For each table it takes the buckets of every sample of the group, one after the other, and stops exactly
     at `active`. The order of the tables is drawn anew for each group and step.
@@ -20,6 +19,11 @@ class Vanilla(Sampler):
     The paper gives (p^K)^tau (1 - p^K)^(L - tau) for the probability that a neuron is chosen after tau
     tables; that is the probability to be in exactly tau given tables. To be found in at least one of tau
     tables it is 1 - (1 - p^K)^tau: see `probability`.
+
+    Parameters
+    ----------
+    active : int or None
+        Neurons per group; None: all that are found.
     """
 
     def probability(self, p, L=None, n_neurons=None, observed=None):

@@ -8,9 +8,9 @@ class ReadOnly:
     underscore, which its class assigns.
     """
 
-    def __init__(self, instead: str, get=None):
+    def __init__(self, instead: str, get=None, doc: str | None = None):
         self.instead, self.get = instead, get
-        self.__doc__ = get.__doc__ if get else None
+        self.__doc__ = get.__doc__ if get else doc
 
     def __call__(self, get) -> "ReadOnly":
         return ReadOnly(self.instead, get)

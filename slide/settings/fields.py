@@ -5,6 +5,7 @@ A setting that has no effect where it is given is refused. Given is what differs
 """
 
 import inspect
+import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 WIDTH = 118  # of generated docstrings
+PAD = " " * 8
 
 
 @dataclass(frozen=True)
@@ -139,10 +141,21 @@ def documented(of=None):
 
 
 def _paragraph(f):
-    needs = ", ".join(need.words for need in f.metadata["needs"])
-    text = ". ".join(filter(None, [meaning(f), f.metadata["more"].removesuffix("."), needs and f"Only {needs}"]))
-    lead = f"    {f.name:<16}"
-    return textwrap.wrap(lead + text, WIDTH, subsequent_indent=" " * len(lead))
+    """A setting as numpydoc has a parameter: name, type and default; below, what it is and what it needs."""
+    meta, value = f.metadata, default_of(f)
+    default = {MISSING: "", None: ", optional"}.get(value if value in (MISSING, None) else 0, f", default {value!r}")
+    values = [str(meta["kind"]), meta["none"] and f"None: {meta['none']}"]
+    first = f"{meta['text'][0].upper()}{meta['text'][1:]} ({'; '.join(filter(None, values))})".removesuffix(" ()")
+    needs = ", ".join(need.words for need in meta["needs"])
+    text = ". ".join(filter(None, [first, meta["more"].removesuffix("."), needs and f"Only {needs}"])) + "."
+    below = textwrap.wrap(text, WIDTH, initial_indent=PAD, subsequent_indent=PAD)
+    return [f"    {f.name} : {_type(f)}{default}", *below]
+
+
+def _type(f) -> str:
+    if f.type is object:
+        return str(f.metadata["kind"])
+    return re.sub(r"\bslide\.[\w.]*\.(?=\w)", "", inspect.formatannotation(f.type))
 
 
 def takes(cls):

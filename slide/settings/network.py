@@ -32,6 +32,8 @@ class Threads(Integer):
 class NetworkSettings(Settings):
     """Settings of a network beside those of its layers.
 
+    Parameters
+    ----------
     {settings}
     """
 

@@ -26,29 +26,63 @@ GIB = 1 << 30
 class SlideClassifier(ClassifierMixin, BaseEstimator):
     """A network with a wide softmax, trained by SLIDE: for many classes, or many labels of each row.
 
-    hidden            widths of the hidden layers
-    sampler, hash, K, L, active, min_active, group_size, lr, batch_size, dropout, label_smoothing, epochs
-                      as of `python -m slide train`; None: recommended by the number of rows and classes
-    threshold         of several labels, those are predicted whose probability is at least this share of the largest;
-                      None: the share by which training rows get as many labels, in the mean, as they have (Read et al.,
-                      Machine Learning 85, 2011)
-    label_lists       whether y is a list of labels for each row, [["red", "round"], ["blue"]]
-    early_stopping    whether training ends when held-out rows gain no more, with the network that was best on them
-    validation_fraction   the share of the rows that is then held out, at most 5,000 of them
-    n_iter_no_change  epochs without gain after which it ends
-    warm_start        whether `fit` goes on with the network that there is
-    normalize         whether rows of X are scaled to unit norm
-    dense_limit       GiB that `predict_proba` and `decision_function` may fill, rows x classes numbers of 4 bytes
-    n_jobs            threads; None: all CPUs
-    random_state      of everything random
-
     y is a class for each row, of any kind; or an indicator (n_rows, n_labels), an array or sparse; or, with
     label_lists, lists. Probabilities are those of a softmax: they sum to 1 over all classes, so that of m labels of a
     row each has about 1 / m. Smooth targets, where they are recommended, make them flat: where their size matters give
     label_smoothing=0.0. There are no sample weights.
 
-    After `fit`: classes_ (of an indicator its columns), n_features_in_, network_ (a slide.Network), n_iter_ (epochs),
-    threshold_, and with early_stopping validation_scores_ (P@1 of the held-out rows after each epoch).
+    Parameters
+    ----------
+    hidden : int or sequence of int
+        Widths of the hidden layers.
+    sampler, hash : str, type, instance or None
+        As of `python -m slide train`; None: recommended by the number of rows and classes. So are the next ones.
+    K, L, active, min_active, group_size : int or None
+        As of `slide.Sampled` and `slide.Network`.
+    lr : float or None
+        Learning rate at the start.
+    batch_size : int or None
+        Samples between two updates.
+    dropout, label_smoothing : float or None
+        As of `slide.Network` and `slide.Sampled`.
+    epochs : int or None
+        Passes over the rows.
+    threshold : float or None
+        Of several labels, those are predicted whose probability is at least this share of the largest; None: the share
+        by which training rows get as many labels, in the mean, as they have (Read et al., Machine Learning 85, 2011).
+    label_lists : bool
+        Whether y is a list of labels for each row, [["red", "round"], ["blue"]].
+    early_stopping : bool
+        Whether training ends when held-out rows gain no more, with the network that was best on them.
+    validation_fraction : float
+        The share of the rows that is then held out, at most 5,000 of them.
+    n_iter_no_change : int
+        Epochs without gain after which it ends.
+    warm_start : bool
+        Whether `fit` goes on with the network that there is.
+    normalize : bool
+        Whether rows of X are scaled to unit norm.
+    dense_limit : float
+        GiB that `predict_proba` and `decision_function` may fill, rows x classes numbers of 4 bytes.
+    n_jobs : int or None
+        Threads; None: all CPUs.
+    random_state : int, RandomState or None
+        Of everything random.
+
+    Attributes
+    ----------
+    classes_ : ndarray or list
+        The classes; of an indicator its columns.
+    n_features_in_ : int
+        Columns of X.
+    network_ : slide.Network
+        The network.
+    n_iter_ : int
+        Epochs.
+    threshold_ : float or None
+        The threshold that is used.
+    validation_scores_ : list of float
+        With early_stopping: P@1 of the held-out rows after each epoch.
     """
 
     def __init__(self, hidden=(128,), *, sampler=None, hash=None, K=None, L=None, active=None, min_active=None,
@@ -87,7 +121,20 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def fit(self, X, y) -> "SlideClassifier":
-        """Trains on X (n_rows, n_features), sparse or dense, and y; see the class for y."""
+        """Trains on rows and their classes or labels.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) matrix
+            Sparse or dense.
+        y : array, matrix or list
+            See the class.
+
+        Returns
+        -------
+        SlideClassifier
+            Itself.
+        """
         going_on = self.warm_start and hasattr(self, "network_")
         X, y = self._checked(X, y, reset=not going_on)
         if not going_on:
@@ -115,7 +162,17 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
     def partial_fit(self, X, y, classes=None) -> "SlideClassifier":
         """One pass over X and y as they come, at a constant learning rate; `epochs` has no part in it.
 
-        classes   all that there will be, in the first call; None: those of this y, or the columns of an indicator
+        Parameters
+        ----------
+        X, y
+            As for `fit`.
+        classes : array or list, optional
+            All that there will be, in the first call; None: those of this y, or the columns of an indicator.
+
+        Returns
+        -------
+        SlideClassifier
+            Itself.
         """
         first = not hasattr(self, "network_")
         X, y = self._checked(X, y, reset=first)
@@ -181,7 +238,18 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         return self.network_._as_rows(validate_data(self, X, accept_sparse="csr", reset=False))
 
     def predict(self, X):
-        """The class of each row; of several labels an indicator, as y came, or a list of tuples."""
+        """The class of each row, or its labels.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) matrix
+            Sparse or dense.
+
+        Returns
+        -------
+        ndarray, matrix or list of tuple
+            Classes (n_rows,); of several labels an indicator, as y came, or a list of tuples.
+        """
         rows = self._rows(X)
         if not self._coding.multilabel:
             ids, _ = self.network_.predict(rows, k=1)
@@ -195,9 +263,21 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
             k *= 2
 
     def predict_topk(self, X, k: int = 5):
-        """(labels, probabilities), (n, k) each: the k most probable of classes_, best first.
+        """The k most probable classes, best first, whatever their number: no more than a block of rows is held.
 
-        Whatever the number of classes: of none of them more than a block of rows is held.
+        Parameters
+        ----------
+        X : (n_rows, n_features) matrix
+            Sparse or dense.
+        k : int
+            How many.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_rows, k)
+            Of classes_.
+        probabilities : ndarray of shape (n_rows, k)
+            Of the softmax over all classes.
         """
         rows = self._rows(X)
         ids, logits = self.network_.predict(rows, k=k)
@@ -231,16 +311,64 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         return np.add(z, output.bias, out=z)
 
     def decision_function(self, X):
-        """Logits (n, n_classes); of two classes the difference of theirs, (n,)."""
+        """Logits of all classes.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) matrix
+            Sparse or dense.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes), float32
+            Logits; of two classes the difference of theirs, (n_rows,).
+
+        Raises
+        ------
+        MemoryError
+            Where they would be larger than `dense_limit`.
+        """
         z = self._logits("decision_function", X)
         return z[:, 1] - z[:, 0] if z.shape[1] == 2 and not self._coding.multilabel else z
 
     def predict_proba(self, X):
-        """Probabilities (n, n_classes), float32; MemoryError where they would be larger than `dense_limit`."""
+        """Probabilities of all classes.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) matrix
+            Sparse or dense.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes), float32
+            Each row sums to 1.
+
+        Raises
+        ------
+        MemoryError
+            Where they would be larger than `dense_limit`.
+        """
         return special.softmax(self._logits("predict_proba", X), axis=1)
 
     def predict_log_proba(self, X):
-        """Their logarithms."""
+        """Logarithms of the probabilities of all classes.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) matrix
+            Sparse or dense.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes), float32
+            Logarithms.
+
+        Raises
+        ------
+        MemoryError
+            Where they would be larger than `dense_limit`.
+        """
         return special.log_softmax(self._logits("predict_log_proba", X), axis=1)
 
 

@@ -14,17 +14,28 @@ METHODS = ("codes", "query_codes")
 
 
 def check_hash_family(cls, dim: int = 48, K: int = 2, L: int = 5, **options) -> None:
-    """Raises AssertionError where the hash family `cls` breaks its contract, saying what is wrong and why it matters.
-
-    cls : a subclass of slide.hashing.HashFamily.
-    dim, K, L, options : what it is constructed with, besides seeds. K and L are small to be quick; the collisions
-        are measured with K = 1.
+    """Raises AssertionError where a hash family breaks its contract, saying what is wrong and why it matters.
 
     Checked are: shape, dtype and range of the codes; that they follow from the seed and the row alone, however it
     comes (alone or in a batch, dense or sparse, on any number of threads), and are the same from a family made again
     from its `config()`; rows of zeros, no rows, NaN, input that is read-only; `codes_reference` where there is one;
     that similar rows collide more often; and the formula, where there are `similarity` and `collision_probability`.
     `query_codes` is held to the same. All draws are fixed: a family that passes once passes always.
+
+    Parameters
+    ----------
+    cls : type
+        A subclass of `slide.hashing.HashFamily`.
+    dim, K, L : int
+        What it is constructed with, besides seeds. K and L are small to be quick; the collisions are measured with K =
+        1.
+    **options
+        Other keywords of its constructor.
+
+    Raises
+    ------
+    AssertionError
+        Where the contract is broken.
     """
     _check_class(cls)
     family = _construct(cls, dim, K, L, 0, options)

@@ -13,15 +13,24 @@ N_NEURONS, N_ROWS, TABLES, BITS = 300, 23, 6, 4
 
 
 def check_sampler(cls, **settings) -> None:
-    """Raises AssertionError where the sampler `cls` breaks its contract, saying what is wrong and why it matters.
-
-    cls : a subclass of slide.sampling.Sampler; settings : what it is constructed with, `active=7` besides where the
-        constructor takes it.
+    """Raises AssertionError where a sampler breaks its contract, saying what is wrong and why it matters.
 
     Checked are: the form of the ActiveSet; groups of one, some and all rows, one row and none; ids unique in a group
     and in range; `active` as a limit; that the result follows from (tables, codes, seed, step) alone, not from threads
     or what was sampled before; that at step 0 a row's set depends on no other row; and that codes may be read-only and
     the tables stay as they are.
+
+    Parameters
+    ----------
+    cls : type
+        A subclass of `slide.sampling.Sampler`.
+    **settings
+        What it is constructed with, `active=7` besides where the constructor takes it.
+
+    Raises
+    ------
+    AssertionError
+        Where the contract is broken.
     """
     if not (isinstance(cls, type) and issubclass(cls, Sampler)):
         raise AssertionError(

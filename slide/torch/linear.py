@@ -9,13 +9,20 @@ from slide.wide import SampledHidden
 class SampledLinear(WideModule):
     """ReLU of a wide linear layer, in training of the neurons that hash tables retrieve: the others are 0.
 
-    in_features    of its input
-    out_features   its width
-    steps_in       as for SampledSoftmax
+    In evaluation every neuron is computed, and gradients reach the input alone. Its weights, optimizer and device are
+    as for `SampledSoftmax`. Active sets are those of groups of consecutive samples, and the output is dense: (n,
+    out_features) numbers.
 
-    Other settings are those of `slide.SampledHidden`. In evaluation every neuron is computed, and gradients reach the
-    input alone. Its weights, optimizer and device are as for SampledSoftmax. Active sets are those of groups of
-    consecutive samples, and the output is dense: (n, out_features) numbers.
+    Parameters
+    ----------
+    in_features : int
+        Columns of its input.
+    out_features : int
+        Its width.
+    steps_in : {"backward", "step"}
+        As for `SampledSoftmax`.
+    **settings
+        Those of `slide.SampledHidden`.
     """
 
     def __init__(self, in_features: int, out_features: int, *, steps_in: str = "backward", **settings):
@@ -25,7 +32,18 @@ class SampledLinear(WideModule):
 
     @torch.compiler.disable
     def forward(self, hidden) -> torch.Tensor:
-        """(..., out_features) of (..., in_features)."""
+        """The activations of hidden states.
+
+        Parameters
+        ----------
+        hidden : Tensor of shape (..., in_features)
+            Floating point.
+
+        Returns
+        -------
+        Tensor of shape (..., out_features)
+            Of the same dtype and device.
+        """
         shape = (*hidden.shape[:-1], self.out_features)
         if self.training:
             return _Activations.apply(hidden, self.weight, self).reshape(shape)
@@ -35,10 +53,30 @@ class SampledLinear(WideModule):
 
     @classmethod
     def from_linear(cls, linear, **settings) -> "SampledLinear":
-        """With copies of the weights of an nn.Linear."""
+        """A layer with copies of the weights of an nn.Linear.
+
+        Parameters
+        ----------
+        linear : nn.Linear
+            Whose weights are copied.
+        **settings
+            As for the class.
+
+        Returns
+        -------
+        SampledLinear
+            A new layer.
+        """
         return cls(linear.in_features, linear.out_features, **settings)._take_weights(linear)
 
     def extra_repr(self) -> str:
+        """What `repr` shows between the brackets.
+
+        Returns
+        -------
+        str
+            Widths, layer and optimizer.
+        """
         return f"{self.in_features}, {self.out_features}, {self.core.layer!r}, {self.core.optimizer}"
 
 

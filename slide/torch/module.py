@@ -81,7 +81,13 @@ class WideModule(nn.Module):
         self.weight.detach()[:0].zero_()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forgets gradients that no step was taken by."""
+        """Forgets gradients that no step was taken by.
+
+        Parameters
+        ----------
+        set_to_none : bool
+            As of nn.Module.
+        """
         super().zero_grad(set_to_none)
         if self._batches:
             self.core.discard(*self._batches)
@@ -117,12 +123,25 @@ class WideModule(nn.Module):
         return self
 
     def get_extra_state(self) -> dict:
-        """What training goes on from beside `weight` and `bias`: tensors, and counts."""
+        """What training goes on from beside `weight` and `bias`: tensors, and counts.
+
+        Returns
+        -------
+        dict
+            Part of `state_dict`.
+        """
         arrays = {name: a for name, a in self.core.state().items() if name not in OWN_TENSORS}
         tensors = {name: torch.from_numpy(a.view(SIGNED.get(a.dtype, a.dtype))) for name, a in arrays.items()}
         return {"step": self.core.step, "samples": self.core.samples, "arrays": tensors}
 
     def set_extra_state(self, state) -> None:
+        """Takes over what `get_extra_state` gave; `load_state_dict` calls it.
+
+        Parameters
+        ----------
+        state : dict
+            Of a layer of the same settings.
+        """
         own = self.core.state()
         arrays = {name: own[name] for name in OWN_TENSORS}
         for name, tensor in state["arrays"].items():
@@ -159,7 +178,13 @@ class WideModule(nn.Module):
         return self
 
     def to_linear(self) -> nn.Linear:
-        """An nn.Linear with copies of the weights."""
+        """An nn.Linear with copies of the weights.
+
+        Returns
+        -------
+        nn.Linear
+            A new layer.
+        """
         linear = nn.Linear(self.core.n_inputs, self.core.n_rows)
         with torch.no_grad():
             linear.weight.copy_(self.weight)

@@ -14,11 +14,15 @@ REDUCTIONS = Choice(("mean", "sum", "none"))
 
 
 class Output(NamedTuple):
-    """What `SampledSoftmax` returns.
+    """What `SampledSoftmax` gives, as nn.AdaptiveLogSoftmaxWithLoss does.
 
-    output   the logarithm of the probability of each target, of the shape of `loss` without reduction; 0 where there
-             is none
-    loss     the cross entropy, reduced
+    Parameters
+    ----------
+    output : Tensor
+        The logarithm of the probability of each target, of the shape of `loss` without reduction; 0 where there is
+        none.
+    loss : Tensor
+        The cross entropy, reduced.
     """
 
     output: torch.Tensor
@@ -28,22 +32,7 @@ class Output(NamedTuple):
 class SampledSoftmax(WideModule):
     """The last linear layer and its cross entropy, trained on few of the classes at a time.
 
-    It takes the place of nn.Linear and nn.CrossEntropyLoss, or of nn.AdaptiveLogSoftmaxWithLoss:
-
-    >>> head = slide.torch.SampledSoftmax(128, n_classes, optimizer=slide.Adam(lr=1e-3))
-    >>> head(body(x), target).loss.backward()      # and the layer has made its step
-    >>> optimizer_of_the_body.step()
-
-    in_features    of hidden states
-    n_classes      classes
-    weight         (n_classes,) factors of the loss by class, as for nn.CrossEntropyLoss; single targets only
-    ignore_index   the class number that is none
-    reduction      "mean" (over targets that are not ignored, by their weights), "sum" or "none"
-    steps_in       "backward": each backward pass ends in a step of the layer's optimizer, by the gradient that came in.
-                   "step": `step` makes one, of all backward passes since the last: gradients are accumulated, and one
-                   step is made of several uses in a graph.
-
-    Other settings are those of `slide.SampledSoftmax`.
+    It takes the place of nn.Linear and nn.CrossEntropyLoss, or of nn.AdaptiveLogSoftmaxWithLoss.
 
     In training the loss is over an active set, drawn anew in each step; in evaluation (`eval()`) it is over all
     classes, and has no gradient. Without a backward pass, or where the gradient that comes in is zero, nothing moves.
@@ -57,7 +46,35 @@ class SampledSoftmax(WideModule):
     states of another kind are converted, their gradients back. A gradient that is scaled for mixed precision would be
     taken as it comes: use bfloat16, which needs no scaler.
 
-    Raises RuntimeError where a backward pass is made twice, or in evaluation, or is differentiated.
+    Parameters
+    ----------
+    in_features : int
+        Columns of hidden states.
+    n_classes : int
+        Classes.
+    weight : Tensor of shape (n_classes,) or None
+        Factors of the loss by class, as for nn.CrossEntropyLoss; single targets only.
+    ignore_index : int
+        The class number that is none.
+    reduction : {"mean", "sum", "none"}
+        "mean" is over targets that are not ignored, by their weights.
+    steps_in : {"backward", "step"}
+        "backward": each backward pass ends in a step of the layer's optimizer, by the gradient that came in. "step":
+        `step` makes one, of all backward passes since the last: gradients are accumulated, and one step is made of
+        several uses in a graph.
+    **settings
+        Those of `slide.SampledSoftmax`.
+
+    Raises
+    ------
+    RuntimeError
+        Where a backward pass is made twice, or in evaluation, or is differentiated.
+
+    Examples
+    --------
+    >>> head = slide.torch.SampledSoftmax(128, n_classes, optimizer=slide.Adam(lr=1e-3))
+    >>> head(body(x), target).loss.backward()      # and the layer has made its step
+    >>> optimizer_of_the_body.step()
     """
 
     def __init__(self, in_features: int, n_classes: int, *, weight=None, ignore_index: int = -100,
@@ -70,10 +87,20 @@ class SampledSoftmax(WideModule):
 
     @torch.compiler.disable
     def forward(self, hidden, target) -> Output:
-        """(output, loss) of hidden states (..., in_features) and their targets.
+        """The loss of hidden states and their targets.
 
-        target   integers of shape (...,); or several classes: integers (..., m), padded by ignore_index, of which the
-                 loss is the mean; an indicator (n, n_classes), boolean or float, sparse or not; or a list of lists
+        Parameters
+        ----------
+        hidden : Tensor of shape (..., in_features)
+            Floating point.
+        target : Tensor or list
+            Integers of shape (...,); or several classes: integers (..., m), padded by ignore_index, of which the loss
+            is the mean; an indicator (n, n_classes), boolean or float, sparse or not; or a list of lists.
+
+        Returns
+        -------
+        Output
+            (output, loss).
         """
         labels, kept = as_labels(target, hidden.shape, self.n_classes, self.ignore_index)
         shape, rows = hidden.shape[:-1], hidden.reshape(-1, hidden.shape[-1])
@@ -93,9 +120,19 @@ class SampledSoftmax(WideModule):
         return self.class_weight.numpy()[labels.ids]
 
     def log_prob(self, hidden, target=None) -> torch.Tensor:
-        """Logarithms of probabilities over all classes: (..., n_classes), or of the target classes, (...,) or (..., m).
+        """Logarithms of probabilities over all classes, without gradient.
 
-        All of them are n_classes numbers a hidden state. Without gradient.
+        Parameters
+        ----------
+        hidden : Tensor of shape (..., in_features)
+            Floating point.
+        target : Tensor of shape (...,) or (..., m), or None
+            Classes; None: all, which are n_classes numbers per hidden state.
+
+        Returns
+        -------
+        Tensor of shape (..., n_classes), or that of target
+            Logarithms.
         """
         x = self._as_numpy(hidden)
         if target is not None:
@@ -106,13 +143,38 @@ class SampledSoftmax(WideModule):
         return self._like(self.core.log_prob(x), hidden, (*hidden.shape[:-1], self.n_classes))
 
     def predict(self, hidden) -> torch.Tensor:
-        """int64 (...,): the most probable class of each hidden state."""
+        """The most probable class of each hidden state.
+
+        Parameters
+        ----------
+        hidden : Tensor of shape (..., in_features)
+            Floating point.
+
+        Returns
+        -------
+        Tensor of shape (...,), int64
+            Classes.
+        """
         return self.topk(hidden, 1)[1][..., 0]
 
     def topk(self, hidden, k: int = 5, sampled: bool = False):
-        """(values, indices), (..., k) each: the logits and classes of the k most probable, best first, as torch.topk.
+        """The logits and classes of the k most probable, best first, as torch.topk.
 
-        sampled   among those that the hash tables retrieve; -1 where they are fewer
+        Parameters
+        ----------
+        hidden : Tensor of shape (..., in_features)
+            Floating point.
+        k : int
+            How many.
+        sampled : bool
+            Among those that the hash tables retrieve; -1 where they are fewer.
+
+        Returns
+        -------
+        values : Tensor of shape (..., k)
+            Logits.
+        indices : Tensor of shape (..., k), int64
+            Classes.
         """
         ids, values = self.core.topk(self._as_numpy(hidden), check_integer("k", k), sampled)
         shape = (*hidden.shape[:-1], ids.shape[1])
@@ -121,10 +183,30 @@ class SampledSoftmax(WideModule):
 
     @classmethod
     def from_linear(cls, linear, **settings) -> "SampledSoftmax":
-        """With copies of the weights of an nn.Linear."""
+        """A layer with copies of the weights of an nn.Linear.
+
+        Parameters
+        ----------
+        linear : nn.Linear
+            Whose weights are copied.
+        **settings
+            As for the class.
+
+        Returns
+        -------
+        SampledSoftmax
+            A new layer.
+        """
         return cls(linear.in_features, linear.out_features, **settings)._take_weights(linear)
 
     def extra_repr(self) -> str:
+        """What `repr` shows between the brackets.
+
+        Returns
+        -------
+        str
+            Widths, layer and optimizer.
+        """
         return f"{self.in_features}, {self.n_classes}, {self.core.layer!r}, {self.core.optimizer}"
 
 

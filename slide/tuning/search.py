@@ -38,15 +38,26 @@ WIDER = {"hidden": [512], "dropout": 0.5}
 class Tuned:
     """What held-out training rows chose.
 
-    settings    complete, by the names of the command line, as `slide.defaults.make_network` takes them
-    steps       batches of a training on all rows, whose rate falls linearly to zero
-    grow        how many times as large active sets are after a third of them: see `Network.grow`; 1: as before
-    mixings     {"hidden": Mixing, "input": Mixing} of neighbours that pay, see `slide.prediction.Mixed`; else empty
-    scores      {"P@1": ..., ...} of the winner on the held-out rows, with neighbours where they pay
-    rows        how many rows were held out
-    records     a dictionary per trial: what was tried and what it came to
-    cost        of all trials, in trainings such as follow
-    why         in words, where nothing could be tried
+    Parameters
+    ----------
+    settings : dict
+        Complete, by the names of the command line, as `slide.defaults.make_network` takes them.
+    steps : int
+        Batches of a training on all rows, whose rate falls linearly to zero.
+    grow : float
+        How many times as large active sets are after a third of them: see `Network.grow`; 1: as before.
+    mixings : dict
+        {"hidden": Mixing, "input": Mixing} of neighbours that pay, see `slide.prediction.Mixed`; else empty.
+    scores : dict
+        {"P@1": ..., ...} of the winner on the held-out rows, with neighbours where they pay.
+    rows : int
+        How many rows were held out.
+    records : list of dict
+        A dictionary per trial: what was tried and what it came to.
+    cost : float
+        Of all trials, in trainings such as follow.
+    why : str
+        In words, where nothing could be tried.
     """
 
     settings: dict
@@ -67,26 +78,48 @@ def tune(
 ) -> Tuned:  # fmt: skip
     """Settings for training on X and Y, chosen by rows of them that are held out.
 
-    X, Y        training rows, as `Network.fit` takes them; n_labels where Y does not say it
-    given       settings that are fixed, by the names of the command line
-    budget      what trials may cost at most, in trainings such as follow: of a challenger that this does not pay for,
-                nothing is tried
-    monitor     what is compared: a metric of `slide.metrics.row_scores`
-    neighbours  how many of the nearest training rows to try beside the winner; None: 10 and 50, by hidden rows only
-                where these take up to a gigabyte; 0: none
-    mask_seen   whether predictions will leave out the labels that a row has as features: see `Network.predict`
-    cache       a path: trials that are in this file are not repeated, others are added to it
-    report      called with a line of text for each trial
-
     5 % of the rows are held out, or up to a fifth where these are fewer than 1,000, at most 5,000. Settings race at a
     constant rate for about an epoch: how far the target is spread, then wider hidden layers. A challenger wins where it
     leads by a standard error of the difference over rows, and by 2 % for each doubling of the cost of a batch; it is
-    given up where it is behind by two. The winner is
-    trained on until its metric stops rising, and from its best network on the rate falls, with active sets four times
-    as large. That fixes the length of training, whose rate falls from the start: half as many batches again as it took
-    to the plateau. All of it is a function of the seed, the rows and the settings, not of the clock.
+    given up where it is behind by two. The winner is trained on until its metric stops rising, and from its best
+    network on the rate falls, with active sets four times as large. That fixes the length of training, whose rate falls
+    from the start: half as many batches again as it took to the plateau. All of it is a function of the seed, the rows
+    and the settings, not of the clock.
 
-    Raises ValueError as `Network.fit` does.
+    Parameters
+    ----------
+    X, Y
+        Training rows, as for `Network.fit`.
+    given : dict or None
+        Settings that are fixed, by the names of the command line.
+    n_labels : int or None
+        Where Y does not say it.
+    budget : float
+        What trials may cost at most, in trainings such as follow: of a challenger that this does not pay for, nothing
+        is tried.
+    monitor : str
+        What is compared: a metric of `slide.metrics.row_scores`.
+    neighbours : int or None
+        How many of the nearest training rows to try beside the winner; None: 10 and 50, by hidden rows only where these
+        take up to a gigabyte; 0: none.
+    mask_seen : bool
+        Whether predictions will leave out the labels that a row has as features: see `Network.predict`.
+    seed : int
+        Of everything random.
+    cache : str, path-like or None
+        Trials that are in this file are not repeated, others are added to it.
+    report : callable
+        Called with a line of text for each trial.
+
+    Returns
+    -------
+    Tuned
+        Settings, and how they were found.
+
+    Raises
+    ------
+    ValueError
+        As `Network.fit` does.
     """
     check_number("budget", budget, "(0, inf)")
     if neighbours is not None:

@@ -28,8 +28,8 @@ WEIGHTS = 1  # the stream of random numbers that initial weights are drawn from,
 class Setting:
     """A setting of NetworkSettings as an attribute of a wide layer."""
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, name, text=""):
+        self.name, self.__doc__ = name, f"{text[:1].upper()}{text[1:]}."
 
     def __get__(self, wide, cls=None):
         return self if wide is None else getattr(wide._settings, self.name)
@@ -60,11 +60,16 @@ class Batch:
 class WideLayer(Attributes):
     """A sampled layer with an optimizer, a schedule and a count of steps of its own: see its subclasses."""
 
-    n_inputs = ReadOnly("make a new one")
-    layer = ReadOnly("make a new one")
-    step = ReadOnly("it counts the updates; make a new one to begin anew")
-    samples = ReadOnly("it counts the samples of all updates")
-    context = ReadOnly("its settings are attributes", lambda self: self._context)
+    n_inputs = ReadOnly("make a new one", doc="Columns of its input.")
+    layer = ReadOnly("make a new one", doc="The sampled layer.")
+    step = ReadOnly("it counts the updates; make a new one to begin anew", doc="Updates.")
+    samples = ReadOnly("it counts the samples of all updates", doc="Samples of all updates.")
+
+    @ReadOnly("its settings are attributes")
+    def context(self):
+        """What the layer works with: threads, optimizer, clock."""
+        return self._context
+
     _last = True
 
     def _set_up(self, n_inputs, spec, settings):
@@ -90,15 +95,15 @@ class WideLayer(Attributes):
 
     @property
     def weights(self) -> np.ndarray:
-        """float32 (n_neurons, n_inputs), the weights themselves: writing to it changes the layer, and `rehash` is due.
+        """The weights themselves: writing to them changes the layer, and `rehash` is due.
 
-        Of weights stored as bfloat16 a copy, which cannot be written to.
+        float32 (n_neurons, n_inputs). Of weights stored as bfloat16 a copy, which cannot be written to.
         """
         return self.layer.weights
 
     @property
     def bias(self) -> np.ndarray:
-        """float32 (n_neurons,), the biases themselves."""
+        """The biases themselves, float32 (n_neurons,)."""
         return self.layer.bias
 
     @property
@@ -170,8 +175,18 @@ class WideLayer(Attributes):
     def update(self, *batches) -> None:
         """One step of the optimizer by the gradients of some batches together, after `backward` of each.
 
-        Raises FloatingPointError where weights might become infinite, ValueError where a batch is not one of this
-        layer's, was updated already, or comes from another `group_size`. Then nothing has changed.
+        Parameters
+        ----------
+        *batches
+            Of `forward`.
+
+        Raises
+        ------
+        FloatingPointError
+            Where weights might become infinite. Then nothing has changed.
+        ValueError
+            Where a batch is not one of this layer's, was updated already, or comes from another `group_size`. Then
+            nothing has changed.
         """
         for batch in batches:
             self._mine(batch, "update")
@@ -210,7 +225,13 @@ class WideLayer(Attributes):
         """What else an update keeps of its batches."""
 
     def discard(self, *batches) -> None:
-        """Forgets batches that are not to be updated; one that nobody holds any more is forgotten by itself."""
+        """Forgets batches that are not to be updated; one that nobody holds any more is forgotten by itself.
+
+        Parameters
+        ----------
+        *batches
+            Of `forward`.
+        """
         for batch in batches:
             self._mine(batch, "discard")
             batch._close()
@@ -218,10 +239,14 @@ class WideLayer(Attributes):
     def update_rows(self, ids, gradients) -> None:
         """A step of the optimizer on some rows of weights by gradients from elsewhere; biases stay as they are.
 
-        ids         (n,) integers, which may repeat: gradients of one row are summed
-        gradients   (n, n_inputs), of a body that reads the weights, such as a tied embedding
-
         It is not counted: the bias corrections of Adam are those of the last update.
+
+        Parameters
+        ----------
+        ids : (n,) integers
+            They may repeat: gradients of one row are summed.
+        gradients : (n, n_inputs) array
+            Of a body that reads the weights, such as a tied embedding.
         """
         ids = np.asarray(ids)
         if ids.ndim != 1 or ids.dtype.kind not in "iu" or (len(ids) and not 0 <= ids.min() <= ids.max() < self.n_rows):
@@ -247,7 +272,13 @@ class WideLayer(Attributes):
         commit.run()
 
     def save(self, path) -> None:
-        """Everything that training needs to go on, in one .npz file, written atomically; nothing in it executes."""
+        """Writes everything that training needs to go on, in one .npz file, atomically; nothing in it executes.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Of the file.
+        """
         self._alone("save", storage.save, path, lambda: storage.content(self._as_network()))
 
     def _as_network(self):
@@ -259,11 +290,30 @@ class WideLayer(Attributes):
         )  # fmt: skip
 
     def state(self) -> dict[str, np.ndarray]:
-        """{name: array} of what training goes on from beside `step` and `samples`: copies."""
+        """What training goes on from beside `step` and `samples`: copies.
+
+        Returns
+        -------
+        dict
+            {name: array}.
+        """
         return self._alone("state", lambda: {k: np.array(a) for k, a in storage.state(self._as_network()).items()})
 
     def load_state(self, state, step: int, samples: int = 0) -> None:
-        """Takes over a `state` of a layer of the same settings; ValueError, naming the array, where it is none."""
+        """Takes over what `state` gave of a layer of the same settings.
+
+        Parameters
+        ----------
+        state : dict
+            {name: array}.
+        step, samples : int
+            Counts of that layer.
+
+        Raises
+        ------
+        ValueError
+            Naming the array, where it is no such state.
+        """
         step, samples = check_integer("step", step, 0, storage.MOST_STEPS), check_integer("samples", samples, 0)
         self._alone("load_state", storage.load_state, self._as_network(), state)
         self._step, self._samples = step, samples
@@ -285,7 +335,22 @@ class WideLayer(Attributes):
 
     @classmethod
     def load(cls, path, threads: int | None = None, hash=None, sampler=None):
-        """What `save` wrote; training goes on bit for bit. hash, sampler: as for `Network.load`."""
+        """What `save` wrote; training goes on bit for bit.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Of the file.
+        threads : int or None
+            Threads of the kernels; None: all CPUs.
+        hash, sampler : type, dict or None
+            As for `Network.load`.
+
+        Returns
+        -------
+        SampledSoftmax or SampledHidden
+            Of the class that is asked.
+        """
         found = storage.load(cls._restored, path, threads, hash, sampler)
         self = found.owner
         self._step, self._samples = found._step, found._samples
@@ -300,6 +365,6 @@ class WideLayer(Attributes):
         return SimpleNamespace(owner=self, layers=(self.layer,))
 
 
-for _name in SHARED:
-    if _name != "update":  # which is what a wide layer does
-        setattr(WideLayer, _name, Setting(_name))
+for _field in fields(NetworkSettings):
+    if _field.name in SHARED and _field.name != "update":  # which is what a wide layer does
+        setattr(WideLayer, _field.name, Setting(_field.name, _field.metadata["text"]))

@@ -19,14 +19,20 @@ class HiddenBatch(Batch):
 class SampledHidden(WideLayer):
     """ReLU(h @ weights.T + bias) of those neurons that hash tables retrieve for h; the others are 0.
 
-    n_inputs    columns of h
-    n_neurons   its width
+    A batch takes three calls, of which only the last changes anything.
 
-    Settings are those of `slide.SampledSoftmax`, but for those of an output layer. What is not given is recommended: a
-    tenth of the neurons are active.
+    Parameters
+    ----------
+    n_inputs : int
+        Columns of h.
+    n_neurons : int
+        Its width.
+    **settings
+        Those of `slide.SampledSoftmax`, but for those of an output layer. What is not given is recommended: a tenth of
+        the neurons are active.
 
-    Three calls, of which only the last changes anything:
-
+    Examples
+    --------
     >>> batch = hidden.forward(h)            # batch.output
     >>> dh = hidden.backward(batch, dy)      # dy: the gradient by batch.output
     >>> hidden.update(batch)
@@ -40,7 +46,18 @@ class SampledHidden(WideLayer):
         self._set_up(n_inputs, spec, shared)
 
     def forward(self, h) -> HiddenBatch:
-        """The activations of a batch of hidden rows, float32 (n, n_inputs). Nothing moves."""
+        """The activations of a batch of hidden rows. Nothing moves.
+
+        Parameters
+        ----------
+        h : ndarray of shape (n, n_inputs), float32
+            The batch.
+
+        Returns
+        -------
+        Batch
+            `output`, float32 (n, n_neurons), and what its gradients are made of.
+        """
         return self._alone("forward", self._forward, self._as_inputs(h))
 
     def _forward(self, h):
@@ -50,9 +67,24 @@ class SampledHidden(WideLayer):
         return HiddenBatch(self, passed, commit, scratch, self.layer.activations(passed))
 
     def backward(self, batch: HiddenBatch, gradient) -> np.ndarray:
-        """float32 (n, n_inputs): the gradient by h, of that by batch.output, (n, n_neurons).
+        """The gradient by h.
 
-        Raises ValueError where it was called for this batch before.
+        Parameters
+        ----------
+        batch : Batch
+            Of `forward`.
+        gradient : ndarray of shape (n, n_neurons), float32
+            By batch.output.
+
+        Returns
+        -------
+        ndarray of shape (n, n_inputs), float32
+            The gradient.
+
+        Raises
+        ------
+        ValueError
+            Where it was called for this batch before.
         """
         self._mine(batch, "backward")
         if batch._differentiated:
@@ -68,5 +100,16 @@ class SampledHidden(WideLayer):
         return dh
 
     def exact(self, h) -> np.ndarray:
-        """float32 (n, n_neurons): the activations of every neuron."""
+        """The activations of every neuron.
+
+        Parameters
+        ----------
+        h : ndarray of shape (n, n_inputs), float32
+            Hidden rows.
+
+        Returns
+        -------
+        ndarray of shape (n, n_neurons), float32
+            Activations.
+        """
         return self._alone("exact", self.layer.exact, self._as_inputs(h))

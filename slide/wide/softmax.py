@@ -32,25 +32,34 @@ class SoftmaxBatch(Batch):
 class SampledSoftmax(WideLayer):
     """A softmax over many labels of which each batch computes few: those that hash tables retrieve, labels, and draws.
 
-    n_inputs   columns of the hidden rows h
-    n_labels   labels
+    A batch takes three calls, of which only the last changes anything; `learn` is all three.
 
-    Settings are keywords: those of `slide.Sampled` (active, min_active, hash, K, L, ...), and of `slide.Network`
-    optimizer, schedule, group_size, update, seed, threads and huge_pages. What is not given is recommended for so many
-    labels (`slide.wide.settings.recommended_softmax`). Those of Network are attributes, too; to assign one changes it
-    from the next batch.
+    One batch at a time: several Python threads wait for each other. Whatever exception ends a call, the layer is then
+    as before it.
 
-    A batch takes three calls, of which only the last changes anything:
+    Parameters
+    ----------
+    n_inputs : int
+        Columns of the hidden rows h.
+    n_labels : int
+        Labels.
+    **settings
+        Those of `slide.Sampled` (active, min_active, hash, K, L, ...), and of `slide.Network` optimizer, schedule,
+        group_size, update, seed, threads and huge_pages. What is not given is recommended for so many labels
+        (`slide.wide.settings.recommended_softmax`). Those of Network are attributes, too; to assign one changes it from
+        the next batch.
 
+    Raises
+    ------
+    ValueError
+        Naming the argument, what was found and what was expected.
+
+    Examples
+    --------
     >>> softmax = SampledSoftmax(128, n_labels, optimizer=Adam(lr=1e-3))
     >>> batch = softmax.forward(h, Y)        # batch.loss, batch.losses
     >>> dh = softmax.backward(batch)         # the gradient of batch.loss by h
     >>> softmax.update(batch)                # one step of the layer's own optimizer
-
-    `learn` is all three. Y is as for `Network.fit`: n integers, label lists, or an indicator matrix.
-
-    One batch at a time: several Python threads wait for each other. Whatever exception ends a call, the layer is then
-    as before it. Raises ValueError naming the argument, what was found and what was expected.
     """
 
     def __init__(self, n_inputs: int, n_labels: int, **settings):
@@ -60,16 +69,29 @@ class SampledSoftmax(WideLayer):
 
     @ReadOnly("make a new SampledSoftmax")
     def n_labels(self) -> int:
+        """Labels: neurons of the layer."""
         return self.layer.n_neurons
 
     def forward(self, h, Y, sample_weight=None, reduction: str = "mean", number: int = 0) -> SoftmaxBatch:
         """The loss of a batch, and what its gradients are made of. Nothing moves.
 
-        h               float32 (n, n_inputs)
-        Y               the labels of each row; rows without labels have no loss
-        sample_weight   (n,), at least 0, or None: 1 each
-        reduction       of the loss and its gradients: "mean", sum(weight * loss) / sum(weight), or "sum"
-        number          of this batch among several that `update` is to take together: draws differ by it
+        Parameters
+        ----------
+        h : ndarray of shape (n, n_inputs), float32
+            Hidden rows.
+        Y : n integers, n lists of integers, or (n, n_labels) indicator matrix
+            The labels of each row; rows without labels have no loss.
+        sample_weight : ndarray of shape (n,) or None
+            At least 0; None: 1 each.
+        reduction : {"mean", "sum"}
+            Of the loss and its gradients: "mean" is sum(weight * loss) / sum(weight).
+        number : int
+            Of this batch among several that `update` is to take together: draws differ by it.
+
+        Returns
+        -------
+        Batch
+            `loss`, a float, `losses`, (n,), and what `backward` and `update` need.
         """
         h = self._as_inputs(h)
         labels = self._as_labels(Y, len(h))
@@ -84,11 +106,24 @@ class SampledSoftmax(WideLayer):
         return SoftmaxBatch(self, passed, commit, scratch, labels)
 
     def backward(self, batch: SoftmaxBatch, gradient=1.0) -> np.ndarray:
-        """float32 (n, n_inputs): the gradient by h of what batch.loss became.
+        """The gradient by h of what batch.loss became.
 
-        gradient   of that by batch.loss, a number; or (n,), the factor of each sample. `update` follows it, too.
+        Parameters
+        ----------
+        batch : Batch
+            Of `forward`.
+        gradient : float or ndarray of shape (n,)
+            Of that by batch.loss; or the factor of each sample. `update` follows it, too.
 
-        Raises ValueError where it was called for this batch before.
+        Returns
+        -------
+        ndarray of shape (n, n_inputs), float32
+            The gradient.
+
+        Raises
+        ------
+        ValueError
+            Where it was called for this batch before.
         """
         self._mine(batch, "backward")
         if batch._differentiated:
@@ -106,7 +141,20 @@ class SampledSoftmax(WideLayer):
         recent.add(np.concatenate([batch.labels.ids for batch in batches]), commit)
 
     def learn(self, h, Y, sample_weight=None, reduction: str = "mean") -> tuple[float, np.ndarray]:
-        """(loss, dh): `forward`, `backward` and `update` of one batch."""
+        """`forward`, `backward` and `update` of one batch.
+
+        Parameters
+        ----------
+        h, Y, sample_weight, reduction
+            As for `forward`.
+
+        Returns
+        -------
+        loss : float
+            That of `forward`.
+        dh : ndarray of shape (n, n_inputs), float32
+            The gradient by h.
+        """
         batch = self.forward(h, Y, sample_weight, reduction)
         dh = self.backward(batch)
         self.update(batch)
@@ -116,13 +164,34 @@ class SampledSoftmax(WideLayer):
         """The cross entropy over all labels, for evaluation: nothing is sampled, nothing moves.
 
         Where a row has several labels, the mean of theirs; without labels it has no loss.
+
+        Parameters
+        ----------
+        h, Y, sample_weight, reduction
+            As for `forward`.
+
+        Returns
+        -------
+        float
+            The loss.
         """
         h = self._as_inputs(h)
         labels, scale = self._as_labels(Y, len(h)), scale_of(sample_weight, len(h), reduction)
         return float(np.dot(scale, self.losses(h, labels)))
 
     def losses(self, h, Y) -> np.ndarray:
-        """float64 (n,): the same of each row."""
+        """The cross entropy over all labels of each row.
+
+        Parameters
+        ----------
+        h, Y
+            As for `forward`.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            As `loss`, row by row.
+        """
         h = self._as_inputs(h)
         labels = self._as_labels(Y, len(h))
         return self._alone("losses", self._losses, h, labels)
@@ -135,7 +204,20 @@ class SampledSoftmax(WideLayer):
         return np.where(counts > 0, log_normalisers(self.layer, h) - mean, 0.0)
 
     def logits(self, h, labels=None) -> np.ndarray:
-        """float32: of the given labels, integers (n,) or (n, k), in that shape; None: (n, n_labels), of all."""
+        """The logits of some labels, or of all.
+
+        Parameters
+        ----------
+        h : ndarray of shape (n, n_inputs), float32
+            Hidden rows.
+        labels : (n,) or (n, k) integers, or None
+            None: all.
+
+        Returns
+        -------
+        ndarray of the shape of labels or (n, n_labels), float32
+            Logits.
+        """
         return self._alone("logits", self._logits, self._as_inputs(h), labels)
 
     def _logits(self, h, labels):
@@ -159,14 +241,42 @@ class SampledSoftmax(WideLayer):
         return chosen_logits(self.layer, h, chosen).reshape(labels.shape)
 
     def log_prob(self, h, labels=None) -> np.ndarray:
-        """float32, the logarithms of the probabilities that `logits` are the logits of: over all labels."""
+        """The logarithms of probabilities over all labels.
+
+        Parameters
+        ----------
+        h, labels
+            As for `logits`.
+
+        Returns
+        -------
+        ndarray of the shape of labels or (n, n_labels), float32
+            Logarithms.
+        """
         h = self._as_inputs(h)
         logits = self.logits(h, labels)
         normalisers = self._alone("log_prob", log_normalisers, self.layer, h)
         return (logits.T - normalisers.astype(np.float32)).T
 
     def topk(self, h, k: int = 5, sampled: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """(ids, values), int32 and float32 (n, k): the labels of largest logit, best first; see `Network.predict`."""
+        """The labels of largest logit, best first; see `Network.predict`.
+
+        Parameters
+        ----------
+        h : ndarray of shape (n, n_inputs), float32
+            Hidden rows.
+        k : int
+            How many.
+        sampled : bool
+            As for `Network.predict`.
+
+        Returns
+        -------
+        ids : ndarray of shape (n, k), int32
+            Labels.
+        values : ndarray of shape (n, k), float32
+            Their logits.
+        """
         k = min(check_integer("k", k), self.n_labels)
         return self._alone("topk", self._topk, self._as_inputs(h), k, sampled)
 
