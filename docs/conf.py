@@ -1,0 +1,38 @@
+"""How Sphinx builds these pages: `make docs`."""
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+import slide  # noqa: E402
+
+project, author, copyright = "slide", "the slide developers", "the slide developers"
+version = release = slide.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+exclude_patterns = ["_build"]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = f"slide {release}"
+html_static_path = []
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say it
+autosummary_generate = False
+numpydoc_show_class_members = False  # autodoc lists them
+autodoc_mock_imports = [name for name in ("torch", "sklearn") if importlib.util.find_spec(name) is None]
+nitpicky = False
+
+
+def copy_figures(app):
+    """The pictures of figures/, which pages show from docs/_build/figures."""
+    target = Path(app.srcdir) / "_build" / "figures"
+    target.mkdir(parents=True, exist_ok=True)
+    for picture in (ROOT / "figures").glob("*.png"):
+        shutil.copy2(picture, target / picture.name)
+
+
+def setup(app):
+    app.connect("builder-inited", copy_figures)
