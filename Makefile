@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(shell find slide/_kernels -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: demo test test-fast build figures fuzz sanitize soak clean
+.PHONY: demo test test-fast docs build figures fuzz sanitize soak clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -24,6 +24,14 @@ test-fast: $(VENV)/.installed
 	@echo "== lint, and the tests that take no seconds"
 	$(VENV)/bin/ruff check .
 	$(PY) -m pytest -m "not slow" --hypothesis-profile=quick
+
+# docs/_build/html/index.html; a warning is an error. The docstrings are checked by numpydoc, which comes with it.
+docs: $(VENV)/.installed
+	@$(PY) -c "import furo, myst_parser, numpydoc" 2>/dev/null || \
+	  $(PY) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(PY) -m sphinx -b html -W --keep-going -q docs docs/_build/html
+	$(PY) -m pytest tests/test_docstrings.py
+	@echo "== docs/_build/html/index.html"
 
 # Only the kernels that changed, which a new set-up would build all of.
 build:

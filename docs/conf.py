@@ -1,7 +1,6 @@
 """How Sphinx builds these pages: `make docs`."""
 
 import importlib.util
-import shutil
 import sys
 from pathlib import Path
 
@@ -24,15 +23,3 @@ autosummary_generate = False
 numpydoc_show_class_members = False  # autodoc lists them
 autodoc_mock_imports = [name for name in ("torch", "sklearn") if importlib.util.find_spec(name) is None]
 nitpicky = False
-
-
-def copy_figures(app):
-    """The pictures of figures/, which pages show from docs/_build/figures."""
-    target = Path(app.srcdir) / "_build" / "figures"
-    target.mkdir(parents=True, exist_ok=True)
-    for picture in (ROOT / "figures").glob("*.png"):
-        shutil.copy2(picture, target / picture.name)
-
-
-def setup(app):
-    app.connect("builder-inited", copy_figures)

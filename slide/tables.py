@@ -25,22 +25,6 @@ def default_range_bits(n_items: int, code_bits: int) -> int:
 class HashTables:
     """L tables of buckets over the item ids 0..n_items-1; an item is in one bucket of each table.
 
-    n_items : at least 1.
-    L : the number of tables.
-    code_bits : a code is below 2**code_bits, 1 to 32; higher bits are ignored. Items of the code ABSENT (2**32 - 1)
-        are in no bucket of that table, and inputs of that code find nothing.
-    bucket_size : the most ids that a bucket holds.
-    policy : what a full bucket does with one more id. "fifo" forgets the oldest; "reservoir" is algorithm R
-        (Vitter 1985): arrival number c replaces a uniformly drawn id with probability bucket_size / c, so
-        that the bucket is a uniform sample of its arrivals.
-    range_bits : a table has 2**range_bits buckets, 1 to min(code_bits, 28); None chooses about four items
-        per bucket. Where it is below code_bits, codes are folded by a multiply-shift hash drawn for each table,
-        which merges the buckets of two different codes with probability 2**-range_bits.
-    seed : 0 to 2**64 - 1; decides the folds and the reservoir's draws.
-    threads : a positive int, or None for every CPU. The tables are the same for any number.
-    empty : whether there are no arrays before `adopt`.
-    huge_pages : whether the arrays ask for huge pages (see `slide.machine.memory.zeros`).
-
     A bucket's slots are laid out when the tables are built: min(bucket_size, count + count // 4 + 1) for
     `count` items that hash there. Between builds this capacity takes the place of bucket_size: `update` lets
     the policy act when it is full.
@@ -51,7 +35,38 @@ class HashTables:
     Differs from the paper: buckets take the room they need, not bucket_size slots each, which for 670,091
     items, L=50 and 18 bits is 0.46 GB a set (`nbytes`) in place of 6.7 GB.
 
-    Raises ValueError where a setting is out of its range.
+    Parameters
+    ----------
+    n_items : int
+        At least 1.
+    L : int
+        The number of tables.
+    code_bits : int
+        A code is below 2**code_bits, 1 to 32; higher bits are ignored. Items of the code ABSENT (2**32 - 1) are in no
+        bucket of that table, and inputs of that code find nothing.
+    bucket_size : int
+        The most ids that a bucket holds.
+    policy : {"fifo", "reservoir"}
+        What a full bucket does with one more id. "fifo" forgets the oldest; "reservoir" is algorithm R (Vitter 1985):
+        arrival number c replaces a uniformly drawn id with probability bucket_size / c, so that the bucket is a uniform
+        sample of its arrivals.
+    range_bits : int or None
+        A table has 2**range_bits buckets, 1 to min(code_bits, 28); None chooses about four items per bucket. Where it
+        is below code_bits, codes are folded by a multiply-shift hash drawn for each table, which merges the buckets of
+        two different codes with probability 2**-range_bits.
+    seed : int
+        0 to 2**64 - 1; decides the folds and the reservoir's draws.
+    threads : int or None
+        None for every CPU. The tables are the same for any number.
+    huge_pages : bool
+        Whether the arrays ask for huge pages (see `slide.machine.memory.zeros`).
+    empty : bool
+        Whether there are no arrays before `adopt`.
+
+    Raises
+    ------
+    ValueError
+        Where a setting is out of its range.
     """
 
     def __init__(
@@ -197,9 +212,11 @@ class HashTables:
     def occupancy(self) -> dict:
         """How full the tables are.
 
-        mean : ids per bucket, over all buckets; max : ids in the fullest; empty : the share of buckets without
-            an id;
-        held : the share of (item, table) pairs that are in their bucket, the others having been forgotten.
+        Returns
+        -------
+        dict
+            "mean", ids per bucket, over all buckets; "max", ids in the fullest; "empty", the share of buckets without
+            an id; "held", the share of (item, table) pairs that are in their bucket, the others having been forgotten.
         """
         sizes = self.buckets[:, :-1, 1]
         total = int(sizes.sum(dtype=np.int64))

@@ -58,8 +58,8 @@ def read(path, like=None, format=None, one_based=False, n_features=None, n_label
         The training data, or its path, whose numbers of features and labels and whose vocabulary hold.
     format : {"xmc", "libsvm", "npz", "fasttext"} or None
         "xmc", the text of the Extreme Classification Repository with a header of three numbers; "libsvm", the same
-        lines without a header; "npz", features and labels as `save` writes them; "fasttext", text with `__label__`s;
-        None to tell by the first line. A pair is of headed texts or of SciPy's .npz.
+        lines without a header; "npz", features and labels as `save` writes them; "fasttext", words, and
+        labels behind `__label__`; None to tell by the first line. A pair is of headed texts or of SciPy's .npz.
     one_based : bool or {"features", "labels"}
         True where ids in the text count from 1; "features" or "labels" where only those do.
     n_features, n_labels : int or None

@@ -9,17 +9,17 @@ from slide.settings.checks import check_array
 
 
 class MIPS(HashFamily):
-    """Maximum inner products: a row w becomes (w, sqrt(M**2 - |w|**2)), a query (x, 0), and both are SimHashed.
+    """Maximum inner products: a row w gets sqrt(M**2 - w . w) as one more coordinate, a query 0; both are hashed.
 
     Neyshabur & Srebro, "On symmetric and asymmetric LSHs for inner product search" (ICML 2015), after Shrivastava & Li
-    (NIPS 2014): the cosine of the two is w . x / (M |x|), so that neurons with large weights are found by large logits
-    and not by angle alone. M is the largest norm among the rows that were last indexed (`fit`); a row that has grown
-    longer since gets 0.
+    (NIPS 2014): the cosine of the two is ``w . x / (M |x|)``, so that neurons with large weights are found by large
+    logits and not by angle alone. M is the largest norm among the rows that were last indexed (`fit`); a row that has
+    grown longer since gets 0.
 
     Differs from the papers: the new coordinate is spread evenly over max(8, dim / 4) ones, which changes no inner
     product. As one it would dominate short rows, and two thirds of SimHash's sparse projections would not see it.
 
-    Another family in place of SimHash is a subclass with another `inner`.
+    Both are hashed by SimHash; another family in place of it is a subclass with another `inner`.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class MIPS(HashFamily):
             return np.square(rows, dtype=np.float64).sum(axis=1)
 
     def similarity(self, x, y):
-        """Of an indexed row x and a query y: their inner product over M |y|."""
+        """Of an indexed row x and a query y: their inner product over M times the norm of y."""
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         longest = max(self.bound, np.linalg.norm(x)) * np.linalg.norm(y)
         return float(np.clip(x @ y / longest, -1, 1)) if longest else 0.0

@@ -13,9 +13,9 @@ class Ranged(HashFamily):
     """DWTA whose tables hold the neurons of large logits alone; the fewer they hold, the fewer hashes make a code.
 
     Few neurons are ever among the top ones, and every input retrieves the others in vain. So each neuron w gets a
-    bound on its logits, w . m + `errors` * sqrt(w**2 . v), from the mean m and the variance v of the inputs seen last
+    bound on its logits, ``w . m + errors * sqrt(w**2 . v)``, from the mean m and the variance v of the inputs seen last
     (`inputs`; until there are any, 0 and 1). Table t drops d(t) of the K hashes of a code, and holds the share
-    `share`**d(t) of the neurons of the largest bounds: its buckets are about as large as those of all neurons under K
+    ``share**d(t)`` of the neurons of the largest bounds: its buckets are about as large as those of all neurons under K
     hashes, but a neuron is found with the probability of K - d(t) of them.
 
     d is 1 in most tables; in an eighth it is 0, so that every neuron can be found; a twelfth drop 2, and one table each
