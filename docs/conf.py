@@ -12,11 +12,11 @@ project, author, copyright = "slide", "the slide developers", "the slide develop
 version = release = slide.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
 exclude_patterns = ["_build"]
-myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"slide {release}"
-html_static_path = []
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say it
 autosummary_generate = False
