@@ -9,7 +9,9 @@ from slide.settings.checks import check_array
 
 
 class MIPS(HashFamily):
-    """Maximum inner products: a row w gets sqrt(M**2 - w . w) as one more coordinate, a query 0; both are hashed.
+    """Maximum inner products: one more coordinate makes all rows equally long, and both they and queries are hashed.
+
+    A row w gets the coordinate ``sqrt(M**2 - |w|**2)``, a query 0.
 
     Neyshabur & Srebro, "On symmetric and asymmetric LSHs for inner product search" (ICML 2015), after Shrivastava & Li
     (NIPS 2014): the cosine of the two is ``w . x / (M |x|)``, so that neurons with large weights are found by large
