@@ -22,6 +22,7 @@ def alone(networks, what: str, do, *args):
     if not networks:
         return do(*args)
     first, *rest = sorted(networks, key=id)  # in one order, so that two callers never wait for each other
+    first.context.exchange.refuse(what)
     return first._alone(what, alone, rest, what, do, *args)
 
 
@@ -30,6 +31,7 @@ def beside(networks, what: str, do, *args):
     if not networks:
         return do(*args)
     first, *rest = sorted(networks, key=id)
+    first.context.exchange.refuse(what)
     return first._beside(what, beside, rest, what, do, *args)
 
 

@@ -174,8 +174,9 @@ def default_N0(n_labels: int) -> int:
     return max(50, n_labels // 5_000)
 
 
-def make_network(n_features: int, n_labels: int, steps: int, settings: dict) -> Network:
-    """The network D -> hidden -> L of `settings` (see `recommended`), with a schedule over `steps` batches."""
+def make_network(n_features: int, n_labels: int, steps: int, settings: dict, comm=None) -> Network:
+    """The network D -> hidden -> L of `settings` (see `recommended`), with a schedule over `steps` batches, shared out
+    over the ranks of `comm` where there are several."""
     rest = {name: value for name, value in settings.items() if name != "epochs"}
 
     def taken(cls):
@@ -188,7 +189,7 @@ def make_network(n_features: int, n_labels: int, steps: int, settings: dict) -> 
     schedule = taken(Schedule)
     schedule = Schedule(**schedule, steps=steps if schedule["kind"] in ("linear", "cosine") else None)
     network = taken(NetworkSettings)
-    return Network(n_features, layers, optimizer=optimizer, schedule=schedule, **network, **rest)
+    return Network(n_features, layers, comm=comm, optimizer=optimizer, schedule=schedule, **network, **rest)
 
 
 def settings_of(network: Network) -> dict:

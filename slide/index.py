@@ -76,6 +76,7 @@ class RehashSchedule(Settings):
 
 MOST_STEPS = 2**62
 NO_IDS = np.zeros(0, np.int32)
+LEFT_OUT = np.array([0, 2], np.uint64)  # the progress of tables that a file does not hold
 
 
 class InputStatistics:
@@ -248,8 +249,9 @@ class LSHIndex:
         inputs = prefixed("inputs.", self.inputs.state()) if self.inputs else {}
         return {"counters": counters, **moved, **parts, **inputs}
 
-    def load_state(self, state: dict[str, np.ndarray]) -> None:
-        """Takes over a `state` of an index of the same settings.
+    def load_state(self, state: dict[str, np.ndarray]) -> bool:
+        """Takes over a `state` of an index of the same settings. Returns whether its tables are LEFT_OUT, as where
+        ranks wrote it: `build` is then to be called.
 
         Raises ValueError where an array is missing, unknown, or not what an index can have.
         """
@@ -257,10 +259,13 @@ class LSHIndex:
         rehashes, following, family = self._counters_and_family(state)
         parts = {name: Part(state, f"{name}.") for name in ("tables", "inputs")}
         moved = self._check_moved(state.get("moved", NO_IDS))
+        left_out = np.array_equal(parts["tables"]["progress"], LEFT_OUT)
         if self.inputs:
             self.inputs.load_state(parts["inputs"])
-        self.tables.load_state(parts["tables"])
+        if not left_out:
+            self.tables.load_state(parts["tables"])
         self.family, self.moved, self.rehashes, self.next_rehash = family, moved, rehashes, following
+        return left_out
 
     def adopt(self, state: dict[str, np.ndarray]) -> None:
         """Finds by the buckets of a `state` themselves from now on; such an index is never hashed again.

@@ -6,7 +6,9 @@ from threading import get_ident
 import numpy as np
 
 from slide import metrics
-from slide.layers import build_layers
+from slide.distributed import ranks
+from slide.distributed.exchange import ALONE
+from slide.layers import array_types, build_layers
 from slide.layers.base import Context, as_dense
 from slide.layers.frozen import Frozen, frozen_state
 from slide.layers.lane_block import LaneBlock
@@ -77,6 +79,11 @@ class Network(Scores, Attributes):
         Columns of the input.
     layers : list of Dense and Sampled
         The softmax last; ReLU in between. A first Dense layer reads only the features that a sample has.
+    comm : mpi4py.MPI.Intracomm or None
+        Its R ranks share out the network: rank r has the labels, and the features, i with i mod R = r. All make the
+        same calls with the same arguments, and get the same results, which are those of R; where all labels are active
+        they are those of one process but for rounding. `layers` of a rank are its part: Dense(width) and an output
+        layer. None: this process alone.
     {settings}
 
     Raises
@@ -119,16 +126,17 @@ class Network(Scores, Attributes):
     frozen = ReadOnly("call freeze", doc="Whether it only predicts: see `freeze`.")
 
     @takes(NetworkSettings)
-    def __init__(self, n_features: int, layers, **settings):
+    def __init__(self, n_features: int, layers, comm=None, **settings):
         check_names(settings)
-        self._set_up(n_features, layers, settings)
+        self._set_up(n_features, layers, settings, exchange=ranks.make(comm))
 
-    def _set_up(self, n_features, layers, settings, seeds=None):
+    def _set_up(self, n_features, layers, settings, seeds=None, exchange=ALONE):
         """seeds: of a frozen network, those of its layers."""
         self._n_features, self._specs = check_integer("n_features", n_features), check_layers(layers)
-        self._settings = NetworkSettings(**settings)
+        self._settings, self._exchange = NetworkSettings(**exchange.settings(settings)), exchange
         check_together(self._settings, self._specs)
-        self._context = Context.of(self._settings)
+        exchange.check(self.n_features, self.specs, self._settings)
+        self._context = Context.of(self._settings, exchange=exchange)
         made = self._rng(WEIGHTS) if seeds is None else [Frozen(seed) for seed in seeds]
         self._layers = tuple(build_layers(self.n_features, self.specs, self.context, made))
         self._frozen = seeds is not None
@@ -141,7 +149,8 @@ class Network(Scores, Attributes):
 
     def __repr__(self) -> str:
         widths = " -> ".join(f"{n:,}" for n in (self.n_features, *(spec.n_neurons for spec in self.specs)))
-        parameters = sum(layer.n_neurons * (layer.n_inputs + 1) for layer in self.layers)
+        sizes = [self.n_features, *(spec.n_neurons for spec in self.specs)]
+        parameters = sum((n + 1) * m for n, m in zip(sizes[:-1], sizes[1:], strict=True))
         settings = ", ".join([f"{self.optimizer}", *(f"{k}={v!r}" for k, v in given(self._settings).items()
                                                      if k != "optimizer")])  # fmt: skip
         lines = [f"Network {widths}: {parameters:,} parameters, {self.step:,} batches trained", *map(repr, self.layers)]
@@ -164,12 +173,13 @@ class Network(Scores, Attributes):
         if type(settings.optimizer) is not optimizer:
             raise ValueError(f"optimizer: found {settings.optimizer!r}, expected {optimizer.__name__}, as it was made")
         check_together(settings, specs)
+        self._exchange.check(self.n_features, specs, settings)
         self._alone("a new setting", self._go_on_with, settings, specs)
 
     def _go_on_with(self, settings, specs):
-        commit, context = Commit(), Context.of(settings, self.context.clock)
+        commit, context = Commit(), Context.of(settings, self.context.clock, self._exchange)
         commit.set(self, _settings=settings, _specs=specs, _context=context)
-        for layer, spec in zip(self.layers, specs, strict=True):
+        for layer, spec in zip(self.layers, self._exchange.specs(specs), strict=True):
             layer.use(context, commit)
             if spec is not layer.spec:
                 layer.resize(spec, commit)
@@ -215,7 +225,8 @@ class Network(Scores, Attributes):
         """
         rows = self._as_rows(X)
         labels = self._as_labels(Y, rows)
-        return self._as_trainer("partial_fit", self._learn_alone, rows, labels)
+        self._exchange.check_same("X, Y", rows, labels)
+        return self._as_trainer("partial_fit", self._learn_alone, self._exchange.own(rows), labels)
 
     def fit(
         self, X, Y, epochs: int | None = None, steps: int | None = None, callback=None, validation=None,
@@ -291,6 +302,8 @@ class Network(Scores, Attributes):
             self._rate(end)
         self._interrupted, self._watch = None, watch
         self._evaluations = [] if watch is None else watch.records
+        self._exchange.check_same("X, Y", rows, labels)
+        rows = self._exchange.own(rows)
         try:
             self._as_trainer("fit", self._train, rows, labels, end, batch_size, callback, watch)
         finally:
@@ -308,7 +321,7 @@ class Network(Scores, Attributes):
             loss = self._learn_alone(rows.take(batch), labels.take(batch))
             if watch is not None:
                 end = watch.follow(self, loss, end)
-            if callback is not None and callback(self, loss):
+            if callback is not None and self._exchange.any(callback(self, loss)):
                 break
         if watch is not None:
             watch.done = self.step >= end
@@ -375,6 +388,7 @@ class Network(Scores, Attributes):
         Network
             Itself.
         """
+        self._exchange.refuse("freeze")
         if not self.frozen:
             self._as_trainer("freeze", self._alone, "freeze", self._freeze)
         return self
@@ -555,7 +569,7 @@ class Network(Scores, Attributes):
         at_once = self._rows_at_once()
         for low in range(0, len(rows), at_once):
             part = slice(low, min(low + at_once, len(rows)))
-            x = rows.take(part)
+            x = self._exchange.own(rows.take(part))
             n = len(x)
             for layer in hidden:
                 x = layer.retrieve(x) if sampled else layer.exact(x)
@@ -566,12 +580,16 @@ class Network(Scores, Attributes):
     def _best(self, x, k, sampled, seen):
         """(values, ids, active neurons per sample) of the last layer, for its input x."""
         output = self.layers[-1]
-        topk = output.retrieve_topk if sampled else output.topk
+        found = output.retrieve_topk if sampled else output.topk
+
+        def topk(x, k):
+            return self._exchange.best(*found(x, min(k, output.n_neurons)), k)
+
         if seen is None:
             return topk(x, k)
         if not sampled:
             x = as_dense(x)
-            return *topk_unseen(lambda rows, m: topk(x[rows], m)[:2], k, seen), output.n_neurons
+            return *topk_unseen(lambda rows, m: topk(x[rows], m)[:2], k, seen), self.n_labels
         most = min(self.n_labels, k + int(np.diff(seen.indptr).max(initial=0)))
         values, ids, mean = topk(x, most)
         return *first_unseen(values, ids, k, seen), mean
@@ -624,6 +642,8 @@ class Network(Scores, Attributes):
             has active sets and may have such weights. None: they stay as they are.
         """
         inference = check_flag("inference", inference)
+        if inference:
+            self._exchange.refuse("inference")
         narrowed = self._narrows(inference, weight_type)
         self._alone("save", self._save, path, run, inference, narrowed)
 
@@ -642,7 +662,8 @@ class Network(Scores, Attributes):
     def _save(self, path, run, inference, narrowed):
         if inference:
             self._settle()
-        storage.save(path, storage.content, self, run, inference, narrowed)
+        types = array_types(self.n_features, self.specs, self.optimizer)
+        storage.save(path, storage.content, self, run, inference, narrowed, exchange=self._exchange, types=types)
 
     def __getstate__(self) -> dict:
         return self._alone("pickling", self._copied)
@@ -652,12 +673,12 @@ class Network(Scores, Attributes):
         state = storage.state(self)
         arrays = {name: np.array(array) for name, array in (frozen_state(state) if self.frozen else state).items()}
         return {"n_features": self.n_features, "layers": self.specs, "settings": settings, "arrays": arrays,
-                "step": self.step, "samples": self.samples,
+                "step": self.step, "samples": self.samples, "exchange": self._exchange,
                 "seeds": storage.layer_seeds(self) if self.frozen else None}  # fmt: skip
 
     def __setstate__(self, state):
         settings = state["settings"] | {"threads": min(state["settings"]["threads"], MOST)}
-        self._set_up(state["n_features"], state["layers"], settings, state["seeds"])
+        self._set_up(state["n_features"], state["layers"], settings, state["seeds"], state["exchange"])
         if self.frozen:
             self._adopt(state["arrays"])
         else:
@@ -670,7 +691,7 @@ class Network(Scores, Attributes):
         return twin
 
     @classmethod
-    def load(cls, path, threads: int | None = None, hash=None, sampler=None) -> "Network":
+    def load(cls, path, threads: int | None = None, hash=None, sampler=None, comm=None) -> "Network":
         """The network that `save` wrote; training goes on bit for bit as if it had not been interrupted.
 
         Parameters
@@ -684,6 +705,8 @@ class Network(Scores, Attributes):
             The file holds its import path and settings. Importing a module runs it, so loading never does: without
             these the class is looked up among the modules that the program has imported already. The class is then
             constructed with the settings in the file.
+        comm : mpi4py.MPI.Intracomm or None
+            As for Network, of any number of ranks, each of which reads its part of the file.
 
         Returns
         -------
@@ -695,7 +718,7 @@ class Network(Scores, Attributes):
         ValueError
             Where the file is no network, or names a class that is not found.
         """
-        return storage.load(cls, path, threads, hash, sampler)
+        return storage.load(cls, path, threads, hash, sampler, ranks.make(comm))
 
 
 for _setting in fields(NetworkSettings):

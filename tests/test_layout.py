@@ -37,7 +37,9 @@ def test_kernels_know_only_kernels():
 
 def test_other_frameworks_are_extras_of_their_own_folders():
     """A vectorizer for text beside: it imports scikit-learn when it is made."""
-    for name, at_home in {"torch": ("torch/",), "sklearn": ("sklearn/", "data/text.py")}.items():
+    for name, at_home in {
+        "torch": ("torch/",), "sklearn": ("sklearn/", "data/text.py"), "mpi4py": ("distributed/",),
+    }.items():
         others = [
             path for path in files("slide", ".py", ".pyx", ".pxd")
             if not path.relative_to(ROOT / "slide").as_posix().startswith(at_home)
@@ -47,7 +49,7 @@ def test_other_frameworks_are_extras_of_their_own_folders():
 
 
 def test_slide_is_imported_without_other_frameworks():
-    code = "import sys, slide; sys.exit(not {'torch', 'sklearn'}.isdisjoint(sys.modules))"
+    code = "import sys, slide; sys.exit(not {'torch', 'sklearn', 'mpi4py'}.isdisjoint(sys.modules))"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 

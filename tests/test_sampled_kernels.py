@@ -48,7 +48,7 @@ def check_group_kernels(shape, sparse, weighted):
     held = weights, label_ptr, slots, block.group_size, scale, 0.2
     want = reference.softmax_rows(W, bias, *place, block.values, *held)
     rows, groups = rows_of(W, bias), groups_of(active, block)
-    targets = softmax.Targets(label_ptr, slots, weights, block.group_size, scale, 0.2)
+    targets = softmax.Targets(label_ptr, slots, np.diff(label_ptr), weights, block.group_size, scale, 0.2)
     first, *others = (
         run_group_kernels(rows, groups, targets, [w.shape for w in want], threads) for threads in THREADS
     )

@@ -152,7 +152,7 @@ def test_docstrings_have_every_setting_with_its_values_and_default(cls):
 
 def test_the_signature_of_a_network_has_every_setting():
     parameters = inspect.signature(Network).parameters
-    assert list(parameters) == ["n_features", "layers", *(f.name for f in fields(NetworkSettings))]
+    assert list(parameters) == ["n_features", "layers", "comm", *(f.name for f in fields(NetworkSettings))]
     assert all(parameters[f.name].default == default_of(f) for f in fields(NetworkSettings))
 
 

@@ -8,6 +8,7 @@ calls MODULE.FUNCTION, which yields dicts; each is printed as a line of JSON.
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import deque
@@ -31,13 +32,23 @@ def command(module: str, function: str, **arguments) -> list[str]:
     return [sys.executable, "-m", "experiments.frame.processes", module, function, json.dumps(arguments)]
 
 
-def lines(module: str, function: str, *, env=None, **arguments):
+def mpiexec() -> str | None:
+    """The launcher of the extra `distributed`; None where it, or mpi4py, is not there."""
+    if importlib.util.find_spec("mpi4py") is None:
+        return None
+    return shutil.which("mpiexec", path=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]))
+
+
+def lines(module: str, function: str, *, env=None, ranks=0, **arguments):
     """Yields what the function of `module` (its dotted name) yields in a child with `env` added to the environment.
+
+    ranks: so many processes run it together, by `mpiexec`; 0: one does, without MPI.
 
     Raises Ended, a RuntimeError, with the end of what the child said where it fails.
     """
+    launcher = [mpiexec(), "-n", str(ranks)] if ranks else []
     child = subprocess.Popen(
-        command(module, function, **arguments), cwd=ROOT, env={**os.environ, **(env or {})}, text=True,
+        launcher + command(module, function, **arguments), cwd=ROOT, env={**os.environ, **(env or {})}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     said = deque(maxlen=12)

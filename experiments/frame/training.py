@@ -83,8 +83,9 @@ def make(system, problem, chosen, choice, steps, threads, seed):
     )  # fmt: skip
 
 
-def network(problem, chosen, lr, steps, threads, seed):
-    """The network of `settings`, as far as they have an effect, with a linear schedule over `steps` batches."""
+def network(problem, chosen, lr, steps, threads, seed, comm=None):
+    """The network of `settings`, as far as they have an effect, with a linear schedule over `steps` batches; comm: the
+    ranks that share it."""
     from slide import Adam, Dense, Network, Sampled, Schedule
     from slide.settings.fields import with_effect
     from slide.settings.network import NetworkSettings
@@ -95,8 +96,8 @@ def network(problem, chosen, lr, steps, threads, seed):
     rest = {name: value for name, value in chosen.items() if name not in ("hidden", "layer", *smoothing)}
     rest = with_effect(NetworkSettings, rest, layers)
     return Network(
-        problem.n_features, layers, optimizer=Adam(lr=lr), schedule=Schedule("linear", steps=max(steps, 1)), seed=seed,
-        threads=threads, **rest,
+        problem.n_features, layers, comm=comm, optimizer=Adam(lr=lr),
+        schedule=Schedule("linear", steps=max(steps, 1)), seed=seed, threads=threads, **rest,
     )  # fmt: skip
 
 

@@ -7,10 +7,13 @@ Steps, group by group:
   2. close_group   from the maxima and sums of all tiles: the losses, and what makes deltas of exponentials
   3. delta_tiles   the deltas of each tile, and what comes of them for the inputs (forward.gradient_tile)
 A tile is multiplied in weights.pyx or bfloat16.pyx.
+
+Where the rows of active sets are shared out, each owner enters twice: `open_rows` takes step 1 and gives the sums of
+its own rows, `close_rows` takes steps 2 and 3 with those of all.
 """
 
 from cython.parallel cimport prange, threadid
-from libc.math cimport logf
+from libc.math cimport expf, logf
 from libc.stdint cimport int32_t, int64_t
 
 from slide._kernels.forward cimport add_partials, gradient_tile, partial_size, zero_group
@@ -26,6 +29,7 @@ cdef class Targets:
     """What a softmax over active sets is held against.
 
     label_ptr, slots  slots[label_ptr[i]:label_ptr[i + 1]] are the places of sample i's labels in its group's active set
+    counts            labels of each sample, those that are elsewhere included
     weights           how many neurons each active one counts for, an entry each; empty: itself alone
     group_size        samples of a group
     scale             factor of each sample's deltas
@@ -34,15 +38,16 @@ cdef class Targets:
 
     cdef const int64_t[::1] label_ptr
     cdef const int32_t[::1] slots
+    cdef const int64_t[::1] counts
     cdef const float[::1] weights
     cdef int64_t n_samples
     cdef int64_t group_size
     cdef const float[::1] scale
     cdef float smooth
 
-    def __init__(self, const int64_t[::1] label_ptr, const int32_t[::1] slots, const float[::1] weights,
-                 int64_t group_size, const float[::1] scale, float smooth):
-        self.label_ptr, self.slots, self.weights = label_ptr, slots, weights
+    def __init__(self, const int64_t[::1] label_ptr, const int32_t[::1] slots, const int64_t[::1] counts,
+                 const float[::1] weights, int64_t group_size, const float[::1] scale, float smooth):
+        self.label_ptr, self.slots, self.counts, self.weights = label_ptr, slots, counts, weights
         self.n_samples, self.group_size = label_ptr.shape[0] - 1, group_size
         self.scale, self.smooth = scale, smooth
 
@@ -99,6 +104,50 @@ cdef void shared_softmax(WeightRows rows, Groups groups, Targets targets, const 
         delta_tiles(rows, groups, targets, tiles_of_thread(groups, t, threads), at, at.partial, &room[t, 0])
     if at.dx != NULL:
         add_partials(groups, at.partial, at.dx, threads)
+
+
+def open_rows(WeightRows rows, Groups groups, Targets targets, float[:, ::1] delta, float[:, ::1] dx,
+              float[::1] loss, float[::1] work, float[:, ::1] room, int threads, float[:, ::1] sums,
+              float[::1] mass):
+    """The first visit of active sets that are shared out; the other arrays are for `close_rows`.
+
+    sums (3 x samples): largest logit (-3e38 of none), sum of exponentials less that, sum of the logits of its labels,
+    all of these rows and as often as they count; mass (groups): the sum of their weights.
+    """
+    cdef Buffers at = buffers_in(groups, delta, dx, loss, &work[0])
+    cdef int64_t g
+    cdef int t
+    if threads_share_tiles(groups, threads):
+        for t in prange(threads, nogil=True, num_threads=threads, schedule="static"):
+            exp_tiles(rows, groups, targets, tiles_of_thread(groups, t, threads), &at, &room[t, 0])
+        for g in range(groups.n):
+            open_group(groups, targets, g, &at, sums, mass)
+        return
+    for g in prange(groups.n, nogil=True, num_threads=threads, schedule="dynamic"):
+        exp_tiles(rows, groups, targets, tiles_of_group(groups, g), &at, &room[threadid(), 0])
+        open_group(groups, targets, g, &at, sums, mass)
+
+
+def close_rows(WeightRows rows, Groups groups, Targets targets, float[:, ::1] delta, float[:, ::1] dx,
+               float[::1] loss, float[::1] work, float[:, ::1] room, int threads, const float[:, ::1] sums,
+               const float[::1] mass):
+    """The second visit, after `open_rows` with the same arrays; sums and mass are those of all owners together."""
+    cdef Buffers at = buffers_in(groups, delta, dx, loss, &work[0])
+    cdef int64_t g
+    cdef int t
+    if threads_share_tiles(groups, threads):
+        for g in range(groups.n):
+            close_shared_group(groups, targets, g, &at, sums, mass[g])
+        for t in prange(threads, nogil=True, num_threads=threads, schedule="static"):
+            delta_tiles(rows, groups, targets, tiles_of_thread(groups, t, threads), &at, at.partial, &room[t, 0])
+        if at.dx != NULL:
+            add_partials(groups, at.partial, at.dx, threads)
+        return
+    for g in prange(groups.n, nogil=True, num_threads=threads, schedule="dynamic"):
+        close_shared_group(groups, targets, g, &at, sums, mass[g])
+        if at.dx != NULL:
+            zero_group(groups, g, at.dx)
+        delta_tiles(rows, groups, targets, tiles_of_group(groups, g), &at, NULL, &room[threadid(), 0])
 
 
 def work_size(Groups groups, bint gradient, int threads):
@@ -173,7 +222,7 @@ cdef inline float weigh_row(float *e, const float *weights, int64_t n) noexcept 
 cdef void close_group(Groups groups, Targets targets, int64_t group, const Buffers *at) noexcept nogil:
     """From the sums of a group's tiles its samples' losses and the factors of its deltas."""
     cdef int64_t n_tiles = tiles_of(groups, group), lanes = groups.lanes, first = group * targets.group_size
-    cdef int64_t s, k, low, high
+    cdef int64_t s, k
     cdef float *shift = at.top + tiles_before(groups, group) * lanes
     cdef float *total = at.total + tiles_before(groups, group) * lanes
     cdef float *group_total = at.group_total + group * lanes
@@ -188,10 +237,8 @@ cdef void close_group(Groups groups, Targets targets, int64_t group, const Buffe
     for s in range(lanes):
         factor = even[s] = 0.0
         if s < min(targets.group_size, targets.n_samples - first):
-            low = targets.label_ptr[first + s]
-            high = targets.label_ptr[first + s + 1]
             at.loss[first + s] = loss_of(groups, targets, group, s, at.delta, shift, group_total[s])
-            if high > low:
+            if targets.counts[first + s] > 0:
                 factor = targets.scale[first + s] / group_total[s]
                 even[s] = targets.scale[first + s] * targets.smooth / mass
         for k in range(n_tiles):
@@ -231,6 +278,56 @@ cdef inline float loss_of(Groups groups, Targets targets, int64_t group, int64_t
         slot = targets.slots[k]
         loss -= logf(e[slot * lanes + s] * shift[slot // size * lanes + s] / total + <float>1e-38)
     return loss / (high - low) if high > low else loss
+
+
+cdef void open_group(Groups groups, Targets targets, int64_t group, const Buffers *at, float[:, ::1] sums,
+                     float[::1] mass) noexcept nogil:
+    """The sums of a group's tiles, for the sums of all owners."""
+    cdef int64_t n_tiles = tiles_of(groups, group), size = tile_rows(groups, group), lanes = groups.lanes
+    cdef int64_t first = group * targets.group_size, s, k, sample
+    cdef const float *top = at.top + tiles_before(groups, group) * lanes
+    cdef const float *total = at.total + tiles_before(groups, group) * lanes
+    cdef const float *e = at.delta + groups.indptr[group] * lanes
+    cdef float most, added, labels
+    mass[group] = mass_of(groups, targets, group)
+    for s in range(min(targets.group_size, targets.n_samples - first)):
+        sample = first + s
+        most, added, labels = <float>-3e38, 0.0, 0.0
+        for k in range(n_tiles):
+            most = max(most, top[k * lanes + s])
+        for k in range(n_tiles):
+            added = added + total[k * lanes + s] * expf(top[k * lanes + s] - most)
+        for k in range(targets.label_ptr[sample], targets.label_ptr[sample + 1]):
+            labels = labels + label_logit(e, top, targets.slots[k], size, lanes, s)
+        sums[0, sample], sums[1, sample], sums[2, sample] = most, added, labels
+
+
+cdef inline float label_logit(const float *e, const float *top, int64_t slot, int64_t size, int64_t lanes,
+                              int64_t s) noexcept nogil:
+    return logf(e[slot * lanes + s] + <float>1e-38) + top[slot // size * lanes + s]
+
+
+cdef void close_shared_group(Groups groups, Targets targets, int64_t group, const Buffers *at,
+                             const float[:, ::1] sums, float mass) noexcept nogil:
+    """From the sums of all owners a group's losses and the factors of its deltas."""
+    cdef int64_t n_tiles = tiles_of(groups, group), lanes = groups.lanes, first = group * targets.group_size
+    cdef int64_t s, k, sample
+    cdef const float *top = at.top + tiles_before(groups, group) * lanes
+    cdef float *total = at.total + tiles_before(groups, group) * lanes
+    cdef float *even = at.even + group * lanes
+    cdef float factor, most
+    for s in range(lanes):
+        factor = even[s] = most = 0.0
+        sample = first + s
+        if s < min(targets.group_size, targets.n_samples - first):
+            most = sums[0, sample]
+            at.loss[sample] = 0.0
+            if targets.counts[sample] > 0:
+                at.loss[sample] = logf(sums[1, sample]) + most - sums[2, sample] / targets.counts[sample]
+                factor = targets.scale[sample] / sums[1, sample]
+                even[s] = targets.scale[sample] * targets.smooth / mass
+        for k in range(n_tiles):
+            total[k * lanes + s] = factor * expf(top[k * lanes + s] - most) if factor != 0 else 0
 
 
 # ---- 3. Deltas -----------------------------------------------------------------------------------------------------
@@ -275,4 +372,6 @@ cdef inline void subtract_targets(Groups groups, Targets targets, const Tile *ti
         for k in range(low, high):
             place = targets.slots[k] - tile.first
             if 0 <= place < tile.n:
-                z[place * groups.lanes + s] -= targets.scale[first + s] * (1 - targets.smooth) / (high - low)
+                z[place * groups.lanes + s] -= (
+                    targets.scale[first + s] * (1 - targets.smooth) / targets.counts[first + s]
+                )

@@ -5,6 +5,8 @@ import sys
 
 from slide.cli import convert, evaluate, info, predict, train, tune
 from slide.cli.output import abandon_stdout, note
+from slide.distributed import launch
+from slide.distributed.exchange import ALONE
 
 COMMANDS = {"train": train, "tune": tune, "evaluate": evaluate, "predict": predict, "convert": convert, "info": info}
 
@@ -26,8 +28,11 @@ def make_parser() -> Parser:
 
 def main(arguments=None) -> int:
     """Runs a command; returns the exit code: 0, 2 for wrong input, 130 after Ctrl-C; `train --help` has more."""
-    options = make_parser().parse_args(arguments)
+    options, world = make_parser().parse_args(arguments), ALONE
     try:
+        world = launch.world()
+        if world.size > 1 and options.command != "train":
+            raise ValueError(f"found {world.size} processes that were started together, expected one for this command")
         code = COMMANDS[options.command].run(options) or 0
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -36,11 +41,10 @@ def main(arguments=None) -> int:
         abandon_stdout()
         return 0
     except KeyboardInterrupt:
-        note("interrupted")
-        return 130
+        return world.ended(130, "interrupted", note)
     except (ValueError, OSError, MemoryError, ArithmeticError) as error:
         message = " ".join(str(error).split()) or type(error).__name__
-        note(f"python -m slide {options.command}: {message}")
+        code = world.ended(2, f"python -m slide {options.command}: {message}", note)
         if isinstance(error, OSError):
             abandon_stdout()
-        return 2
+        return code

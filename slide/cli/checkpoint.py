@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slide.cli.output import Output, note
+from slide.distributed.exchange import ALONE
 from slide.prediction.loading import file_bytes
 from slide.state.files import check_target
 
@@ -47,9 +48,11 @@ class Checkpoint:
 
     path   None: nothing is saved
     every  the Interval at which it is saved in training, or None
+    world  the ranks that save it together, which must do so in the same places at the same times: the first decides
     """
 
-    def __init__(self, path, every: Interval | None, output: Output, per_epoch: int = 1):
+    def __init__(self, path, every: Interval | None, output: Output, per_epoch: int = 1, world=ALONE):
+        self._world = world
         self.path, self.every, self.output = path and Path(path), every, output
         self.batches = every.in_batches(per_epoch) if every else 0
         self.kept = self.path is None  # whether all that was to be saved is where it was to be
@@ -59,14 +62,16 @@ class Checkpoint:
     def check(self, model, times: float = 1) -> None:
         """Raises OSError or ValueError where a model so many times as large could not be saved as things are."""
         if self.path:
-            check_target(self.path, round(times * file_bytes(model)))
+            n_bytes = round(times * file_bytes(model))
+            if self._world.rank == 0:
+                check_target(self.path, n_bytes)
 
     def due(self, step: int) -> bool:
         if not self.path or not self.every:
             return False
         if self.batches:
             return step % self.batches == 0
-        return time.monotonic() - self._last >= self.every.seconds
+        return self._world.same(time.monotonic() - self._last >= self.every.seconds)
 
     def save(self, model, run: dict) -> bool:
         """Saves in training, which goes on where that fails: the next time may be better."""
@@ -75,7 +80,7 @@ class Checkpoint:
             self._failing = False
         except FAILURES as error:
             if not self._failing:
-                note(f"{self.path} could not be saved: {_why(error, self.path)}; training goes on")
+                self._note(f"{self.path} could not be saved: {_why(error, self.path)}; training goes on")
             self._failing = True
         self._last = time.monotonic()
         return not self._failing
@@ -88,22 +93,31 @@ class Checkpoint:
         if not self.path:
             return
         path = self.path
-        if diverged and path.exists():
+        if diverged and self._world.same(path.exists()):
             path = path.with_name(f"{path.stem}.diverged{path.suffix}")
-            note(f"{self.path} was left as it was")
+            self._note(f"{self.path} was left as it was")
         self.kept = self._save(model, run, path)
         if self.kept:
             self.output.say(f"saved {path}")
-        elif any(self._save(model, run, other) for other in _elsewhere(path)):
-            note(f"saved {Path(self.found).absolute()} instead")
+        elif any(self._save(model, run, other) for other in self._others(path)):
+            self._note(f"saved {Path(self.found).absolute()} instead")
         else:
-            note("the model could not be saved anywhere: it is lost")
+            self._note("the model could not be saved anywhere: it is lost")
+
+    def _others(self, path):
+        names = _elsewhere(path) if self._world.rank == 0 else iter(())
+        while (other := self._world.same(next(names, None))) is not None:
+            yield other
+
+    def _note(self, text):
+        if self._world.rank == 0:
+            note(text)
 
     def _save(self, model, run, path):
         try:
             model.save(path, run=run)
         except FAILURES as error:
-            note(f"{path} could not be saved: {_why(error, path)}")
+            self._note(f"{path} could not be saved: {_why(error, path)}")
             return False
         self.found = str(path)
         return True

@@ -27,16 +27,18 @@ class Output:
     """stdout and a log of JSON lines.
 
     goes_on  whether a stdout that cannot be written is left behind; else `say` raises OSError
+    quiet    whether nothing is to be said and logged, as on all ranks of a run but the first
 
     `failed` is then true, unless its reader went away, who wants no more.
     """
 
-    def __init__(self, goes_on=True):
+    def __init__(self, goes_on=True, quiet=False):
+        self.quiet = quiet
         self.goes_on, self.failed, self._log, self._path = goes_on, False, None, None
 
     def open_log(self, path, append=False) -> None:
         """The file of the log, None for none; append: after the lines that it holds."""
-        if path:
+        if path and not self.quiet:
             torn = append and _is_torn(path)
             self._path, self._log = path, open(path, "ab" if append else "wb", buffering=0)
             if torn:
@@ -51,6 +53,8 @@ class Output:
             self._log = None
 
     def say(self, text: str) -> None:
+        if self.quiet:
+            return
         try:
             with tqdm.external_write_mode(file=sys.stdout):
                 print(text.encode(errors="backslashreplace").decode(), flush=True)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from slide.cli.arguments import FIELDS, given_settings
 from slide.cli.resuming import Run, summary
 from slide.defaults import make_network, recommended, refuse_unused
+from slide.distributed import launch
 from slide.prediction.mixing import Mixing
 from slide.tuning import tune
 from slide.tuning.search import BUDGET, MONITOR
@@ -25,7 +26,7 @@ class Plan:
     def make(self, shape, number: int):
         """The network of that number: networks differ by their seeds."""
         seed = self.settings.get("seed", 0) + number
-        return make_network(*shape, self.end, {**self.settings, "seed": seed})
+        return make_network(*shape, self.end, {**self.settings, "seed": seed}, launch.world())
 
 
 def given_to(options) -> dict:
@@ -35,6 +36,8 @@ def given_to(options) -> dict:
 def is_tuned(options, given) -> bool:
     """Whether held-out rows are to choose: where that is asked, or where nothing is said of how to train."""
     others = (options.steps, options.grow, options.validation)
+    if options.tune is None and launch.world().size > 1:
+        return False
     if options.tune is None:
         return not given.keys() - NEUTRAL and all(x is None for x in others)
     names = ("--steps", "--grow", "--validation")

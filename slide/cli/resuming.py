@@ -8,6 +8,7 @@ import numpy as np
 from slide.cli.arguments import FIELDS, given_classes
 from slide.cli.output import finite
 from slide.defaults import recommended, settings_of
+from slide.distributed import launch
 from slide.network import DRAWN, Network
 from slide.optim import Schedule
 from slide.prediction.loading import load_whole
@@ -95,7 +96,9 @@ def resume(parsed, given: dict, X, Y) -> tuple[list[Network], Run, int, list[str
     """
     path, given = parsed.resume, dict(given)
     threads = {"threads": given.pop("threads")} if "threads" in given else {}
-    model, run = load_whole(path, **threads, **given_classes(parsed)), Run.read(path)
+    world, run = launch.world(), Run.read(path)
+    how = {**threads, **given_classes(parsed)}
+    model = load_whole(path, **how) if world.size == 1 else Network.load(path, **how, comm=world)
     model = model.model if isinstance(model, Mixed) else model
     networks = [model] if isinstance(model, Network) else model.networks
     shape = networks[0].n_features, networks[0].n_labels

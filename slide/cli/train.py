@@ -15,6 +15,7 @@ from slide.cli.resuming import Run, resume
 from slide.cli.signals import Signals
 from slide.cli.training import Training
 from slide.defaults import ALWAYS, BY_SIZE
+from slide.distributed import launch
 from slide.machine.info import build_info
 from slide.optim import OPTIMIZERS
 from slide.prediction.ensemble import Ensemble
@@ -119,17 +120,20 @@ def metric(text: str) -> str:
 
 
 def run(options) -> int:
-    _check(options)
-    output = Output(goes_on=bool(options.save or options.log))
+    world = launch.world()
+    if world.size > 1:
+        _check_ranks(options, world)
+    _check_once(options, world)
+    output = Output(goes_on=bool(options.save or options.log), quiet=world.rank > 0)
     data = _read(options, output)
     with output:
         output.open_log(options.log, append=bool(options.resume))
         networks, plan = _begin(options, data, output)
         per_epoch = -(-data.n_rows // plan.settings.get("batch_size", networks[0].batch_size))
-        checkpoint = Checkpoint(options.save, options.save_every, output, per_epoch)
+        checkpoint = Checkpoint(options.save, options.save_every, output, per_epoch, world)
         model = Ensemble(networks) if plan.run.networks > 1 and len(networks) > 1 else networks[0]
         checkpoint.check(model, times=plan.run.networks / len(networks))
-        with Signals() as signals:
+        with Signals(world) as signals:
             training = Training(networks, data, plan, output, signals, checkpoint)
             training.every, training.mask_seen = options.evaluate_every, options.mask_seen
             if (options.psp_a, options.psp_b) != (None, None):
@@ -138,6 +142,28 @@ def run(options) -> int:
                 training.watched = {"patience": options.patience, "monitor": options.monitor}
             _start(options, training)
             return _train(training)
+
+
+def _check_ranks(options, world):
+    """ValueError where an option is for one process alone."""
+    for name in ("tune", "tune_budget", "neighbours", "validation"):
+        if getattr(options, name):
+            raise ValueError(f"--{name.replace('_', '-')}: found with {world.size} ranks, expected one process")
+    if (options.networks or 1) > 1:
+        raise ValueError(f"--networks: found {options.networks} with {world.size} ranks, expected 1")
+
+
+def _check_once(options, world):
+    """`_check` by the first rank, which writes, raised by all."""
+    error = None
+    if world.rank == 0:
+        try:
+            _check(options)
+        except (ValueError, OSError) as found:
+            error = found
+    error = world.same(error)
+    if error:
+        raise error
 
 
 @dataclass
@@ -252,16 +278,18 @@ def _train(training) -> int:
     try:
         with signals.breakable():
             training.go()
-    except KeyboardInterrupt:  # a signal while a batch or an evaluation was under way
-        pass
+    except KeyboardInterrupt as found:  # a signal while a batch or an evaluation was under way
+        launch.world().lost(found)
     except BaseException as found:
         error = found
-    diverged = isinstance(error, FloatingPointError)
-    if diverged:
+    diverged, world = isinstance(error, FloatingPointError), launch.world()
+    if error and not diverged:
+        world.lost(error)
+    if diverged and world.rank == 0:
         note(f"training diverged: {error}; the network is as after batch {training.network.step}")
     if training.trained:
         checkpoint.finish(training.model(whole=not error and not signals), training.run.record(), diverged)
-    elif checkpoint.path:
+    elif checkpoint.path and world.rank == 0:
         note(f"no batch was trained: {checkpoint.path} is not written")
     if error and not diverged:
         raise error
@@ -276,9 +304,9 @@ def _sum_up(training, diverged):
     """The final evaluation, where a signal asks for no hurry, and the summary."""
     signals = training.signals
     try:
-        if signals.caught in ([], [signal.SIGINT]):
+        if not signals or signals.caught == [signal.SIGINT]:
             with signals.breakable():
                 training.final()
-    except KeyboardInterrupt:
-        pass
+    except KeyboardInterrupt as found:
+        launch.world().lost(found)
     training.summarize(interrupted=bool(signals), diverged=diverged, saved=training.checkpoint.found)

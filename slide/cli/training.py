@@ -75,7 +75,8 @@ class Training:
         end, network, data = self.plan.end, self.network, self.data
         per_epoch = -(-data.n_rows // network.batch_size)
         every = self.every.in_batches(per_epoch) if self.every else per_epoch
-        with tqdm(total=max(0, end - network.step), unit="batch", leave=False, disable=None) as bar:
+        left, hidden = max(0, end - network.step), True if self.output.quiet else None
+        with tqdm(total=left, unit="batch", leave=False, disable=hidden) as bar:
             if data.held:
                 options = {"evaluate_every": every, "mask_seen": self.mask_seen, **self.watched}
                 self._train(end - network.step, bar, validation=data.held, **options)

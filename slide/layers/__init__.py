@@ -11,10 +11,13 @@ __all__ = ["Dense", "Sampled", "array_types", "build_layers"]
 def build_layers(n_features, specs, context, rng):
     """The layers of a network; the last is the softmax. rng: a generator, or a Frozen for each layer."""
     layers, rngs = [], rng if isinstance(rng, list) else [rng] * len(specs)
-    for i, (rng, (kind, width, spec)) in enumerate(zip(rngs, _kinds(n_features, specs), strict=True)):
+    exchange = context.exchange
+    own = _kinds(exchange.count(n_features), exchange.specs(specs))
+    whole = _kinds(n_features, specs)
+    for i, (rng, part, (_, width, spec)) in enumerate(zip(rngs, own, whole, strict=True)):
         std = default_std(width, spec.n_neurons, i == 0, i == len(specs) - 1)
-        std = std if spec.init_std is None else spec.init_std
-        layers.append(kind(width, spec, context, rng, std))
+        kind, width, spec = part
+        layers.append(kind(width, spec, context, rng, std if spec.init_std is None else spec.init_std))
     return layers
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from slide._kernels import topk as _topk
 from slide.bfloat16 import widen
+from slide.distributed.exchange import ALONE, Exchange
 from slide.layers import panels
 from slide.layers.few import FEW_ROWS, few_topk
 from slide.layers.lane_block import LaneBlock
@@ -24,7 +25,7 @@ DIVERGED = "training has diverged, and the batch was not learnt (a lower learnin
 
 @dataclass(frozen=True)
 class Context:
-    """What every layer of a network shares: some of the network's settings, and a clock."""
+    """What every layer of a network shares: some of the network's settings, a clock, and the exchange with ranks."""
 
     optimizer: object
     group_size: int
@@ -33,12 +34,14 @@ class Context:
     threads: int
     huge_pages: bool
     clock: StageClock = field(default_factory=StageClock, compare=False)
+    exchange: Exchange = field(default=ALONE, compare=False)
 
     @classmethod
-    def of(cls, settings, clock: StageClock | None = None) -> "Context":
+    def of(cls, settings, clock: StageClock | None = None, exchange: Exchange = ALONE) -> "Context":
         """From the settings of a network; clock None: a new one."""
-        names = [f.name for f in fields(cls) if f.name != "clock"]
-        return cls(**{name: getattr(settings, name) for name in names}, clock=clock or StageClock())
+        names = [f.name for f in fields(cls) if f.name not in ("clock", "exchange")]
+        given = {name: getattr(settings, name) for name in names}
+        return cls(**given, clock=clock or StageClock(), exchange=exchange)
 
 
 class Layer(Attributes):

@@ -18,7 +18,9 @@ class DenseLayer(Layer):
 
     def __init__(self, n_inputs, spec, context, rng, std):
         super().__init__(n_inputs, spec, context)
-        self._parameters = Weights(spec.n_neurons, n_inputs, context.optimizer, std, rng, True, context.huge_pages)
+        self._parameters = Weights(
+            spec.n_neurons, n_inputs, context.optimizer, std, rng, True, context.huge_pages, context.exchange
+        )
         self._active = spec.n_neurons
 
     @classmethod
@@ -62,14 +64,20 @@ class FullSoftmax(DenseLayer):
 
     updates_early = True
 
+    def __init__(self, n_inputs, spec, context, rng, std):
+        super().__init__(n_inputs, spec, context, rng, std)
+        self._active = context.exchange.total(spec.n_neurons)
+
     def learn(self, x, labels, step, rate, commit):
-        loss = self._forward(x, labels)
+        count = np.diff(labels.indptr)
+        loss = self._forward(x, self.context.exchange.own(labels), count)
         self._check_loss(loss, step)
         self._check_gradients(energy(self._x), SOFTMAX, step, rate)
-        self._backward(step, rate, commit)
-        return float(np.mean(np.where(np.diff(labels.indptr) > 0, loss, 0.0)))
+        self._backward(step, rate, count, commit)
+        return float(np.mean(np.where(count > 0, loss, 0.0)))
 
-    def _forward(self, x, labels):
+    def _forward(self, x, labels, count):
+        """The loss of each sample; labels are those of this rank, count the labels of each sample in all."""
         context, s = self.context, self.scratch
         self._input, self._x = x, np.ascontiguousarray(as_dense(x))
         n, block = len(labels), min(BLOCK_NEURONS, self.n_neurons)
@@ -85,20 +93,23 @@ class FullSoftmax(DenseLayer):
             _full.logits_of_labels(
                 self._x, self.parameters.w, self.bias, labels.indptr, labels.ids, mean, context.threads
             )
-            most = top.max(axis=0)
-            self._shift = np.exp(top - most)
-            self._z, self._labels, self._total = z, labels, (self._shift * total).sum(axis=0)
+            own = top.max(axis=0)
+            self._shift, self._z, self._labels = np.exp(top - own), z, labels
+            total, share = (self._shift * total).sum(axis=0), np.diff(labels.indptr) / np.maximum(count, 1)
+        with context.exchange.timed(context.clock):
+            most, self._total, mean = context.exchange.normalise(own, total, mean * share.astype(np.float32))
+            self._own = np.exp(own - most)
         return np.log(self._total[:n]) + most[:n] - mean
 
-    def _backward(self, step, rate, commit):
+    def _backward(self, step, rate, count, commit):
         """Gradients and optimizer in one pass over the blocks, in which the input's gradient is summed up, too."""
         context, s, labels, z = self.context, self.scratch, self._labels, self._z
         n, d = self._x.shape
-        count, columns = np.diff(labels.indptr), self._shift.shape[1]
+        own_count, columns = np.diff(labels.indptr), self._shift.shape[1]
         scale, smooth = np.where(count > 0, 1.0 / n, 0.0).astype(np.float32), self.spec.label_smoothing
         order = np.argsort(labels.ids, kind="stable")
         label = np.ascontiguousarray(labels.ids[order])
-        sample = np.repeat(np.arange(n, dtype=np.int32), count)[order]
+        sample = np.repeat(np.arange(n, dtype=np.int32), own_count)[order]
         block_ptr = np.searchsorted(label, np.arange(len(z) + 1) * z.shape[1]).astype(np.int64)
         is_data = isinstance(self._input, SparseRows)
         dx = self._dx = s.get("dx", (min(GRADIENT_SUMS, len(z)), 0 if is_data else d, columns))
@@ -106,8 +117,8 @@ class FullSoftmax(DenseLayer):
         own = self.parameters
         with context.clock("backward"):
             dx[...] = 0.0
-            factor = self._shift * (fill(scale, columns) / self._total)
-            even = fill(smooth * scale / self.n_neurons, columns)
+            factor = self._shift * (fill(scale, columns) * self._own / self._total)
+            even = fill(smooth * scale / self.active, columns)
             features = panels.pack(self._x)
             entries = _full.LabelsByBlock(block_ptr, label, sample, target.astype(np.float32))
         with commit.timed(context.clock, "backward"):
@@ -121,6 +132,8 @@ class FullSoftmax(DenseLayer):
         if isinstance(self._input, SparseRows):
             return None
         dx = np.ascontiguousarray(self._dx.sum(axis=0)[:, : len(self._x)].T)
+        with self.context.exchange.timed(self.context.clock):
+            self.context.exchange.sum(dx)
         return self._input.gather(dx) if isinstance(self._input, LaneBlock) else dx
 
 

@@ -36,8 +36,9 @@ class SampledLayer(Layer):
         self.resize(spec, commit)
         commit.run()
         self._parameters = _make_parameters(n_inputs, spec, context, rng, std)
-        self._seed = self.parameters.seed = int(rng.integers(2**62))
-        self._recent = RecentLabels(RECENT, spec.n_neurons) if _keeps_recent(spec) else None
+        self._seed = int(rng.integers(2**62))
+        self._draws = self.parameters.seed = context.exchange.seed(self.seed)
+        self._recent = RecentLabels(RECENT // context.exchange.size, spec.n_neurons) if _keeps_recent(spec) else None
         self._index = None
         if self.sampler.needs_tables:
             self._index = LSHIndex(
@@ -107,7 +108,7 @@ class SampledLayer(Layer):
             tables = self.index.tables if self.index else None
             n = len(x) if not isinstance(x, LaneBlock) else x.n
             return retrieve(
-                self.sampler, tables, codes, n, group_size, self.n_neurons, self.seed, step, context.threads
+                self.sampler, tables, codes, n, group_size, self.n_neurons, self._draws, step, context.threads
             )
 
     def _complete(self, retrieved, labels, step):
@@ -116,7 +117,7 @@ class SampledLayer(Layer):
         with context.clock("sample"):
             label_ptr, label_ids = (labels.indptr, labels.ids) if labels is not None else (None, None)
             return complete(
-                retrieved, label_ptr, label_ids, context.group_size, self.minimum, self.n_neurons, self.seed, step,
+                retrieved, label_ptr, label_ids, context.group_size, self.minimum, self.n_neurons, self._draws, step,
                 context.threads, self.recent.ids if self.spec.label_fill else None, self.spec.label_fill,
             )  # fmt: skip
 
@@ -148,7 +149,7 @@ class SampledLayer(Layer):
         with context.clock("forward"):
             block = self._as_block(x, context.group_size, scratch)
             values = self._compute(block, active, True, scratch)
-            commit.set(self, _active=_mean_active(active, context.group_size, block.n))
+            commit.set(self, _active=_mean_active(np.diff(active.indptr), context.group_size, block.n))
             return Pass(x, block, active, values)
 
     def activations(self, passed: Pass) -> LaneBlock:
@@ -176,25 +177,30 @@ class SampledLayer(Layer):
         context, draws = self.context, step + (number << 32)
         retrieved = self._sample(x, context.group_size, draws, commit)
         if self.recent:
-            self.recent.add(labels.ids, commit)
+            self.recent.add(context.exchange.own(labels).ids, commit)
         if self.spec.max_labels:
             labels = labels.sampled(self.spec.max_labels, np.random.default_rng((self.seed, draws)))
+        counts, labels = np.diff(labels.indptr), context.exchange.own(labels)
         forced = labels if self.spec.labels else None
         active, slots, parts = self._complete(retrieved, forced, draws)
         weights = self._weights(retrieved, active, parts, forced, step)
         if forced is None:
             labels, slots = labels_found(labels, active, context.group_size)
+            counts = np.diff(labels.indptr)
         with context.clock("forward"):
             block = self._as_block(x, context.group_size, scratch)
             delta = scratch.get("delta", (len(active.ids), lanes_of(context.group_size)))
             rows, lanes = block.values.shape
             dx = scratch.get("dx", (0 if isinstance(x, SparseRows) else rows, lanes))
             loss = scratch.get("loss", (block.n,))
-            self.parameters.softmax(
-                active, block, weights, labels.indptr, slots, scale, self.spec.label_smoothing, delta, dx, loss,
-                context.threads,
+            stages = self.parameters.softmax(
+                active, block, weights, labels.indptr, slots, counts, scale, self.spec.label_smoothing, delta, dx,
+                loss, context.threads,
             )  # fmt: skip
-            commit.set(self, _active=_mean_active(active, context.group_size, block.n))
+            context.exchange.softmax(stages)
+            commit.set(self, _active=_mean_active(stages.sizes, context.group_size, block.n))
+        with context.exchange.timed(context.clock):
+            context.exchange.sum(dx)
         return Pass(x, block, active, None, delta, dx, loss, scale)
 
     def _compute(self, block, active, relu, scratch):
@@ -272,7 +278,8 @@ class SampledLayer(Layer):
     def load_state(self, state):
         self.parameters.load_state(Part(state, "neurons."))
         if self.index is not None:
-            self.index.load_state(Part(state, "index."))
+            if self.index.load_state(Part(state, "index.")):
+                self.index.build(self.parameters.w)
         if self.recent is not None:
             self.recent.load_state(Part(state, "recent."))
 
@@ -288,8 +295,12 @@ def _keeps_recent(spec):
 
 def _make_parameters(n_inputs, spec, context, rng, std):
     if spec.weight_type == "float32":
-        return Weights(spec.n_neurons, n_inputs, context.optimizer, std, rng, True, context.huge_pages)
-    return BFloat16Weights(spec.n_neurons, n_inputs, context.optimizer, std, rng, context.huge_pages, spec.moment_type)
+        return Weights(
+            spec.n_neurons, n_inputs, context.optimizer, std, rng, True, context.huge_pages, context.exchange
+        )
+    return BFloat16Weights(
+        spec.n_neurons, n_inputs, context.optimizer, std, rng, context.huge_pages, spec.moment_type, context.exchange
+    )
 
 
 def _hashable(x):
@@ -300,8 +311,8 @@ def _hashable(x):
 
 
 def _mean_active(active, group_size, n):
-    """Active neurons per sample: those of its group."""
+    """Active neurons per sample, of the numbers of those of each group."""
     if len(active) == 1:
-        return float(len(active.ids))
+        return float(active[0])
     sizes = np.minimum(group_size, n - np.arange(len(active)) * group_size)
-    return float(np.diff(active.indptr) @ sizes) / max(n, 1)
+    return float(active @ sizes) / max(n, 1)

@@ -103,6 +103,10 @@ class Dense(Settings):
         """Whether every neuron is always active."""
         return True
 
+    def shared(self, count) -> "Dense":
+        """Those of a share of the layer, of count(n_neurons) neurons."""
+        return replace(self, n_neurons=count(self.n_neurons))
+
 
 @documented()
 @dataclass(frozen=True, repr=False)
@@ -228,11 +232,25 @@ class Sampled(Settings):
         def scaled(n):
             return None if n is None else max(1, round(min(factor * n, self.n_neurons)))
 
+        return replace(self, **self._sized(scaled))
+
+    def shared(self, count) -> "Sampled":
+        """Those of a share of the layer: count(n) is how many of n neurons, of the layer or of active ones, are in it.
+
+        At least one is active, and none more than before are drawn."""
+
+        def part(n):
+            return n and max(1, count(n))
+
+        return replace(self, n_neurons=count(self.n_neurons), **self._sized(part))
+
+    def _sized(self, scaled) -> dict:
+        """The settings that say how large active sets are, scaled."""
         sampler = self.sampler
         if isinstance(sampler, Sampler) and "active" in sampler.config():
             sampler = type(sampler)(**{**sampler.config(), "active": scaled(sampler.config()["active"])})
         active = scaled(self.active) if ACTIVE.met(self) else self.active
-        return replace(self, active=active, min_active=scaled(self.min_active), sampler=sampler)
+        return {"active": active, "min_active": scaled(self.min_active), "sampler": sampler}
 
     def make_family(self, n_inputs: int, seed: int) -> HashFamily:
         """The hash family for the layer's inputs.

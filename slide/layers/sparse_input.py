@@ -14,7 +14,10 @@ from slide.state.part import Part, prefixed
 
 
 class SparseInputLayer(Layer):
-    """ReLU(W x + b) for SparseRows x; only the rows of features that a batch has are updated."""
+    """ReLU(W x + b) for SparseRows x; only the rows of features that a batch has are updated.
+
+    Over ranks each has some of the features, and sums are those of all.
+    """
 
     exact_reads_sparse = True
 
@@ -22,7 +25,9 @@ class SparseInputLayer(Layer):
 
     def __init__(self, n_inputs, spec, context, rng, std):
         super().__init__(n_inputs, spec, context)
-        self._parameters = Weights(n_inputs, spec.n_neurons, context.optimizer, std, rng, False, context.huge_pages)
+        self._parameters = Weights(
+            n_inputs, spec.n_neurons, context.optimizer, std, rng, False, context.huge_pages, context.exchange
+        )
         self._bias_parameters = Weights(1, spec.n_neurons, without_decay(context.optimizer), 0.0, rng, False)
         self._active = spec.n_neurons
 
@@ -49,16 +54,23 @@ class SparseInputLayer(Layer):
         return self.bias_parameters.w[0]
 
     def exact(self, x):
-        out = np.empty((len(x), self.n_neurons), np.float32)
-        _lookup.lookup_rows(x.indptr, x.ids, x.values, self.parameters.w, self.bias, True, out, self.context.threads)
-        return out
+        out, exchange = np.empty((len(x), self.n_neurons), np.float32), self.context.exchange
+        given = x.indptr, x.ids, x.values, self.parameters.w, exchange.once(self.bias)
+        _lookup.lookup_rows(*given, False, out, self.context.threads)
+        exchange.sum(out)
+        return np.maximum(out, 0.0, out=out)
 
     def forward(self, x, step, commit):
         with self.context.clock("input"):
             self._x = x
             self._y = self.scratch.get("y", (len(x), self.n_neurons))
-            self._plan = self.parameters.lookup(x, self.bias, self._y, self.context.threads)
-            return self._y
+            bias = self.context.exchange.once(self.bias)
+            self._plan = self.parameters.lookup(x, bias, self._y, self.context.threads)
+            self._inputs = np.array([energy(x.values)], np.float32)
+        with self.context.exchange.timed(self.context.clock):
+            self.context.exchange.sum(self._y, self._inputs)
+        with self.context.clock("input"):
+            return np.maximum(self._y, 0.0, out=self._y)
 
     def backward(self, dy):
         with self.context.clock("input"):
@@ -66,7 +78,7 @@ class SparseInputLayer(Layer):
 
     def update(self, step, rate, commit):
         x, n, context, dy = self._x, len(self._x), self.context, self._dy
-        self._check_gradients(energy(x.values), energy(dy), step, rate)
+        self._check_gradients(float(self._inputs[0]), energy(dy), step, rate)
         groups = np.arange(n + 1, dtype=np.int64) * self.n_neurons
         bias_grad = dy.sum(axis=0, keepdims=True)
         with commit.timed(context.clock, "input_update"):

@@ -1,5 +1,7 @@
 """The rows of one layer: weights, biases, optimizer state, and the update that gives each row one owner."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from slide._kernels import bfloat16 as _bfloat16
@@ -14,6 +16,7 @@ from slide._kernels.groups import Groups
 from slide._kernels.transpose import PairsByRow
 from slide._kernels.weights import Float32Rows
 from slide.bfloat16 import TYPES, blocks, narrow
+from slide.distributed.exchange import ALONE
 from slide.layers.frozen import Frozen
 from slide.layers.lane_block import NO_IDS
 from slide.machine import memory
@@ -36,7 +39,7 @@ class Weights:
     types = np.float32, np.float32  # of w; of m and v
     seed = 0  # of what is random in an update
 
-    def __init__(self, n_rows, width, optimizer, std, rng, with_bias=True, huge_pages=True):
+    def __init__(self, n_rows, width, optimizer, std, rng, with_bias=True, huge_pages=True, exchange=ALONE):
         self.optimizer = optimizer
         self.adam = optimizer.name == "adam"
         self._scratch = memory.Scratch()
@@ -46,7 +49,7 @@ class Weights:
         for name, (dtype, shape) in weight_types(n_rows, width, optimizer, with_bias, self.types).items():
             setattr(self, name, memory.zeros(shape, dtype, huge_pages))
         self._shapes = self.w.shape, self.bias[:1].shape
-        self._fill(std, rng)
+        exchange.fill(self.w, lambda w: self._draw(w, std, rng))
         self.rows = self._kernel_rows()
 
     def adopt(self, state: dict[str, np.ndarray]) -> None:
@@ -61,8 +64,8 @@ class Weights:
         self.m = self.v = np.zeros((0, self.w.shape[1]), self.types[1])
         self.rows = self._kernel_rows()
 
-    def _fill(self, std, rng):
-        fill_normal(self.w, std, rng)
+    def _draw(self, w, std, rng):
+        fill_normal(w, std, rng)
 
     def _kernel_rows(self):
         """The arrays as kernels take them."""
@@ -92,8 +95,8 @@ class Weights:
                 raise kind(f"{name}: found a negative second moment, expected at least 0")
 
     def lookup(self, x, bias, out, threads) -> PairsByRow:
-        """out = ReLU(x @ w + bias) of SparseRows x; returns `transpose` of its columns, made meanwhile."""
-        given = x.indptr, x.ids, x.values, self.w, bias, True, out
+        """out = x @ w + bias of SparseRows x; returns `transpose` of its columns, made meanwhile."""
+        given = x.indptr, x.ids, x.values, self.w, bias, False, out
         if not 0 < len(x.ids) < _transpose.MIN_SHARED_PAIRS:
             _lookup.lookup_rows(*given, threads)
             return self.transpose(ActiveSet(x.indptr, x.ids), threads)
@@ -111,12 +114,15 @@ class Weights:
         work = self._scratch.get("work", (_forward.work_size(groups, threads),))
         _forward.input_gradient_rows(self.rows, groups, delta, dx, work, self._room(threads), threads)
 
-    def softmax(self, active, block, weights, label_ptr, slots, scale, smooth, delta, dx, loss, threads) -> None:
-        """Forward, softmax over the active rows and its gradients: see `softmax.softmax_rows`."""
+    def softmax(
+        self, active, block, weights, label_ptr, slots, counts, scale, smooth, delta, dx, loss, threads
+    ) -> "SoftmaxStages":
+        """Forward, softmax over the active rows and its gradients, which the stages compute when they are called."""
         groups = groups_of(active, block)
-        targets = _softmax.Targets(label_ptr, slots, weights, block.group_size, scale, smooth)
+        targets = _softmax.Targets(label_ptr, slots, counts, weights, block.group_size, scale, smooth)
         work = self._scratch.get("work", (_softmax.work_size(groups, len(dx) > 0, threads),))
-        _softmax.softmax_rows(self.rows, groups, targets, delta, dx, loss, work, self._room(threads), threads)
+        given = self.rows, groups, targets, delta, dx, loss, work, self._room(threads), threads
+        return SoftmaxStages(given, len(loss), np.diff(active.indptr))
 
     def _room(self, threads):
         """Scratch of the forward kernels beside their work; float32 needs none."""
@@ -207,6 +213,34 @@ class Weights:
             change.run()
 
 
+@dataclass
+class SoftmaxStages:
+    """A softmax whose active rows may be shared out over ranks: `at_once`, or `open` and, with all sums, `close`.
+
+    given   what `softmax.softmax_rows` takes
+    n       samples
+    sizes   (groups,): of all active sets; over ranks they are added up
+    """
+
+    given: tuple
+    n: int
+    sizes: np.ndarray
+
+    def at_once(self) -> None:
+        _softmax.softmax_rows(*self.given)
+
+    def open(self) -> tuple[np.ndarray, ...]:
+        """float32: of each sample the largest logit, the sum of exponentials less that, and the sum of its labels'
+        logits; of each group the mass of its weights, and its size. Rank by rank these are put together."""
+        sums, mass = np.empty((3, self.n), np.float32), np.empty(len(self.sizes), np.float32)
+        _softmax.open_rows(*self.given, sums, mass)
+        return *sums, mass, self.sizes.astype(np.float32)
+
+    def close(self, most, total, labels, mass, sizes) -> None:
+        self.sizes = sizes
+        _softmax.close_rows(*self.given, np.stack([most, total, labels]), np.ascontiguousarray(mass))
+
+
 class BFloat16Weights(Weights):
     """Weights whose w is stored as bfloat16, and m and v too where moment_type is; biases stay float32.
 
@@ -214,15 +248,17 @@ class BFloat16Weights(Weights):
     `seed`, m to the nearest). Every row has a bias, inputs are dense, and rows have owners.
     """
 
-    def __init__(self, n_rows, width, optimizer, std, rng, huge_pages=True, moment_type="float32"):
+    def __init__(
+        self, n_rows, width, optimizer, std, rng, huge_pages=True, moment_type="float32", exchange=ALONE
+    ):
         self.types = np.uint16, TYPES[moment_type]
-        super().__init__(n_rows, width, optimizer, std, rng, True, huge_pages)
+        super().__init__(n_rows, width, optimizer, std, rng, True, huge_pages, exchange)
 
-    def _fill(self, std, rng):
-        for part in blocks(self.w):
-            values = np.zeros(self.w[part].shape, np.float32)
+    def _draw(self, w, std, rng):
+        for part in blocks(w):
+            values = np.zeros(w[part].shape, np.float32)
             fill_normal(values, std, rng)
-            self.w[part] = narrow(values)
+            w[part] = narrow(values)
 
     def _kernel_rows(self):
         return _bfloat16.BFloat16Rows(self.w, self.m, self.v, self.bias)

@@ -8,6 +8,7 @@ import copy
 import math
 import struct
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,21 @@ class Entry:
     shape: tuple[int, ...]
     start: int  # of its values, in bytes from that of its .npy file
     c_order: bool
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """In place of an array that is to be written: blocks() yields its values, in C order, a block after the other."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    blocks: Callable[[], Iterator[np.ndarray]]
+
+    def write(self, file) -> None:
+        header = {"descr": npy.dtype_to_descr(np.dtype(self.dtype)), "fortran_order": False, "shape": tuple(self.shape)}
+        npy.write_array_header_1_0(file, header)
+        for block in self.blocks():
+            file.write(memoryview(np.ascontiguousarray(block)).cast("B"))
 
 
 class Archive:
@@ -110,11 +126,15 @@ class Archive:
 
 
 def write(file, **arrays) -> None:
-    """An archive of arrays by name, as np.savez writes it, but that their values are aligned, so as to be mapped."""
+    """An archive of arrays by name, of which some may be Streamed, as np.savez writes it, but that their values are
+    aligned, so as to be mapped."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             info = zipfile.ZipInfo(name + SUFFIX)
             start = file.tell() + LOCAL_HEADER + len(info.filename.encode()) + ZIP64 + 4
             info.extra = struct.pack("<HH", PADDING, -start % ALIGNED) + bytes(-start % ALIGNED)
             with archive.open(info, "w", force_zip64=True) as entry:
-                npy.write_array(entry, np.asanyarray(array), allow_pickle=False)
+                if isinstance(array, Streamed):
+                    array.write(entry)
+                else:
+                    npy.write_array(entry, np.asanyarray(array), allow_pickle=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from slide.bfloat16 import narrow
+from slide.distributed.exchange import ALONE
 from slide.hashing import FAMILIES, HashFamily
 from slide.index import RehashSchedule
 from slide.layers import array_types
@@ -217,7 +218,7 @@ def state(network) -> dict[str, np.ndarray]:
 
 def n_bytes(network) -> int:
     """About the size of its file."""
-    return sum(array.nbytes + OVERHEAD for array in state(network).values())
+    return network.context.exchange.total(sum(array.nbytes + OVERHEAD for array in state(network).values()))
 
 
 def load_state(network, arrays) -> None:
@@ -253,12 +254,23 @@ def layer_seeds(network) -> list:
     return [getattr(layer, "seed", None) for layer in network.layers]
 
 
-def save(path, make_content, *args) -> None:
-    """Writes the file that holds the arrays of make_content(*args)."""
+def save(path, make_content, *args, exchange=ALONE, types=None) -> None:
+    """Writes the file that holds the arrays of make_content(*args).
+
+    exchange, types   of a network that is shared out, all ranks of which call this, and `array_types` of the whole
+    """
+    arrays = error = None
     try:
         arrays = make_content(*args)
-    except FloatingPointError as error:
-        raise FloatingPointError(f"{error}, which would be saved; {path} was left as it was") from None
+    except FloatingPointError as found:
+        error = str(found)
+    error = next(filter(None, exchange.all(error)), None)
+    if error:
+        raise FloatingPointError(f"{error}, which would be saved; {path} was left as it was")
+    exchange.write(arrays, types, lambda whole: _replace(path, whole))
+
+
+def _replace(path, arrays):
     with replacing(path) as file:
         write(file, **arrays)
 
@@ -268,13 +280,14 @@ def read_run(path) -> dict:
     return read(path, lambda archive: parse_header(archive)["run"] or {})
 
 
-def load(cls, path, threads=None, hash=None, sampler=None):
-    return read(path, _load, cls, check_threads(threads), {"hash": hash, "sampler": sampler})
+def load(cls, path, threads=None, hash=None, sampler=None, exchange=ALONE):
+    threads = exchange.settings({"threads": threads})["threads"]
+    return read(path, _load, cls, check_threads(threads), {"hash": hash, "sampler": sampler}, exchange)
 
 
-def _load(archive, cls, threads, given):
+def _load(archive, cls, threads, given, exchange):
     used = set()
-    network = load_network(archive, cls, threads, given, used)
+    network = load_network(archive, cls, threads, given, used, exchange)
     check_used(given, used)
     return network
 
@@ -296,7 +309,7 @@ def read(path, load, *args):
             raise ValueError(f"{path}: found {error}, expected a model that slide saved") from error
 
 
-def load_network(archive, cls, threads, given, used):
+def load_network(archive, cls, threads, given, used, exchange=ALONE):
     """A network whose file, or part of a file, this is; `given` and `used` as for `restore_classes`."""
     header = read_header(archive)
     described = header["settings"] | {"threads": threads}
@@ -306,11 +319,14 @@ def load_network(archive, cls, threads, given, used):
     types = array_types(n_features, check_layers(specs), keywords["optimizer"])
     check_types(archive, frozen_types(types) if "seeds" in header else types)
     if "seeds" in header:
+        if exchange.size > 1:
+            raise ValueError("a frozen network, which predicts in one process")
         arrays = {name: archive.mapped(name) for name in archive if name != "header"}
         network = cls._of_frozen(n_features, specs, keywords, check_seeds(header["seeds"], len(specs)), arrays)
     else:
-        network = cls(n_features, specs, **keywords)
-        load_state(network, archive)
+        shared = {"comm": exchange} if exchange.size > 1 else {}
+        network = cls(n_features, specs, **shared, **keywords)
+        load_state(network, exchange.part(archive, network))
     network._step = check_integer("step", header["step"], 0, MOST_STEPS)
     network._samples = check_integer("samples", header["samples"], 0)
     return network
