@@ -1,6 +1,7 @@
 """Network: the public face of training and prediction."""
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from threading import get_ident
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from slide import metrics
 from slide.distributed import ranks
 from slide.distributed.exchange import ALONE
+from slide.indexed import AT_ONCE, Indexed
 from slide.layers import array_types, build_layers
 from slide.layers.base import Context, as_dense
 from slide.layers.frozen import Frozen, frozen_state
@@ -66,7 +68,7 @@ class Setting:
 
 
 @documented(NetworkSettings)
-class Network(Scores, Attributes):
+class Network(Scores, Indexed, Attributes):
     """A feed-forward network with a softmax over many labels, trained by SLIDE (Chen et al., MLSys 2020).
 
     Settings are keywords, and attributes of the same names. To assign one changes it from the next batch on (batch_size
@@ -146,6 +148,7 @@ class Network(Scores, Attributes):
         self._watch = None  # of the call of fit that is under way
         self._open = None  # of a batch whose output layer was updated and others not: what `_close` takes
         self._turns = Turns()
+        self._top, self._inputs = None, ()
 
     def __repr__(self) -> str:
         widths = " -> ".join(f"{n:,}" for n in (self.n_features, *(spec.n_neurons for spec in self.specs)))
@@ -473,6 +476,7 @@ class Network(Scores, Attributes):
         *hidden, output = self.layers
         for layer in hidden:
             x = layer.forward(x, step, commit)
+        self._keep_inputs(x, commit)
         x, kept = self._drop(x, step) if hidden else (x, None)
         loss = output.learn(x, labels, step, rate, commit)
         rest = step, rate, kept, len(labels)
@@ -524,7 +528,9 @@ class Network(Scores, Attributes):
         kept = (rng.random(values.shape, dtype=np.float32) >= self.dropout) * np.float32(1 / (1 - self.dropout))
         return (replace(x, values=values * kept) if isinstance(x, LaneBlock) else x * kept), kept
 
-    def predict(self, X, k: int = 5, sampled: bool = False, mask_seen=False) -> tuple[np.ndarray, np.ndarray]:
+    def predict(
+        self, X, k: int = 5, sampled: bool = False, mask_seen=False, recall: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The k labels of largest logit, best first; ties go to the smaller label.
 
         Parameters
@@ -541,6 +547,11 @@ class Network(Scores, Attributes):
             True leaves out the labels whose numbers are those of the row's own features, as in recommendation, where
             features and labels are the same items; a matrix, SciPy sparse or dense, those of its non-zeros. The k best
             of the others are exact; where they are fewer, ids is -1 and values -inf.
+        recall : float or None
+            In (0, 1), the share of the k best labels, at most 100, that is to be found: by an index of all labels, which
+            is built where there is none of the weights as they are (see `build_index`), at a fraction of the time.
+            Values are exact, and a row's result does not depend on other rows. `measured_recall` says what is found.
+            Where more than 100 labels are computed, to leave out seen ones, all are. None: every label is computed.
 
         Returns
         -------
@@ -550,8 +561,12 @@ class Network(Scores, Attributes):
             Their logits.
         """
         k, sampled, rows = check_integer("k", k), check_flag("sampled", sampled), self._as_rows(X)
+        recall = self._check_recall(recall, k, sampled)
         seen = seen_labels(mask_seen, rows, self.n_labels)
-        ids, values, _ = self._beside("predict", self._predict, rows, k, sampled, seen, sampled=sampled)
+        if recall is not None:
+            ids, values, _ = self._with_index(self._predict, rows, k, False, seen, recall)
+        else:
+            ids, values, _ = self._beside("predict", self._predict, rows, k, sampled, seen, sampled=sampled)
         return ids, values
 
     def _rows_at_once(self):
@@ -559,35 +574,37 @@ class Network(Scores, Attributes):
             return PREDICT_ROWS
         return max(1, min(PREDICT_ROWS, PREDICT_BYTES // (4 * self.n_features)))
 
-    def _predict(self, rows, k, sampled, seen=None):
+    def _predict(self, rows, k, sampled, seen=None, recall=None):
         k = min(k, self.n_labels)
         ids, values = np.full((len(rows), k), -1, np.int32), np.full((len(rows), k), -np.inf, np.float32)
         active = 0.0
         hidden = self.layers[:-1]
         if sampled:
             self._settle()
-        at_once = self._rows_at_once()
+        at_once = self._rows_at_once() * (1 if recall is None else AT_ONCE)
         for low in range(0, len(rows), at_once):
             part = slice(low, min(low + at_once, len(rows)))
             x = self._exchange.own(rows.take(part))
             n = len(x)
             for layer in hidden:
                 x = layer.retrieve(x) if sampled else layer.exact(x)
-            values[part], ids[part], mean = self._best(x, k, sampled, seen and seen.take(part))
+            values[part], ids[part], mean = self._best(x, k, sampled, seen and seen.take(part), recall)
             active += mean * n
         return ids, values, active / max(len(rows), 1)
 
-    def _best(self, x, k, sampled, seen):
+    def _best(self, x, k, sampled, seen, recall=None):
         """(values, ids, active neurons per sample) of the last layer, for its input x."""
         output = self.layers[-1]
         found = output.retrieve_topk if sampled else output.topk
+        if recall is not None:
+            found = partial(self._indexed_topk, recall=recall)
 
         def topk(x, k):
             return self._exchange.best(*found(x, min(k, output.n_neurons)), k)
 
         if seen is None:
             return topk(x, k)
-        if not sampled:
+        if not sampled and recall is None:
             x = as_dense(x)
             return *topk_unseen(lambda rows, m: topk(x[rows], m)[:2], k, seen), self.n_labels
         most = min(self.n_labels, k + int(np.diff(seen.indptr).max(initial=0)))
@@ -674,6 +691,7 @@ class Network(Scores, Attributes):
         arrays = {name: np.array(array) for name, array in (frozen_state(state) if self.frozen else state).items()}
         return {"n_features": self.n_features, "layers": self.specs, "settings": settings, "arrays": arrays,
                 "step": self.step, "samples": self.samples, "exchange": self._exchange,
+                "index": {name: np.array(array) for name, array in self._index_state().items()},
                 "seeds": storage.layer_seeds(self) if self.frozen else None}  # fmt: skip
 
     def __setstate__(self, state):
@@ -684,6 +702,7 @@ class Network(Scores, Attributes):
         else:
             storage.load_state(self, state["arrays"])
         self._step, self._samples = state["step"], state["samples"]
+        self._load_index(state.get("index", {}))
 
     def __deepcopy__(self, memo) -> "Network":
         twin = memo[id(self)] = type(self).__new__(type(self))

@@ -65,7 +65,12 @@ def test_train_evaluate_predict(files, tmp_path, capsys):
     lines = [" ".join(f"{i}:{v:.4f}" for i, v in zip(*row, strict=True) if i >= 0)
              for row in zip(expected, values, strict=True)]  # fmt: skip
     assert code == 0 and out.splitlines() == lines
-    for wrong in (["--threshold", 0.5], ["--probabilities", "--sampled"], ["--probabilities", "--threshold", 2]):
+    code, out, err = run(capsys, "predict", model, "--input", files[3], "--recall", 0.9)
+    best = [int(line.split()[0].split(":")[0]) for line in out.splitlines()]
+    assert code == 0 and "recall 0.9" in err
+    np.testing.assert_array_equal(best, network.predict(X_test, recall=0.9)[0][:, 0])
+    for wrong in (["--threshold", 0.5], ["--probabilities", "--sampled"], ["--probabilities", "--threshold", 2],
+                  ["--recall", 0.9, "--sampled"], ["--recall", 0.9, "--probabilities"], ["--recall", 1]):  # fmt: skip
         code, _, err = run(capsys, "predict", model, "--input", files[3], *wrong)
         assert code == 2 and "found" in err
 

@@ -6,12 +6,12 @@ Steps of topk_rows, a task for some panels and a part of the neurons:
   1. topk_part   block by block of neurons, panel by panel: a product, and each sample's heap of its largest
   2. offer       the heaps of the parts are joined
   3. sort_heap
-A heap of k has its least entry first, and places without an id come before any: n offers take n log(k) at most.
 """
 
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t
 
+from slide._kernels.heaps cimport offer, sort_heap
 from slide._kernels.simd.vec cimport ops
 
 
@@ -91,44 +91,6 @@ cdef inline void scan_column(const float *z, int64_t ld, int64_t size, int32_t f
     for j in range(size):
         if ids[0] < 0 or z[j * ld] > values[0]:
             offer(z[j * ld], first + <int32_t>j, k, values, ids)
-
-
-cdef inline bint is_better(float z, int32_t id_, float other, int32_t other_id) noexcept nogil:
-    return id_ >= 0 and (other_id < 0 or z > other or (z == other and id_ < other_id))
-
-
-cdef inline void offer(float z, int32_t id_, int64_t k, float *values, int32_t *ids) noexcept nogil:
-    """To a heap of k, whose least entry makes room for it if it is better."""
-    if is_better(z, id_, values[0], ids[0]):
-        replace_least(z, id_, k, values, ids)
-
-
-cdef inline void replace_least(float z, int32_t id_, int64_t k, float *values, int32_t *ids) noexcept nogil:
-    cdef int64_t place = 0, below = 1
-    while below < k:
-        if below + 1 < k and is_better(values[below], ids[below], values[below + 1], ids[below + 1]):
-            below += 1
-        if not is_better(z, id_, values[below], ids[below]):
-            break
-        values[place] = values[below]
-        ids[place] = ids[below]
-        place = below
-        below = 2 * place + 1
-    values[place] = z
-    ids[place] = id_
-
-
-cdef void sort_heap(int64_t k, float *values, int32_t *ids) noexcept nogil:
-    """Best first: one after the other the least goes to the end."""
-    cdef int64_t last
-    cdef float z
-    cdef int32_t id_
-    for last in range(k - 1, 0, -1):
-        z = values[last]
-        id_ = ids[last]
-        values[last] = values[0]
-        ids[last] = ids[0]
-        replace_least(z, id_, last, values, ids)
 
 
 def topk_active(const int64_t[::1] indptr, const int32_t[::1] active, const float[:, ::1] z, float[:, ::1] values,

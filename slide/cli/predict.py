@@ -18,6 +18,9 @@ def add_arguments(parser):
     files.add_reading_arguments(parser)
     parser.add_argument("--top-k", type=positive_int, default=5, metavar="K", help="labels per row (default 5)")
     parser.add_argument("--sampled", action="store_true", help="only labels that the hash tables retrieve")
+    parser.add_argument("--recall", type=of_kind(Number("(0, 1)")), metavar="R", help="the share of the best K labels "
+                        "that is to be found, by an index of all labels, at a fraction of the time; what was measured "
+                        "is printed")  # fmt: skip
     parser.add_argument("--probabilities", action="store_true", help="scores are probabilities, of the softmax "
                         "over all labels")  # fmt: skip
     parser.add_argument("--threshold", type=of_kind(Number("[0, 1]")), metavar="P", help="with --probabilities, only "
@@ -44,12 +47,22 @@ def check_scores(options):
     """ValueError where options of the scores do not go together."""
     if options.threshold is not None and not options.probabilities:
         raise ValueError("--threshold: found no --probabilities, expected both")
+    if options.recall is not None and (options.sampled or options.probabilities):
+        other = "--sampled" if options.sampled else "--probabilities"
+        raise ValueError(f"--recall: found {other}, expected one of them")
     if options.probabilities and options.sampled:
         raise ValueError("--probabilities: found --sampled, expected one of them: a probability takes all labels")
 
 
 def predictor(model, options):
     """The method of the model that the options ask for."""
+    if options.recall is not None:
+        if not hasattr(model, "measured_recall"):
+            raise ValueError(f"--recall: found a {type(model).__name__}, expected a network, which may have an index")
+        found = model.measured_recall(options.top_k, options.recall)
+        print(f"recall {found.recall:.4f} on {found.inputs:,} rows of training: {found.screened:,.0f} of "
+              f"{model.n_labels:,} labels screened, {found.candidates:,} computed", file=sys.stderr)  # fmt: skip
+        return partial(model.predict, recall=options.recall)
     if not options.probabilities:
         return partial(model.predict, sampled=True) if options.sampled else model.predict
     if not hasattr(model, "predict_proba"):

@@ -25,6 +25,7 @@ from slide.state.part import Part, prefixed
 
 FORMAT = 2
 MOST_STEPS = 2**31 - 2  # the kernels count steps in int32
+INDEX = "index."  # what the names of arrays of the index that predicts begin with
 MOST_HEADER = 1 << 20  # bytes
 OVERHEAD = 512  # bytes of a file for each array, its name and its dtype among them
 FREE = 64 << 20  # bytes that hash functions may take, whatever the size of the file
@@ -246,7 +247,8 @@ def content(network, run=None, inference=False, narrowed=False) -> dict[str, np.
     if narrowed:
         name = f"layers.{len(network.layers) - 1}.neurons.w"
         arrays[name] = narrow(arrays[name], network.threads)
-    return {"header": header, **arrays}
+    index = network._index_state(narrowed)
+    return {"header": header, **arrays, **{INDEX + name: array for name, array in index.items()}}
 
 
 def layer_seeds(network) -> list:
@@ -317,6 +319,7 @@ def load_network(archive, cls, threads, given, used, exchange=ALONE):
     n_features, specs, keywords = from_settings(restore_classes(described, given, used))
     n_features = check_integer("n_features", n_features)
     types = array_types(n_features, check_layers(specs), keywords["optimizer"])
+    types = {**types, INDEX + "*": None}
     check_types(archive, frozen_types(types) if "seeds" in header else types)
     if "seeds" in header:
         if exchange.size > 1:
@@ -329,6 +332,8 @@ def load_network(archive, cls, threads, given, used, exchange=ALONE):
         load_state(network, exchange.part(archive, network))
     network._step = check_integer("step", header["step"], 0, MOST_STEPS)
     network._samples = check_integer("samples", header["samples"], 0)
+    read_array = archive.mapped if "seeds" in header else archive.__getitem__
+    network._load_index({name: read_array(INDEX + name) for name in Part(archive, INDEX)})
     return network
 
 

@@ -1,5 +1,5 @@
 # The table of loops, one per instruction set. vec_ops.h says what each loop does, with shapes and units.
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 cdef extern from "vec_ops.h" nogil:
@@ -9,6 +9,7 @@ cdef extern from "vec_ops.h" nogil:
         TILE_ROWS "SLIDE_TILE_ROWS"
         GRADIENT_ROWS "SLIDE_GRADIENT_ROWS"
         INTERLEAVED "SLIDE_INTERLEAVED"
+        SCREEN_ROWS "SLIDE_SCREEN_ROWS"
 
     ctypedef struct AdamStep "slide_adam":
         float lr
@@ -22,6 +23,12 @@ cdef extern from "vec_ops.h" nogil:
         int64_t *left
         int64_t n
         int64_t lines
+
+    ctypedef struct Query "slide_query":
+        const int8_t *codes
+        float step
+        float zero
+        float base
 
     ctypedef struct VecOps "slide_vec_ops":
         const char *name
@@ -80,6 +87,12 @@ cdef extern from "vec_ops.h" nogil:
         void (*panel_exp)(float *x, int64_t ldx, int64_t m, const float *top, float *sum) noexcept nogil
         void (*panel_deltas)(
             float *z, int64_t ldz, int64_t m, int64_t n, const float *factor, const float *even, float *sum
+        ) noexcept nogil
+
+        # Scores of SCREEN_ROWS rows of 4 bits for n inputs: out (n, SCREEN_ROWS), top (n).
+        void (*screen)(
+            const uint8_t *rows, int64_t groups, const float *scale, const float *shift, const Query *queries,
+            int64_t n, float *out, float *top
         ) noexcept nogil
 
         # Gradients of weights by m samples x (m, d): g (d) of one row, g (n, d) of n.

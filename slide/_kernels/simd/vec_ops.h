@@ -10,6 +10,7 @@
  *     panels_template.h      panel_product, panel_add_transposed
  *     gradients_template.h   row_gradient, rows_gradient
  *     optimizer_template.h   adam, adam_ahead, sgd, scale
+ *     screen_template.h      screen
  *     bfloat16_template.h    widen, narrow, narrow_at_random, adam_bfloat16, adam_bfloat16_moments
  *     hashing_template.h     block_fill, block_negate, block_hide_zeros, block_simhash, block_wta, block_rotate,
  *                            block_nearest_vertex
@@ -29,6 +30,7 @@
 
 #define SLIDE_LANES 16
 #define SLIDE_TILE_ROWS 256                        /* of an active set, that stay in the second-level cache */
+#define SLIDE_SCREEN_ROWS 32                       /* rows of 4 bits side by side */
 #define SLIDE_GRADIENT_ROWS 48                     /* rows whose gradients are summed together */
 #define SLIDE_MOST_AHEAD (4 * SLIDE_GRADIENT_ROWS) /* of each: weights, two moments, coefficients */
 #define SLIDE_INTERLEAVED 8                        /* projections of SimHash whose terms lie interleaved */
@@ -65,6 +67,14 @@ static inline void slide_prefetch_ahead(slide_ahead *ahead, int64_t lines)
     const char *line;
     while (lines-- > 0 && slide_take_lines(ahead, 1, &line)) slide_prefetch_write_l2(line);
 }
+
+/* An input as the screen takes it: input = step * codes. Of a row of weights, whose codes are 0 to 15 and stand for
+ * scale * (code - 7.5), the score is base + shift + scale * (step * (sum of products of codes) - zero), where zero is
+ * step * 7.5 * (sum of codes). */
+typedef struct {
+    const int8_t *codes;
+    float step, zero, base;
+} slide_query;
 
 typedef struct {
     const char *name;
@@ -172,6 +182,12 @@ typedef struct {
     /* The nearest vertex of the cross-polytope of each piece of `width` coordinates: 2 * the place of the largest
      * magnitude, + 1 where it is negative. vertices: (n_pieces, LANES) */
     void (*block_nearest_vertex)(const float *block, int64_t n_pieces, int64_t width, uint32_t *vertices);
+
+    /* Scores of SCREEN_ROWS rows of weights of 4 bits (slide/_kernels/screen.pyx has their layout) for n inputs of
+     * 8 * groups codes: out (n, SCREEN_ROWS), top (n) the largest of each input. Sums are exact, of up to 2**31 / 2**12
+     * codes. */
+    void (*screen)(const uint8_t *rows, int64_t groups, const float *scale, const float *shift,
+                   const slide_query *queries, int64_t n, float *out, float *top);
 } slide_vec_ops;
 
 #endif

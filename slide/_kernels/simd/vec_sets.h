@@ -12,6 +12,9 @@
 
 _Static_assert(LANES == SLIDE_LANES, "a block of rows has as many lanes as a block of samples");
 
+/* Four codes of an input, anywhere. */
+typedef int32_t slide_four __attribute__((aligned(1), may_alias));
+
 #define SET "plain"
 #define NAME(f) f##_plain
 #define TARGET
@@ -22,6 +25,7 @@ _Static_assert(LANES == SLIDE_LANES, "a block of rows has as many lanes as a blo
 #define STRIP_ROWS 4
 #define PANEL_ROWS 6
 #define HASH_SUMS 2
+#define SCREEN_QUERIES 1
 #include "vec_template.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -37,6 +41,10 @@ _Static_assert(LANES == SLIDE_LANES, "a block of rows has as many lanes as a blo
 #define STRIP_ROWS 4
 #define PANEL_ROWS 6
 #define HASH_SUMS 4
+#define SCREEN_QUERIES 2
+#define DOT_BYTES(sum, u, s)              \
+    ((VI)_mm256_add_epi32((__m256i)(sum), \
+                          _mm256_madd_epi16(_mm256_maddubs_epi16((__m256i)(u), (__m256i)(s)), _mm256_set1_epi16(1))))
 #define RECIPROCAL_ROOT(x) ((V)_mm256_rsqrt_ps((__m256)(x)))
 #define RECIPROCAL(x) ((V)_mm256_rcp_ps((__m256)(x)))
 #define TAKE_LARGER(x, best, position, j)                                                      \
@@ -62,6 +70,10 @@ _Static_assert(LANES == SLIDE_LANES, "a block of rows has as many lanes as a blo
 #define STRIP_ROWS 8
 #define PANEL_ROWS 12
 #define HASH_SUMS 8
+#define SCREEN_QUERIES 8
+#define DOT_BYTES(sum, u, s)              \
+    ((VI)_mm512_add_epi32((__m512i)(sum), \
+                          _mm512_madd_epi16(_mm512_maddubs_epi16((__m512i)(u), (__m512i)(s)), _mm512_set1_epi16(1))))
 #define RECIPROCAL_ROOT(x) ((V)_mm512_rsqrt14_ps((__m512)(x)))
 #define RECIPROCAL(x) ((V)_mm512_rcp14_ps((__m512)(x)))
 #define TAKE_LARGER(x, best, position, j)                                                    \
@@ -70,7 +82,9 @@ _Static_assert(LANES == SLIDE_LANES, "a block of rows has as many lanes as a blo
         best = (V)_mm512_max_ps((__m512)(x), (__m512)best);                                  \
         position = (VI)_mm512_mask_mov_epi32((__m512i)position, mask, _mm512_set1_epi32(j)); \
     } while (0)
+#define DOT_BYTES_VNNI(sum, u, s) ((VI)_mm512_dpbusd_epi32((__m512i)(sum), (__m512i)(u), (__m512i)(s)))
 #include "vec_template.h"
+static slide_vec_ops ops_avx512vnni; /* that of avx512 but for one entry: see slide_find_ops */
 
 #if __GNUC__ >= 10 || defined(__clang__)
 #define SLIDE_BF16 1
@@ -95,6 +109,7 @@ static slide_vec_ops ops_avx512bf16; /* that of avx512 but for one entry: see sl
 #define STRIP_ROWS 4
 #define PANEL_ROWS 12
 #define HASH_SUMS 2
+#define SCREEN_QUERIES 1
 #include "vec_template.h"
 #endif
 
@@ -102,17 +117,23 @@ static slide_vec_ops ops_avx512bf16; /* that of avx512 but for one entry: see sl
 static const slide_vec_ops *slide_find_ops(const char *name)
 {
 #ifdef SLIDE_X86
+    const slide_vec_ops *widest = &ops_avx512;
     int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                  __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    if (avx512 && __builtin_cpu_supports("avx512vnni")) {
+        ops_avx512vnni = ops_avx512;
+        ops_avx512vnni.screen = screen_vnni_avx512;
+        widest = &ops_avx512vnni;
+    }
 #ifdef SLIDE_BF16
     if (strcmp(name, "avx512bf16") == 0 && avx512 && __builtin_cpu_supports("avx512bf16")) {
-        ops_avx512bf16 = ops_avx512;
+        ops_avx512bf16 = *widest;
         ops_avx512bf16.name = "avx512bf16";
         ops_avx512bf16.lane_logits_bfloat16 = lane_logits_dot_avx512bf16;
         return &ops_avx512bf16;
     }
 #endif
-    if (strcmp(name, "avx512") == 0 && avx512) return &ops_avx512;
+    if (strcmp(name, "avx512") == 0 && avx512) return widest;
     if (strcmp(name, "avx2") == 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &ops_avx2;
 #endif
 #ifdef SLIDE_ARM64

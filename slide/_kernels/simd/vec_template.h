@@ -6,10 +6,13 @@
  *   LANE_BLOCKS  blocks of lanes in both,           STRIP_ROWS   rows of gradients in rows_gradient,
  *   PANEL_ROWS   rows of sums in the panel products: 2 * PANEL_ROWS sums, two of the panel and one more fill them,
  *   HASH_SUMS    sums in block_simhash, a divisor of INTERLEAVED,
+ *   SCREEN_QUERIES  inputs in screen,
  * and, where the set has them,
  *   RECIPROCAL_ROOT(x), RECIPROCAL(x)      to 12 bits or more,
- *   TAKE_LARGER(x, best, position, j)      where x > best: best becomes x, and position j.
- * Vectors are GCC vector extensions of one register each, so the same source serves every set.
+ *   TAKE_LARGER(x, best, position, j)      where x > best: best becomes x, and position j,
+ *   DOT_BYTES(sum, u, s)                   sum + products of four bytes each, of u 0 to 15, of s signed; DOT_BYTES_VNNI
+ * too, for processors with that extension. Vectors are GCC vector extensions of one register each, so the same source
+ * serves every set.
  */
 #define V NAME(floats)
 #define VI NAME(ints)
@@ -27,6 +30,7 @@
 typedef float V __attribute__((vector_size(4 * WIDTH)));
 typedef int32_t VI __attribute__((vector_size(4 * WIDTH)));
 typedef uint32_t VU __attribute__((vector_size(4 * WIDTH)));
+typedef int32_t NAME(ints_unaligned) __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 typedef float NAME(floats_unaligned) __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 
 #include "lanes_template.h"
@@ -37,6 +41,13 @@ typedef float NAME(floats_unaligned) __attribute__((vector_size(4 * WIDTH), alig
 #include "optimizer_template.h"
 #include "bfloat16_template.h"
 #include "hashing_template.h"
+#include "screen_template.h"
+#ifdef DOT_BYTES_VNNI
+#define SCREEN(f) NAME(f##_vnni)
+#define SCREEN_TARGET __attribute__((target("avx512vnni,avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")))
+#define DOT_BYTES DOT_BYTES_VNNI
+#include "screen_template.h"
+#endif
 
 static const slide_vec_ops NAME(ops) = {
     .name = SET,
@@ -56,6 +67,7 @@ static const slide_vec_ops NAME(ops) = {
     .panel_add_transposed = NAME(panel_add_transposed),
     .panel_exp = NAME(panel_exp),
     .panel_deltas = NAME(panel_deltas),
+    .screen = NAME(screen),
     .row_gradient = NAME(row_gradient),
     .rows_gradient = NAME(rows_gradient),
     .adam = NAME(adam),
@@ -86,6 +98,8 @@ static const slide_vec_ops NAME(ops) = {
 #undef STRIP_ROWS
 #undef PANEL_ROWS
 #undef HASH_SUMS
+#undef SCREEN_QUERIES
+#undef DOT_BYTES_VNNI
 #undef RECIPROCAL_ROOT
 #undef RECIPROCAL
 #undef TAKE_LARGER

@@ -1,0 +1,186 @@
+"""Prediction by an index: the top of all labels, nearly always, at a fraction of the time."""
+
+import zlib
+
+import numpy as np
+
+from slide._kernels import topk as _topk
+from slide.activations import last_hidden, row_blocks
+from slide.layers.base import as_dense
+from slide.layers.lane_block import LaneBlock
+from slide.rows import ActiveSet
+from slide.search import Found, TopIndex
+from slide.search.recall import find_parameters
+from slide.settings.checks import check_integer, check_number
+from slide.state.commit import Commit
+from slide.state.part import Part, prefixed
+
+MOST_K = 100  # labels that a recall is measured for
+SAMPLE = 1024  # inputs of the last layer that an index is made for and measured on
+FEWEST_LABELS = 1000  # below, an exact prediction takes no longer
+WIDEST = 4096  # inputs of the last layer
+PROBED = 1024  # weights, and biases, that tell whether an index is of these
+AT_ONCE = 4  # times as many rows at once as in exact prediction: each block of the index is read once for all
+
+
+class Indexed:
+    """Methods of a Network that predict by a TopIndex.
+
+    `_top` is the index or None; `_inputs` a tuple of float32 (rows, width), what the last layer read last in training.
+    """
+
+    def build_index(self, X=None) -> None:
+        """Builds the index that `predict` with `recall` uses, which otherwise does so when it is first needed.
+
+        X   rows like those to be predicted, of which 1,024 are enough: recall is measured on them. None: rows that
+            were trained last, as the last layer then read them
+
+        `save` keeps an index. One whose weights have been trained since is never used: `predict` builds it anew. After
+        weights were written by hand, call this.
+
+        Raises ValueError where the network has fewer than 1,000 labels, or no hidden layer, or one of more than 4,096
+        neurons before the last; and RuntimeError where X is None and the network has not been trained since it was
+        made.
+        """
+        self._check_indexed()
+        rows = None if X is None else self._as_rows(X)
+        if rows is not None and not len(rows):
+            raise ValueError("X: found no rows, expected at least one")
+        self._alone("build_index", self._build_index, rows)
+
+    def measured_recall(self, k: int = 5, recall: float = 0.99) -> Found:
+        """What `predict(X, k, recall=recall)` does, and the recall that was measured with it. Builds the index where it
+        is needed."""
+        k, recall = check_integer("k", k), self._check_recall(recall, k)
+        return self._with_index(self._found, min(k, self.n_labels), recall)
+
+    def _check_indexed(self):
+        if not self._may_have_index():
+            widths = [layer.n_neurons for layer in self.layers]
+            raise ValueError(
+                f"recall: found layers of {widths}, expected an index to have an effect: at least {FEWEST_LABELS:,} "
+                f"labels, before them a hidden layer of at most {WIDEST:,} neurons, and one process"
+            )
+
+    def _may_have_index(self):
+        wide_enough = len(self.layers) > 1 and self.n_labels >= FEWEST_LABELS
+        return wide_enough and self.layers[-1].n_inputs <= WIDEST and self._exchange.size == 1
+
+    def _check_recall(self, recall, k, sampled=False):
+        """None, or a number that may be asked for."""
+        if recall is None:
+            return None
+        recall = check_number("recall", recall, "(0, 1)")
+        if sampled:
+            raise ValueError(f"recall: found {recall} with sampled=True, expected one of them")
+        if k > MOST_K:
+            raise ValueError(f"recall: found k={k}, expected at most {MOST_K}, or None: every label is computed")
+        self._check_indexed()
+        return recall
+
+    def _with_index(self, do, *args):
+        """do(*args) beside others, while there is an index of the weights as they are."""
+        while True:
+            done, found = self._beside("predict", self._if_indexed, do, *args)
+            if done:
+                return found
+            self._alone("predict", self._build_if_stale)
+
+    def _if_indexed(self, do, *args):
+        return (True, do(*args)) if self._is_indexed() else (False, None)
+
+    def _is_indexed(self):
+        return self._top is not None and np.array_equal(self._top.stamp, self._stamp())
+
+    def _build_if_stale(self):
+        if not self._is_indexed():
+            self._build_index(None)
+
+    def _stamp(self):
+        """int64 (2,): of the weights of the last layer: the batches trained, and a sum over some weights."""
+        parameters = self.layers[-1].parameters
+        parts = [a[:: max(1, len(a) // PROBED)] for a in (parameters.w.reshape(-1), parameters.bias[0])]
+        return np.array([self.step, zlib.crc32(b"".join(part.tobytes() for part in parts))], np.int64)
+
+    def _build_index(self, rows):
+        inputs, output = self._index_inputs(rows), self.layers[-1]
+        _, best, _ = output.topk(inputs, min(MOST_K, self.n_labels))
+        w, threads = output.parameters.w, self.threads
+        index = TopIndex.build(w, output.bias, inputs, best, self._stamp(), self.seed, threads)
+        commit = Commit()
+        commit.set(self, _top=index)
+        commit.run()
+
+    def _index_inputs(self, rows):
+        if rows is not None:
+            step = -(-len(rows) // SAMPLE)
+            rows = rows.take(np.arange(0, len(rows), step))
+            return np.concatenate([last_hidden(self, rows.take(part)) for part in row_blocks([self], len(rows))])
+        if self._inputs:
+            return np.concatenate(self._inputs)[-SAMPLE:]
+        if self._top is not None:
+            return self._top.inputs
+        raise RuntimeError(
+            "build_index: found no index, and a network that has not been trained since it was made or loaded from a "
+            "file without rows, expected build_index(X) first, with rows like those to be predicted"
+        )
+
+    def _keep_inputs(self, x, commit):
+        """Adds to the commit that the last layer read x, which may change afterwards."""
+        if not self._may_have_index():
+            return
+        kept = (*self._inputs, np.array(as_dense(x)[-SAMPLE:], np.float32, order="C"))
+        while sum(map(len, kept)) - len(kept[0]) >= SAMPLE:
+            kept = kept[1:]
+        commit.set(self, _inputs=kept)
+
+    def _found(self, k, recall):
+        key, found = (k, recall), self._top.found
+        if key not in found:
+            found[key] = find_parameters(self._top, self._candidates_topk, k, recall, self.threads)
+        return found[key]
+
+    def _indexed_topk(self, x, k, recall):
+        """(values, ids, neurons screened per row)."""
+        if k > MOST_K:  # of rows that leave out more labels than a recall is measured for
+            return self.layers[-1].topk(x, k)
+        found = self._found(k, recall)
+        return self._candidates_topk(np.ascontiguousarray(as_dense(x)), k, found.probes, found.candidates)
+
+    def _candidates_topk(self, x, k, probes, candidates):
+        output, threads = self.layers[-1], self.threads
+        ids, screened = self._top.candidates(x, probes, min(candidates, self.n_labels), threads)
+        there = ids >= 0
+        indptr = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int64)
+        active = ActiveSet(indptr, ids[there])
+        logits = np.empty((len(active.ids), 1), np.float32)
+        if len(active.ids):
+            block = LaneBlock.from_dense(x, 1, output.scratch, threads)
+            output.parameters.forward(active, block, False, logits, threads)
+        values, best = np.full((len(x), k), -np.inf, np.float32), np.full((len(x), k), -1, np.int32)
+        _topk.topk_active(active.indptr, active.ids, logits, values, best, threads)
+        return values, best, screened
+
+    def _index_state(self, narrowed=False) -> dict:
+        """Arrays of a file: the index, where it is of the weights as they are, and inputs for the next.
+
+        narrowed: whether the file has rounded weights.
+        """
+        current = self._is_indexed() and not narrowed
+        inputs = {"inputs": np.concatenate(self._inputs)[-SAMPLE:]} if self._inputs else {}
+        if current and self.frozen:
+            inputs = {}
+        return inputs | (prefixed("top.", self._top.state()) if current else {})
+
+    def _load_index(self, state):
+        """Takes over what `_index_state` gave; ValueError where an array is not what it can be."""
+        width = self.layers[-1].n_inputs
+        inputs = state.get("inputs")
+        if inputs is not None:
+            fits = inputs.dtype == np.float32 and inputs.ndim == 2 and inputs.shape[1] == width
+            if not (fits and 0 < len(inputs) <= SAMPLE and np.isfinite(inputs).all() and self._may_have_index()):
+                found = f"{inputs.dtype} of shape {inputs.shape}"
+                raise ValueError(f"inputs: found {found}, expected up to {SAMPLE} finite rows of {width}")
+        top = Part(state, "top.")
+        index = TopIndex.load(top, self.n_labels, width) if len(top) else None
+        self._inputs, self._top = (() if inputs is None else (np.ascontiguousarray(inputs),)), index

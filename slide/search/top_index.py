@@ -1,0 +1,176 @@
+"""TopIndex: which few neurons of a wide layer may have the largest logits for an input."""
+
+import numpy as np
+
+from slide._kernels import screen as _screen
+from slide.layers import panels
+from slide.machine.memory import Scratch
+from slide.search.clusters import BLOCK, cluster, coordinates, in_blocks, means, whitening
+from slide.search.codes import encode_inputs, encode_rows, padded, side_by_side
+from slide.settings.checks import check_array
+
+ARRAYS = ("of_inputs", "centers", "center_bias", "first", "codes", "scale", "shift", "ids", "inputs", "best", "stamp")
+FIRST = 8  # one in so many of the chosen clusters, the best, is screened first
+
+
+class TopIndex:
+    """Rows of weights in about sqrt(2 n) clusters (k-means), with 4 bits a weight.
+
+    The clusters whose centers have the largest logits are screened: integer products give each of their neurons a
+    score, which is its logit within a few percent of the spread of the logits in its cluster. Those of largest score
+    are the candidates, among which the layer's own weights then decide.
+
+    Arrays, of n neurons, d inputs, D of them with a fill to whole groups, and c clusters:
+    of_inputs (d, D)             inputs are screened as x @ of_inputs
+    centers (c, d), center_bias (c,)
+    first (c + 1,), codes, scale, shift, ids   the blocks of rows: see `Blocks` of slide/_kernels/screen.pyx
+    inputs (m, d), best (m, k)   inputs that recall is measured on, and the labels of their k largest logits, exact
+    stamp (2,)                   int64: of the weights that it was made from
+    """
+
+    def __init__(self, arrays: dict[str, np.ndarray]):
+        for name in ARRAYS:
+            setattr(self, name, arrays[name])
+        self.found = {}  # Found for each (k, recall) that was asked for
+        self._blocks = _screen.Blocks(self.first, self.codes, self.scale, self.shift, self.ids)
+        self._center_panels = panels.pack(self.centers.T)
+        self._basis_panels = panels.pack(self.of_inputs)
+        self._sizes = np.diff(self.first)
+        self._scratch = Scratch()
+
+    @classmethod
+    def build(cls, w, bias, inputs, best, stamp, seed: int, threads: int) -> "TopIndex":
+        """Of weights (n, d), float32 or the bits of bfloat16, and biases (n,), for inputs like the given (m, d), whose
+        labels of largest logit are best (m, k). It does not depend on the number of threads."""
+        of_inputs, of_rows = whitening(inputs)
+        of = cluster(w, bias, of_rows, max(1, round((2 * len(w)) ** 0.5)), seed, threads)
+        centers, center_bias = means(w, bias, of, threads)
+        first, ids = placed(of, len(centers))
+        arrays = {"of_inputs": of_inputs, "centers": centers, "center_bias": center_bias, "first": first, "ids": ids,
+                  "inputs": inputs, "best": best, "stamp": stamp}  # fmt: skip
+        arrays["of_inputs"] = np.ascontiguousarray(np.pad(of_inputs, ((0, 0), (0, padded(w.shape[1]) - w.shape[1]))))
+        coded = encode(w, bias, of, centers, center_bias, of_rows, ids.reshape(-1), threads)
+        return cls(arrays | coded)
+
+    @property
+    def n_clusters(self) -> int:
+        return len(self.centers)
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(getattr(self, name).nbytes for name in ARRAYS) + self._center_panels.nbytes
+
+    def scores(self, x: np.ndarray, threads: int) -> np.ndarray:
+        """float32 (n, clusters at least): the logits of the centers, of x float32 (n, d)."""
+        return self._products("scores", x, self._center_panels, self.center_bias, threads)
+
+    def _products(self, name, x, packed, bias, threads):
+        out = self._scratch.get(name, (len(x), packed.shape[0] * packed.shape[2]))
+        _screen.products_rows(x, packed, bias, out, threads)
+        return out
+
+    def candidates(self, x: np.ndarray, probes: int, kept: int, threads: int) -> tuple[np.ndarray, float]:
+        """(ids int32 (n, kept), neurons screened per input): the neurons of largest score in `probes` clusters, for x
+        float32 (n, d), C-contiguous; -1 where they are fewer. Those of a row do not depend on other rows."""
+        n, s = len(x), self._scratch
+        scores = self.scores(x, threads)
+        rotated = self._products("rotated", x, self._basis_panels, np.zeros(0, np.float32), threads)
+        codes, factors = encode_inputs(rotated[:, : self.of_inputs.shape[1]])
+        few, chosen = -(-probes // FIRST), s.get("chosen", (n, probes), np.int32)
+        work = s.get("work", (threads, self.n_clusters))
+        _screen.choose_rows(scores, self.n_clusters, few, work, chosen, threads)
+        values, ids = s.get("values", (threads, n, kept)), s.get("ids", (threads, n, kept), np.int32)
+        floors = np.full(n, -np.inf, np.float32)
+        ids[...], effort = -1, 0
+        for last, some in enumerate((chosen[:, :few], chosen[:, few:])):
+            cluster_ptr, inputs = np.zeros(self.n_clusters + 1, np.int64), s.get("inputs", (some.size,), np.int32)
+            _screen.group_rows(some, cluster_ptr, inputs)
+            part_ptr, blocks = self._parts(cluster_ptr, threads)
+            queries = codes, factors, scores, cluster_ptr, inputs
+            _screen.screen_rows(self._blocks, *queries, part_ptr, floors, values, ids, threads)
+            _screen.join_rows(values, ids, floors, last, threads)
+            effort += blocks
+        return ids[0].copy(), _screen.ROWS * effort / max(n, 1)
+
+    def _parts(self, cluster_ptr, n):
+        """(n + 1 clusters from which n parts go that take about as long, blocks that are screened in all)."""
+        effort = np.cumsum(np.diff(cluster_ptr) * self._sizes)
+        between = np.searchsorted(effort, effort[-1] * np.arange(1, n) / n)
+        return np.concatenate([[0], between, [self.n_clusters]]).astype(np.int64), int(effort[-1])
+
+    def ranks(self, threads: int) -> np.ndarray:
+        """int (m, k): for each of `best`, how many clusters come before its own."""
+        scores = self.scores(self.inputs, threads)[:, : self.n_clusters]
+        order = np.empty_like(scores, dtype=np.int32)
+        np.put_along_axis(order, np.argsort(-scores, axis=1, kind="stable"), np.arange(self.n_clusters)[None], 1)
+        of = np.zeros(self.ids.max(initial=0) + 1, np.int32)
+        there = self.ids >= 0
+        of[self.ids[there]] = np.broadcast_to(np.repeat(np.arange(self.n_clusters), self._sizes)[:, None],
+                                              self.ids.shape)[there]  # fmt: skip
+        return np.take_along_axis(order, of[self.best], 1)
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {name: getattr(self, name) for name in ARRAYS}
+
+    @classmethod
+    def load(cls, state, n_neurons: int, width: int) -> "TopIndex":
+        """Of a `state`, whose arrays it works with; ValueError where one is not what an index of so many neurons and
+        inputs can have."""
+        arrays = {name: state.get(name) for name in ARRAYS}
+        check_state(arrays, n_neurons, width)
+        return cls({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+
+
+def placed(of: np.ndarray, n_clusters: int) -> tuple[np.ndarray, np.ndarray]:
+    """(first (clusters + 1,), ids (blocks, ROWS)): the neurons of each cluster in whole blocks, rising, then -1."""
+    counts = np.bincount(of, minlength=n_clusters)
+    first = np.concatenate([[0], np.cumsum(-(-counts // _screen.ROWS))]).astype(np.int64)
+    order = np.argsort(of, kind="stable")
+    within = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
+    ids = np.full((first[-1], _screen.ROWS), -1, np.int32)
+    ids.reshape(-1)[_screen.ROWS * first[:-1][of[order]] + within] = order
+    return first, ids
+
+
+def encode(w, bias, of, centers, center_bias, of_rows, ids, threads) -> dict:
+    """codes, scale and shift of the rows in the order of ids (places,); -1 is no row, whose scores are least."""
+    places, width = len(ids), padded(w.shape[1])
+    codes, scale = np.empty((places, width // 2), np.uint8), np.empty(places, np.float32)
+    shift = np.empty(places, np.float32)
+    rotated_centers = coordinates(centers, center_bias, of_rows)
+
+    def encode_block(part):
+        rows = np.maximum(ids[part], 0)
+        away = coordinates(w[rows], bias[rows], of_rows) - rotated_centers[of[rows]]
+        codes[part], scale[part] = encode_rows(np.pad(away[:, :-1], ((0, 0), (0, width - w.shape[1]))))
+        shift[part] = np.where(ids[part] >= 0, away[:, -1], np.float32(-3e38))
+
+    in_blocks(encode_block, places, threads)
+    by_block = places // _screen.ROWS, _screen.ROWS
+    return {"codes": side_by_side(codes), "scale": scale.reshape(by_block), "shift": shift.reshape(by_block)}
+
+
+def check_state(arrays, n_neurons, width):
+    first, ids, best = (np.asarray(arrays[name]) for name in ("first", "ids", "best"))
+    n_clusters, blocks, wide = max(first.size - 1, 0), len(ids) if ids.ndim else 0, padded(width)
+    m, k = best.shape if best.ndim == 2 else (0, 0)
+    shapes = {
+        "of_inputs": (np.float32, (width, wide)), "centers": (np.float32, (n_clusters, width)),
+        "center_bias": (np.float32, (n_clusters,)), "first": (np.int64, (n_clusters + 1,)),
+        "codes": (np.uint8, (blocks, wide // 8, 4 * _screen.ROWS)), "scale": (np.float32, (blocks, _screen.ROWS)),
+        "shift": (np.float32, (blocks, _screen.ROWS)), "ids": (np.int32, (blocks, _screen.ROWS)),
+        "inputs": (np.float32, (m, width)), "best": (np.int32, (m, k)), "stamp": (np.int64, (2,)),
+    }  # fmt: skip
+    for name, (dtype, shape) in shapes.items():
+        array = check_array(name, arrays[name], np.broadcast_to(np.zeros((), dtype), shape))
+        if dtype == np.float32 and not all(np.isfinite(array[low : low + BLOCK]).all()
+                                           for low in range(0, len(array), BLOCK)):  # fmt: skip
+            raise ValueError(f"{name}: found numbers that are not finite")
+    if first[0] != 0 or (np.diff(first) < 0).any() or first[-1] != blocks:
+        raise ValueError(f"first: found other than rising numbers from 0 to {blocks}, the blocks of each cluster")
+    if n_clusters < 1 or m < 1 or not 1 <= k <= n_neurons:
+        raise ValueError(f"best: found shape {best.shape} with {n_clusters} clusters, expected some of both")
+    if not np.array_equal(np.sort(ids[ids >= 0]), np.arange(n_neurons)) or ids.min() < -1:
+        raise ValueError(f"ids: found other than each of {n_neurons} neurons once, and -1")
+    if best.min() < 0 or best.max() >= n_neurons:
+        raise ValueError(f"best: found {best.min()} to {best.max()}, expected 0 to {n_neurons - 1}")
