@@ -19,7 +19,7 @@ MOST_K = 100  # labels that a recall is measured for
 SAMPLE = 1024  # inputs of the last layer that an index is made for and measured on
 FEWEST_LABELS = 1000  # below, an exact prediction takes no longer
 WIDEST = 4096  # inputs of the last layer
-PROBED = 1024  # weights, and biases, that tell whether an index is of these
+PROBED = 128  # weights, and biases, that tell whether an index is of these
 AT_ONCE = 4  # times as many rows at once as in exact prediction: each block of the index is read once for all
 
 
@@ -53,6 +53,11 @@ class Indexed:
         is needed."""
         k, recall = check_integer("k", k), self._check_recall(recall, k)
         return self._with_index(self._found, min(k, self.n_labels), recall)
+
+    @property
+    def index_bytes(self) -> int:
+        """Memory that the index takes, in bytes; 0 where there is none."""
+        return 0 if self._top is None else self._top.n_bytes
 
     def _check_indexed(self):
         if not self._may_have_index():

@@ -94,6 +94,8 @@ class TopIndex:
 
     def _parts(self, cluster_ptr, n):
         """(n + 1 clusters from which n parts go that take about as long, blocks that are screened in all)."""
+        if n == 1:
+            return np.array([0, self.n_clusters]), int(np.diff(cluster_ptr) @ self._sizes)
         effort = np.cumsum(np.diff(cluster_ptr) * self._sizes)
         between = np.searchsorted(effort, effort[-1] * np.arange(1, n) / n)
         return np.concatenate([[0], between, [self.n_clusters]]).astype(np.int64), int(effort[-1])

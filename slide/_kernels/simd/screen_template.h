@@ -19,6 +19,16 @@
      ((u) >> 16 & 255) * SIGNED_BYTE(s, 2) + ((u) >> 24) * SIGNED_BYTE(s, 3))
 #endif
 
+#ifndef LARGEST
+TARGET static inline float NAME(largest)(V x)
+{
+    float most = x[0];
+    for (int i = 1; i < WIDTH; i++) most = x[i] > most ? x[i] : most;
+    return most;
+}
+#define LARGEST NAME(largest)
+#endif
+
 /* A function for COUNT inputs. */
 #define SCREEN_SOME(COUNT)                                                                                       \
     SCREEN_TARGET static void SCREEN(screen_##COUNT)(const uint8_t *rows, int64_t groups, const float *scale,    \
@@ -50,8 +60,7 @@
                 store(out + k * SLIDE_SCREEN_ROWS + r * WIDTH, z);                                               \
                 best = larger(z, best);                                                                          \
             }                                                                                                    \
-            top[k] = best[0];                                                                                    \
-            for (int i = 1; i < WIDTH; i++) top[k] = best[i] > top[k] ? best[i] : top[k];                        \
+            top[k] = LARGEST(best);                                                                              \
         }                                                                                                        \
     }
 

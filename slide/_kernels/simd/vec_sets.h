@@ -82,6 +82,7 @@ typedef int32_t slide_four __attribute__((aligned(1), may_alias));
         best = (V)_mm512_max_ps((__m512)(x), (__m512)best);                                  \
         position = (VI)_mm512_mask_mov_epi32((__m512i)position, mask, _mm512_set1_epi32(j)); \
     } while (0)
+#define LARGEST(x) _mm512_reduce_max_ps((__m512)(x))
 #define DOT_BYTES_VNNI(sum, u, s) ((VI)_mm512_dpbusd_epi32((__m512i)(sum), (__m512i)(u), (__m512i)(s)))
 #include "vec_template.h"
 static slide_vec_ops ops_avx512vnni; /* that of avx512 but for one entry: see slide_find_ops */

@@ -10,6 +10,7 @@
  * and, where the set has them,
  *   RECIPROCAL_ROOT(x), RECIPROCAL(x)      to 12 bits or more,
  *   TAKE_LARGER(x, best, position, j)      where x > best: best becomes x, and position j,
+ *   LARGEST(x)                             of the floats of a register,
  *   DOT_BYTES(sum, u, s)                   sum + products of four bytes each, of u 0 to 15, of s signed; DOT_BYTES_VNNI
  * too, for processors with that extension. Vectors are GCC vector extensions of one register each, so the same source
  * serves every set.
@@ -99,6 +100,7 @@ static const slide_vec_ops NAME(ops) = {
 #undef PANEL_ROWS
 #undef HASH_SUMS
 #undef SCREEN_QUERIES
+#undef LARGEST
 #undef DOT_BYTES_VNNI
 #undef RECIPROCAL_ROOT
 #undef RECIPROCAL
