@@ -32,15 +32,22 @@ class Indexed:
     def build_index(self, X=None) -> None:
         """Builds the index that `predict` with `recall` uses, which otherwise does so when it is first needed.
 
-        X   rows like those to be predicted, of which 1,024 are enough: recall is measured on them. None: rows that
-            were trained last, as the last layer then read them
-
         `save` keeps an index. One whose weights have been trained since is never used: `predict` builds it anew. After
-        weights were written by hand, call this.
+        some weights were written by hand, call this.
 
-        Raises ValueError where the network has fewer than 1,000 labels, or no hidden layer, or one of more than 4,096
-        neurons before the last; and RuntimeError where X is None and the network has not been trained since it was
-        made.
+        Parameters
+        ----------
+        X : (n, n_features) matrix or None
+            Rows like those to be predicted, of which 1,024 are enough: recall is measured on them. None: rows that were
+            trained last, as the last layer then read them.
+
+        Raises
+        ------
+        ValueError
+            The network has fewer than 1,000 labels, or no hidden layer, or one of more than 4,096 neurons before the
+            last.
+        RuntimeError
+            X is None, and the network has not been trained since it was made.
         """
         self._check_indexed()
         rows = None if X is None else self._as_rows(X)
@@ -49,8 +56,22 @@ class Indexed:
         self._alone("build_index", self._build_index, rows)
 
     def measured_recall(self, k: int = 5, recall: float = 0.99) -> Found:
-        """What `predict(X, k, recall=recall)` does, and the recall that was measured with it. Builds the index where it
-        is needed."""
+        """What `predict(X, k, recall=recall)` does, and the recall that was measured with it.
+
+        Builds the index where it is needed.
+
+        Parameters
+        ----------
+        k : int
+            Labels per row, at most 100.
+        recall : float
+            In (0, 1), the share of the k best labels that is to be found.
+
+        Returns
+        -------
+        slide.search.Found
+            Its `recall` was measured on rows of training, or on those given to `build_index`.
+        """
         k, recall = check_integer("k", k), self._check_recall(recall, k)
         return self._with_index(self._found, min(k, self.n_labels), recall)
 
