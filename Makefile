@@ -17,6 +17,7 @@ test: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint slide/_kernels
 	$(VENV)/bin/clang-format --dry-run --Werror slide/_kernels/simd/*.h
+	$(VENV)/bin/mypy
 	@echo "== tests"
 	$(PY) -m pytest
 

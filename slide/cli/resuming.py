@@ -81,7 +81,7 @@ def summary(X, Y) -> dict:
     checksum = 0
     for matrix in (X, Y):
         for array in (matrix.indptr.astype(np.int64), matrix.indices, matrix.data):
-            checksum = zlib.crc32(np.ascontiguousarray(array), checksum)
+            checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
     return {"rows": X.shape[0], "checksum": checksum}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -217,7 +218,7 @@ class Search:
 
     def race_all(self) -> Trial:
         """The leader after all races that the budget pays for."""
-        leader, changed = None, {}
+        changed: dict[str, Any] = {}
         clip = max(RACE[0], min(RACE[1], self.per_epoch))
         steps = sorted({max(1, clip // 2), clip})
         leader = self.race(self.base, steps, None)
