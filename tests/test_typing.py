@@ -53,7 +53,9 @@ def test_every_public_callable_is_annotated(name):
         named = [*names.args, *filter(None, [names.varargs, names.varkw])]
         missing = set(named) - function.__annotations__.keys() - {"self", "cls"}
         assert not missing, f"{name}.{what}: found no types of {missing}"
-        assert "return" in function.__annotations__ or what.endswith("__init__"), f"{name}.{what}: found no result's type"
+        assert what.endswith("__init__") or "return" in function.__annotations__, (
+            f"{name}.{what}: found no type of the result"
+        )
 
 
 def test_settings_that_are_attributes_are_all_named():

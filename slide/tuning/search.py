@@ -273,7 +273,8 @@ class Search:
         alone = network.evaluate(X, Y, mask_seen=mask).scores
         if neighbours == 0:
             return {"alone": alone, "mixed": alone, "mixings": None}
-        mixed, chosen = Mixed(network, *self.data.train, self.similarities(network, neighbours)), slice(0, CHOSEN)
+        rows, labels = self.data.train
+        mixed, chosen = Mixed(network, rows, labels, self.similarities(network, neighbours)), slice(0, CHOSEN)
         mixed.choose(X.take(chosen), Y.take(chosen), GRID | ({"k": (neighbours,)} if neighbours else {}), mask)
         pay = {name: asdict(mixing) for name, mixing in mixed.mixings.items() if mixing.beta > 0}
         return {"alone": alone, "mixed": mixed.evaluate(X, Y, mask_seen=mask).scores if pay else alone, "mixings": pay}
