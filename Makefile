@@ -28,9 +28,9 @@ test-fast: $(VENV)/.tested
 	$(PY) -m pytest -m "not slow" --hypothesis-profile=quick
 
 # docs/_build/html/index.html; a warning is an error. The docstrings are checked by numpydoc, which comes with it.
-docs: $(VENV)/.installed
+docs: $(VENV)/.tested
 	@$(PY) -c "import furo, myst_parser, numpydoc" 2>/dev/null || \
-	  $(PY) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	  $(PY) -m pip install --quiet --disable-pip-version-check 'slidenn[docs]'
 	$(PY) -m sphinx -b html -W --keep-going -q docs docs/_build/html
 	$(PY) -m pytest tests/test_docstrings.py
 	@echo "== docs/_build/html/index.html"
