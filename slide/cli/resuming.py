@@ -2,6 +2,7 @@
 
 import zlib
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -96,7 +97,7 @@ def resume(parsed, given: dict, X, Y) -> tuple[list[Network], Run, int, list[str
     path, given = parsed.resume, dict(given)
     threads = {"threads": given.pop("threads")} if "threads" in given else {}
     model, run = load_whole(path, **threads, **given_classes(parsed)), Run.read(path)
-    trained = model.model if isinstance(model, Mixed) else model
+    trained: Any = model.model if isinstance(model, Mixed) else model
     networks = [trained] if isinstance(trained, Network) else trained.networks
     shape = networks[0].n_features, networks[0].n_labels
     if shape != (X.shape[1], Y.shape[1]):
