@@ -182,7 +182,7 @@ def make_network(n_features: int, n_labels: int, steps: int, settings: dict, com
     def taken(cls):
         return {f.name: rest.pop(option) for option, f in options(cls).items() if option in rest}
 
-    layers = [Dense(width) for width in rest.pop("hidden")]
+    layers: list[Dense | Sampled] = [Dense(width) for width in rest.pop("hidden")]
     layers.append(Sampled(n_labels, rehash=RehashSchedule(**taken(RehashSchedule)), **taken(Sampled)))
     optimizer = OPTIMIZERS[rest.pop("optimizer")]
     optimizer = optimizer(**taken(optimizer))

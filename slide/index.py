@@ -1,6 +1,7 @@
 """LSHIndex: a hash family, its tables, and the schedule on which they follow the weights."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,7 +117,7 @@ class InputStatistics:
     def state(self) -> dict[str, np.ndarray]:
         return {"sums": self._sums, "weight": np.array(self._weight)}
 
-    def load_state(self, state) -> None:
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         sums, weight = (check_array(f"inputs.{name}", state.get(name), own) for name, own in self.state().items())
         if not (np.isfinite(sums).all() and (sums[1] >= 0).all() and 0 <= weight < np.inf):
             raise ValueError("inputs: found negative or infinite sums, expected those of a mean and a variance")

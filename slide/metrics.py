@@ -9,15 +9,19 @@ Raised everywhere: ValueError where shapes do not fit together, an id is not in 
 1..top_ids.shape[1].
 """
 
+from __future__ import annotations
+
 import re
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from slide.rows import SparseRows, as_label_rows
+from slide.rows import Labels, SparseRows, as_label_rows
 from slide.settings.checks import as_array, check_integer, check_number
 
 
-def precision_at_k(Y_true, top_ids, k: int) -> float:
+def precision_at_k(Y_true: Labels, top_ids: ArrayLike, k: int) -> float:
     """P@k: the mean share of true labels among the first k.
 
     Parameters
@@ -37,7 +41,7 @@ def precision_at_k(Y_true, top_ids, k: int) -> float:
     return _mean(_precision(*_check(Y_true, top_ids, k), k))
 
 
-def ndcg_at_k(Y_true, top_ids, k: int) -> float:
+def ndcg_at_k(Y_true: Labels, top_ids: ArrayLike, k: int) -> float:
     """The normalised discounted cumulative gain, nDCG@k.
 
     Hits are weighted by 1 / log2(rank + 1), and divided by the same sum for the row's best ranking.
@@ -55,7 +59,7 @@ def ndcg_at_k(Y_true, top_ids, k: int) -> float:
     return _mean(_ndcg(*_check(Y_true, top_ids, k), k))
 
 
-def row_scores(Y_true, top_ids, metric: str) -> np.ndarray:
+def row_scores(Y_true: Labels, top_ids: ArrayLike, metric: str) -> np.ndarray:
     """The metric of each row by itself.
 
     Parameters
@@ -70,10 +74,7 @@ def row_scores(Y_true, top_ids, metric: str) -> np.ndarray:
     ndarray of shape (n,), float64
         A score per row.
     """
-    scores = 0.0
-    for name, k in parts_of(metric):
-        scores = scores + ROW_METRICS[name](*_check(Y_true, top_ids, k), k)
-    return scores
+    return np.sum([ROW_METRICS[name](*_check(Y_true, top_ids, k), k) for name, k in parts_of(metric)], axis=0)
 
 
 def parts_of(metric: str, name: str = "metric") -> list[tuple[str, int]]:
@@ -99,7 +100,7 @@ def parts_of(metric: str, name: str = "metric") -> list[tuple[str, int]]:
     parts = [re.fullmatch(r"(P|nDCG)@([1-9]\d{0,8})", part) for part in str(metric).split("+")]
     if not all(parts):
         raise ValueError(f"{name}: found {metric!r}, expected P@k or nDCG@k, such as 'P@1', or a sum: 'P@1+nDCG@5'")
-    return [(part[1], int(part[2])) for part in parts]
+    return [(part[1], int(part[2])) for part in parts if part]
 
 
 def _precision(labels, top_ids, k):
@@ -119,7 +120,7 @@ def _mean(scores):
     return float(scores.mean()) if len(scores) else 0.0
 
 
-def psp_at_k(Y_true, top_ids, propensities, k: int) -> float:
+def psp_at_k(Y_true: Labels, top_ids: ArrayLike, propensities: ArrayLike, k: int) -> float:
     """The propensity-scored precision, PSP@k (Jain, Prabhu & Varma 2016).
 
     Hits are weighted by 1 / propensity of their label, summed over all rows, and divided by the largest such sum that
@@ -150,7 +151,7 @@ def psp_at_k(Y_true, top_ids, propensities, k: int) -> float:
     return float(gained / attainable) if attainable else 0.0
 
 
-def propensities(Y_train, A: float = 0.55, B: float = 1.5) -> np.ndarray:
+def propensities(Y_train: Labels, A: float = 0.55, B: float = 1.5) -> np.ndarray:
     """The propensities of labels, p_l = 1 / (1 + C (N_l + B)^-A) with C = (log N - 1)(B + 1)^A.
 
     N is the number of training rows and N_l that of rows with label l (Jain, Prabhu & Varma 2016).
@@ -185,7 +186,9 @@ def propensities(Y_train, A: float = 0.55, B: float = 1.5) -> np.ndarray:
     return result
 
 
-def evaluate_topk(Y_true, top_ids, ks=(1, 3, 5), propensities=None) -> dict:
+def evaluate_topk(
+    Y_true: Labels, top_ids: ArrayLike, ks: Sequence[int] = (1, 3, 5), propensities: ArrayLike | None = None,
+) -> dict:  # fmt: skip
     """All metrics of predicted labels.
 
     Parameters
@@ -210,7 +213,7 @@ def evaluate_topk(Y_true, top_ids, ks=(1, 3, 5), propensities=None) -> dict:
     return scores
 
 
-def popularity_baseline(Y_train, Y_test, ks=(1, 3, 5)) -> dict:
+def popularity_baseline(Y_train: Labels, Y_test: Labels, ks: Sequence[int] = (1, 3, 5)) -> dict[str, float]:
     """P@k of always predicting the most frequent training labels; of equals the smaller id first.
 
     Parameters
@@ -235,7 +238,7 @@ def popularity_baseline(Y_train, Y_test, ks=(1, 3, 5)) -> dict:
     return {f"P@{k}": precision_at_k(test, top_ids, k) for k in ks}
 
 
-def check_ks(ks) -> list[int]:
+def check_ks(ks: Sequence[int]) -> list[int]:
     """The values of k, checked.
 
     Parameters
@@ -258,7 +261,7 @@ def check_ks(ks) -> list[int]:
     return [check_integer("ks", k) for k in ks]
 
 
-def _check(Y_true, top_ids, k):
+def _check(Y_true, top_ids, k) -> tuple[SparseRows, np.ndarray]:
     labels = as_label_rows(Y_true, name="Y_true")
     try:
         top_ids = np.asarray(top_ids)

@@ -1,23 +1,31 @@
 """Network: the public face of training and prediction."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from threading import get_ident
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from slide import metrics
 from slide.distributed import ranks
 from slide.distributed.exchange import ALONE
+from slide.hashing import HashFamily
 from slide.indexed import AT_ONCE, Indexed
-from slide.layers import array_types, build_layers
+from slide.layers import Dense, Sampled, array_types, build_layers
 from slide.layers.base import Context, as_dense
 from slide.layers.frozen import Frozen, frozen_state
 from slide.layers.lane_block import LaneBlock
 from slide.layers.sampled import SampledLayer
 from slide.machine.threads import MOST, one_blas_thread
 from slide.machine.turns import Turns, refuse_within
-from slide.rows import as_label_rows, as_sparse_rows
+from slide.optim import SGD, Adam, Schedule
+from slide.rows import Labels, Matrix, as_label_rows, as_sparse_rows
+from slide.sampling import Sampler
 from slide.scores import Scores
 from slide.seen import first_unseen, seen_labels, topk_unseen
 from slide.settings.attributes import Attributes, ReadOnly
@@ -27,6 +35,7 @@ from slide.settings.network import NetworkSettings, check_layers, check_names, c
 from slide.state import storage
 from slide.state.commit import Commit
 from slide.state.part import Part
+from slide.typing import FilePath, Own
 from slide.validation import Watch, hold_out
 
 WEIGHTS, ORDER, DROPOUT = 1, 2, 3  # what random numbers are for: each has a stream of its own
@@ -48,7 +57,7 @@ class Evaluation:
         Mean active neurons of the output layer per sample.
     """
 
-    scores: dict
+    scores: dict[str, float]
     active: float
 
 
@@ -109,26 +118,40 @@ class Network(Scores, Indexed, Attributes):
     >>> network.fit(X, Y, epochs=3).evaluate(X_test, Y_test).scores["P@1"]
     """
 
-    n_features = ReadOnly("make a new Network", doc="Columns of the input.")
-    specs = ReadOnly(
+    # Settings of NetworkSettings are attributes, too: see below.
+    optimizer: Adam | SGD
+    schedule: Schedule
+    batch_size: int
+    group_size: int
+    update: str
+    dropout: float
+    normalize: bool
+    seed: int
+    threads: int
+    huge_pages: bool
+
+    n_features: ReadOnly[int] = ReadOnly("make a new Network", doc="Columns of the input.")
+    specs: ReadOnly[tuple[Dense | Sampled, ...]] = ReadOnly(
         "make a new Network; some settings of the last layer change by `grow` and `label_smoothing`",
         doc="The layers' settings, Dense and Sampled.",
     )
-    context = ReadOnly("its settings are attributes of Network", doc="What layers share: threads, optimizer, clock.")
-    layers = ReadOnly(
+    context: ReadOnly[Context] = ReadOnly(
+        "its settings are attributes of Network", doc="What layers share: threads, optimizer, clock."
+    )
+    layers: ReadOnly[tuple[Any, ...]] = ReadOnly(
         "make a new Network, or write into the arrays weights and bias of a layer",
         doc="The layers, each with `weights`, float32 (neurons, inputs), and `bias`, float32 (neurons,).",
     )
-    step = ReadOnly(
+    step: ReadOnly[int] = ReadOnly(
         "it counts the batches that were trained; make a new Network to begin anew", doc="Batches that were trained."
     )
-    samples = ReadOnly(
+    samples: ReadOnly[int] = ReadOnly(
         "it counts the samples that were trained; make a new Network to begin anew", doc="Samples that were trained."
     )
-    frozen = ReadOnly("call freeze", doc="Whether it only predicts: see `freeze`.")
+    frozen: ReadOnly[bool] = ReadOnly("call freeze", doc="Whether it only predicts: see `freeze`.")
 
     @takes(NetworkSettings)
-    def __init__(self, n_features: int, layers, comm=None, **settings):
+    def __init__(self, n_features: int, layers: Sequence[Dense | Sampled], comm: Any = None, **settings: Any) -> None:
         check_names(settings)
         self._set_up(n_features, layers, settings, exchange=ranks.make(comm))
 
@@ -194,7 +217,7 @@ class Network(Scores, Indexed, Attributes):
         return self.specs[-1].label_smoothing
 
     @label_smoothing.setter
-    def label_smoothing(self, value):
+    def label_smoothing(self, value: float) -> None:
         self._change(specs=(*self.specs[:-1], replace(self.specs[-1], label_smoothing=value)))
 
     @ReadOnly("it is the number of neurons of the last layer: make a new Network")
@@ -203,7 +226,7 @@ class Network(Scores, Indexed, Attributes):
         return self.specs[-1].n_neurons
 
     @ReadOnly("it is measured")
-    def evaluations(self) -> list[dict]:
+    def evaluations(self) -> list[dict[str, Any]]:
         """Of each evaluation on held-out rows in the last `fit`: {"step", "loss" of the batch before it, the metric,
         "rows"}."""
         return list(self._evaluations)
@@ -213,7 +236,7 @@ class Network(Scores, Indexed, Attributes):
         """Mean active neurons per sample in the last layer, of the last batch."""
         return float(self.layers[-1].active)
 
-    def partial_fit(self, X, Y) -> float:
+    def partial_fit(self, X: Matrix, Y: Labels) -> float:
         """One step on one batch.
 
         Parameters
@@ -232,10 +255,12 @@ class Network(Scores, Indexed, Attributes):
         return self._as_trainer("partial_fit", self._learn_alone, self._exchange.own(rows), labels)
 
     def fit(
-        self, X, Y, epochs: int | None = None, steps: int | None = None, callback=None, validation=None,
+        self, X: Matrix, Y: Labels, epochs: int | None = None, steps: int | None = None,
+        callback: Callable[[Network, float], object] | None = None,
+        validation: tuple[Matrix, Labels] | float | None = None,
         monitor: str | None = None, patience: int | None = None, restore_best: bool | None = None,
         evaluate_every: int | None = None, mask_seen: bool | None = None,
-    ) -> "Network":  # fmt: skip
+    ) -> Network:  # fmt: skip
         """Trains for `epochs` passes over X and Y, or for exactly `steps` batches.
 
         The samples come in an order that is a function of the seed and the step alone, so training that is saved
@@ -380,7 +405,7 @@ class Network(Scores, Indexed, Attributes):
         if self.frozen:
             raise RuntimeError(f"{what}: found a frozen network, which only predicts, expected one that may be trained")
 
-    def freeze(self) -> "Network":
+    def freeze(self) -> Network:
         """Keeps what prediction needs alone, weights and tables, brought up to date: with Adam a third of the memory.
 
         Training it any further raises RuntimeError. `save` and `load` keep it so. Tables are as the schedule of
@@ -419,12 +444,13 @@ class Network(Scores, Indexed, Attributes):
         """
         factor = check_number("factor", factor, "(0, inf)")
         self._refuse_frozen("grow")
-        if not isinstance(self.layers[-1], SampledLayer):
-            raise ValueError(f"grow: found {self.specs[-1]!r}, expected a last layer with active sets")
+        last = self.specs[-1]
+        if not isinstance(last, Sampled) or last.dense:
+            raise ValueError(f"grow: found {last!r}, expected a last layer with active sets")
         group_size = self.group_size
         if group_size > 1:
             group_size = min(self.batch_size, max(1, round(min(factor * group_size, self.batch_size))))
-        self._change(specs=(*self.specs[:-1], self.specs[-1].grown(factor)), group_size=group_size)
+        self._change(specs=(*self.specs[:-1], last.grown(factor)), group_size=group_size)
 
     def rehash(self) -> None:
         """Rebuilds all hash tables from the weights as they are now.
@@ -529,8 +555,9 @@ class Network(Scores, Indexed, Attributes):
         return (replace(x, values=values * kept) if isinstance(x, LaneBlock) else x * kept), kept
 
     def predict(
-        self, X, k: int = 5, sampled: bool = False, mask_seen=False, recall: float | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, X: Matrix, k: int = 5, sampled: bool = False, mask_seen: bool | Matrix = False,
+        recall: float | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """The k labels of largest logit, best first; ties go to the smaller label.
 
         Parameters
@@ -611,7 +638,10 @@ class Network(Scores, Indexed, Attributes):
         values, ids, mean = topk(x, most)
         return *first_unseen(values, ids, k, seen), mean
 
-    def evaluate(self, X, Y, ks=(1, 3, 5), sampled: bool = False, propensities=None, mask_seen=False) -> Evaluation:
+    def evaluate(
+        self, X: Matrix, Y: Labels, ks: Sequence[int] = (1, 3, 5), sampled: bool = False,
+        propensities: ArrayLike | None = None, mask_seen: bool | Matrix = False,
+    ) -> Evaluation:  # fmt: skip
         """P@k and nDCG@k, and with propensities PSP@k: see `slide.metrics`.
 
         Parameters
@@ -641,7 +671,10 @@ class Network(Scores, Indexed, Attributes):
         ids = np.pad(ids, ((0, 0), (0, max(ks) - ids.shape[1])), constant_values=-1)
         return Evaluation(metrics.evaluate_topk(labels.to_scipy(), ids, ks, propensities), active)
 
-    def save(self, path, run: dict | None = None, inference: bool = False, weight_type: str | None = None) -> None:
+    def save(
+        self, path: FilePath, run: dict[str, Any] | None = None, inference: bool = False,
+        weight_type: str | None = None,
+    ) -> None:  # fmt: skip
         """Writes everything that training needs to go on, in one .npz file, atomically; nothing in it executes.
 
         Parameters
@@ -682,7 +715,7 @@ class Network(Scores, Indexed, Attributes):
         types = array_types(self.n_features, self.specs, self.optimizer)
         storage.save(path, storage.content, self, run, inference, narrowed, exchange=self._exchange, types=types)
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return self._alone("pickling", self._copied)
 
     def _copied(self):
@@ -704,13 +737,16 @@ class Network(Scores, Indexed, Attributes):
         self._step, self._samples = state["step"], state["samples"]
         self._load_index(state.get("index", {}))
 
-    def __deepcopy__(self, memo) -> "Network":
+    def __deepcopy__(self, memo) -> Network:
         twin = memo[id(self)] = type(self).__new__(type(self))
         twin.__setstate__(self.__getstate__())
         return twin
 
     @classmethod
-    def load(cls, path, threads: int | None = None, hash=None, sampler=None, comm=None) -> "Network":
+    def load(
+        cls, path: FilePath, threads: int | None = None, hash: Own[HashFamily] = None, sampler: Own[Sampler] = None,
+        comm: Any = None,
+    ) -> Network:  # fmt: skip
         """The network that `save` wrote; training goes on bit for bit as if it had not been interrupted.
 
         Parameters

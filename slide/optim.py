@@ -146,7 +146,7 @@ class Schedule(Settings):
         check_integer("step", step, 0)
         if step <= self.warmup:
             return step / (self.warmup + 1)
-        if not FALLS.met(self):
+        if self.steps is None or not FALLS.met(self):
             return 1.0
         first = max(self.warmup, round(self.hold * self.steps))
         if step <= first:

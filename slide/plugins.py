@@ -2,13 +2,17 @@
 
 import importlib
 import sys
+from collections.abc import Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class NotImported(ValueError):
     """A file names a class that the program has not imported, or not the one that was given."""
 
 
-def find_class(setting: str, value, known: dict, base: type) -> type:
+def find_class(setting: str, value, known: Mapping[str, type[T]], base: type[T]) -> type[T]:
     """The subclass of `base` that `value` names: a key of `known`, or "package.module:Class", which is imported.
 
     A class is itself. Raises ValueError, naming `setting`, where there is no such class.

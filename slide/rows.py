@@ -3,10 +3,16 @@
 User input is validated here, once; everything behind takes these arrays as they are.
 """
 
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from slide._kernels.rows import take_rows
@@ -28,11 +34,11 @@ class ActiveSet:
     ids: np.ndarray
 
     @classmethod
-    def of(cls, groups) -> "ActiveSet":
+    def of(cls, groups: Iterable[ArrayLike]) -> ActiveSet:
         """From the ids of each group, an iterable of sequences."""
-        groups = [np.asarray(ids, dtype=np.int32) for ids in groups]
-        ids = np.concatenate(groups) if groups else np.zeros(0, np.int32)
-        return cls(offsets([len(group) for group in groups]), ids)
+        sets = [np.asarray(ids, dtype=np.int32) for ids in groups]
+        ids = np.concatenate(sets) if sets else np.zeros(0, np.int32)
+        return cls(offsets([len(group) for group in sets]), ids)
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -64,7 +70,7 @@ class SparseRows:
         """The same matrix for SciPy, sharing the arrays."""
         return sparse.csr_array((self.values, self.ids, self.indptr), shape=self.shape)
 
-    def normalized(self) -> "SparseRows":
+    def normalized(self) -> SparseRows:
         """The same rows scaled to unit Euclidean norm; rows without values stay as they are."""
         sizes = np.diff(self.indptr)
         filled = self.indptr[:-1][sizes > 0]
@@ -74,7 +80,7 @@ class SparseRows:
         values = (self.values / np.repeat(norms, sizes)).astype(np.float32)
         return SparseRows(self.indptr, self.ids, values, self.shape)
 
-    def take(self, rows) -> "SparseRows":
+    def take(self, rows: slice | ArrayLike) -> SparseRows:
         """The given rows in the given order: a slice of step 1 (views of ids and values) or an array of row
         numbers.
 
@@ -97,13 +103,17 @@ class SparseRows:
         take_rows(starts, indptr, self.ids, self.values, ids, values)
         return SparseRows(indptr, ids, values, (len(rows), self.shape[1]))
 
-    def sampled(self, most: int, rng) -> "SparseRows":
+    def sampled(self, most: int, rng: np.random.Generator) -> SparseRows:
         """`most` random entries of each row that has more, the same rows otherwise."""
         sizes = np.diff(self.indptr)
         row = np.repeat(np.arange(len(sizes)), sizes)
         order = np.lexsort((rng.random(len(row)), row))
         kept = np.sort(order[np.arange(len(row)) - self.indptr[row] < most])
         return SparseRows(offsets(np.minimum(sizes, most)), self.ids[kept], self.values[kept], self.shape)
+
+
+Matrix: TypeAlias = ArrayLike | sparse.sparray | sparse.spmatrix | SparseRows  # what `as_sparse_rows` takes
+Labels: TypeAlias = Matrix | Sequence[Collection[int]]  # what `as_label_rows` takes
 
 
 def gather_slices(starts, sizes):
@@ -113,14 +123,14 @@ def gather_slices(starts, sizes):
     return indptr, where
 
 
-def offsets(sizes) -> np.ndarray:
+def offsets(sizes: Sequence[int] | np.ndarray) -> np.ndarray:
     """int64 (n + 1,): 0 and the running sums of `sizes` (n,)."""
     indptr = np.zeros(len(sizes) + 1, dtype=np.int64)
     np.cumsum(sizes, out=indptr[1:])
     return indptr
 
 
-def as_sparse_rows(X, name: str = "X", n_columns: int | None = None) -> SparseRows:
+def as_sparse_rows(X: Matrix, name: str = "X", n_columns: int | None = None) -> SparseRows:
     """Validated rows of a scipy sparse matrix or of anything that NumPy reads as a 2-D array of real numbers.
 
     Duplicate entries are summed and zeros dropped, so a matrix gives the same rows however it is stored. The
@@ -134,18 +144,19 @@ def as_sparse_rows(X, name: str = "X", n_columns: int | None = None) -> SparseRo
         _check_rows(X, name)
         _check_width(X.shape[1], name, n_columns)
         return X
-    X = X if sparse.issparse(X) else _dense(X, name)
-    if X.ndim != 2:
-        raise ValueError(f"{name}: found {X.ndim} dimensions of shape {X.shape}, expected 2")
-    if X.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: found values of dtype {X.dtype}, expected real numbers")
-    _check_width(X.shape[1], name, n_columns)
-    shape = int(X.shape[0]), int(X.shape[1])
-    if not sparse.issparse(X):
-        rows, columns = np.nonzero(X)
-        indptr, values = offsets(np.bincount(rows, minlength=shape[0])), X[rows, columns]
+    matrix: Any = X if sparse.issparse(X) else _dense(X, name)
+    if matrix.ndim != 2:
+        raise ValueError(f"{name}: found {matrix.ndim} dimensions of shape {matrix.shape}, expected 2")
+    if matrix.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: found values of dtype {matrix.dtype}, expected real numbers")
+    _check_width(matrix.shape[1], name, n_columns)
+    shape = int(matrix.shape[0]), int(matrix.shape[1])
+    if not sparse.issparse(matrix):
+        rows, columns = np.nonzero(matrix)
+        indptr, values = offsets(np.bincount(rows, minlength=shape[0])), matrix[rows, columns]
     else:
-        indptr, columns, values = _canonical(*checked_csr(X, name), shape)
+        indptr, columns, values = checked_csr(matrix, name)
+        indptr, columns, values = _canonical(indptr, columns, values, shape)
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(values, dtype=np.float32)
     _check_finite(values, name)
@@ -157,7 +168,7 @@ def as_sparse_rows(X, name: str = "X", n_columns: int | None = None) -> SparseRo
     return SparseRows(*arrays, shape)
 
 
-def as_label_rows(Y, n_rows: int | None = None, n_labels: int | None = None, name: str = "Y") -> SparseRows:
+def as_label_rows(Y: Labels, n_rows: int | None = None, n_labels: int | None = None, name: str = "Y") -> SparseRows:
     """The labels of each row, as rows of an indicator matrix whose values are 1. Y is one of
 
     - an indicator matrix (n_rows, n_labels): SciPy sparse of any format, or a 2-D array; booleans, or 0 and 1;

@@ -1,11 +1,18 @@
 """What a network computes beside its best labels: probabilities, scores of given labels, all logits, hidden rows."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from slide import activations
 from slide.activations import all_logits, beside, chosen_logits, last_hidden, log_normalisers, logits_of, row_blocks
-from slide.rows import ActiveSet
+from slide.rows import ActiveSet, Matrix, SparseRows
 from slide.seen import seen_labels
+from slide.settings.attributes import ReadOnly
 from slide.settings.checks import as_array, check_integer, check_number
 
 BLOCK_BYTES = 32 << 20  # of a block of logits, where not even one row is larger
@@ -15,7 +22,14 @@ HELD = 1 << 20  # labels, one for each row, that are scored at once
 class Scores:
     """Methods of a Network."""
 
-    def predict_proba(self, X, k: int = 5, threshold: float = 0.0, mask_seen=False) -> tuple[np.ndarray, np.ndarray]:
+    n_labels: ReadOnly[int]
+    layers: ReadOnly[tuple[Any, ...]]
+    _as_rows: Callable[..., SparseRows]
+    _best: Callable[..., Any]
+
+    def predict_proba(
+        self, X: Matrix, k: int = 5, threshold: float = 0.0, mask_seen: bool | Matrix = False,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """The k most probable labels, best first.
 
         The softmax is that over all labels, exact, and computed in blocks that never hold n x n_labels.
@@ -52,7 +66,7 @@ class Scores:
             values[part] = np.exp(z - log_normalisers(self.layers[-1], x)[:, None])
         return ids, np.minimum(values, 1, out=values)
 
-    def decision_function(self, X, labels) -> np.ndarray:
+    def decision_function(self, X: Matrix, labels: ArrayLike) -> np.ndarray:
         """The logits of given labels.
 
         Parameters
@@ -88,7 +102,7 @@ class Scores:
                            labels[part], out[part])  # fmt: skip
         return out
 
-    def logits(self, X):
+    def logits(self, X: Matrix) -> Iterator[np.ndarray]:
         """All logits, of some consecutive rows of X after the other.
 
         Parameters
@@ -111,7 +125,7 @@ class Scores:
     def _every_logit(self, rows):
         return all_logits(self.layers[-1], last_hidden(self, rows))
 
-    def hidden(self, X) -> np.ndarray:
+    def hidden(self, X: Matrix) -> np.ndarray:
         """The activations of the last hidden layer, every neuron of every layer computed.
 
         Parameters
@@ -142,7 +156,7 @@ def cut(ids, values, threshold):
     return np.where(kept, ids, np.int32(-1)), np.where(kept, values, np.float32(0))
 
 
-def check_labels(labels, n: int, n_labels: int) -> np.ndarray:
+def check_labels(labels: ArrayLike, n: int, n_labels: int) -> np.ndarray:
     """int32 (m,) of 0..n_labels-1, or (n, m) of -1..n_labels-1."""
     labels = as_array("labels", labels)
     sound = labels.ndim in (1, 2) and (labels.dtype.kind in "iu" or not labels.size)
@@ -157,7 +171,7 @@ def check_labels(labels, n: int, n_labels: int) -> np.ndarray:
     return labels.astype(np.int32)
 
 
-def score_each(score, labels, out) -> None:
+def score_each(score, labels: np.ndarray, out) -> None:
     """out (n, m) = score(rows, chosen) of each row's own labels (n, m), and -inf where a label is -1.
 
     rows is a slice of 0..n-1, chosen an ActiveSet of their labels, the result float32 (entries,).

@@ -1,13 +1,15 @@
 """Labels that a row has already, and that a prediction leaves out: items bought, pages visited."""
 
+from __future__ import annotations
+
 import numpy as np
 
-from slide.rows import ActiveSet, SparseRows, as_sparse_rows
+from slide.rows import ActiveSet, Matrix, SparseRows, as_sparse_rows
 
 FIRST = 4  # times as many labels as asked for are computed at first, and so many times more where too few are left
 
 
-def seen_labels(mask_seen, rows: SparseRows, n_labels: int) -> SparseRows | None:
+def seen_labels(mask_seen: bool | Matrix, rows: SparseRows, n_labels: int) -> SparseRows | None:
     """The labels that are left out for each of `rows`, (n, n_labels); None: none are.
 
     mask_seen   False; True: the row's own features, where features and labels are the same things in the same order; or
@@ -70,6 +72,7 @@ def topk_unseen(topk, k: int, seen: SparseRows) -> tuple[np.ndarray, np.ndarray]
     left, m = np.arange(len(seen)), FIRST * k
     while len(left):
         most = min(m, int(enough[left].max()))
-        values[left], ids[left] = first_unseen(*topk(left, most), k, seen.take(left))
+        z, best = topk(left, most)
+        values[left], ids[left] = first_unseen(z, best, k, seen.take(left))
         left, m = left[(ids[left, -1] < 0) & (most < enough[left])], FIRST * m
     return values, ids

@@ -45,7 +45,14 @@ def table_types(n_items: int, L: int, range_bits: int, bucket_size: int, reservo
 def allocate(n_items, L, range_bits, bucket_size, reservoir, seed, huge_pages) -> TableSet:
     types = table_types(n_items, L, range_bits, bucket_size, reservoir)
     arrays = {name: memory.zeros(shape, dtype, huge_pages) for name, (dtype, shape) in types.items()}
-    return TableSet(**arrays, tables=Tables(*arrays.values(), bucket_size, reservoir, seed))
+    return table_set(arrays, bucket_size, reservoir, seed)
+
+
+def table_set(arrays, bucket_size, reservoir, seed, step=0, built=False) -> TableSet:
+    """Of the arrays that `table_types` names."""
+    located, buckets, items, arrivals = (arrays[name] for name in ("located", "buckets", "items", "arrivals"))
+    tables = Tables(located, buckets, items, arrivals, bucket_size, reservoir, seed)
+    return TableSet(located, buckets, items, arrivals, tables, step, built)
 
 
 def check_layout(located, buckets, items, progress, n_items, **_):

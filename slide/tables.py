@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 
-from slide._kernels.tables import Tables, build_rows, clear_rows, locate_rows, reinsert_rows
+from slide._kernels.tables import build_rows, clear_rows, locate_rows, reinsert_rows
 from slide.machine import memory
 from slide.machine.threads import check_threads
 from slide.rows import ActiveSet, gather_slices
 from slide.settings.checks import as_array, check_array, check_integer, check_mapping
 from slide.state.commit import Commit
-from slide.table_set import TableSet, allocate, check_layout, table_types
+from slide.table_set import TableSet, allocate, check_layout, table_set, table_types
 
 POLICIES = ("fifo", "reservoir")
 ABSENT = 2**32 - 1  # the code of what a table does not hold
@@ -280,10 +280,8 @@ class HashTables:
             given = state.get(name) if name in ("buckets", "items") else np.zeros((self.L, 0), dtype)
             found[name] = check_array(f"state[{name!r}]", given, like)
         check_layout(**found, n_items=self.n_items)
-        arrays = {name: found[name] for name in ("located", "buckets", "items", "arrivals")}
-        tables = Tables(*arrays.values(), self.bucket_size, False, self.seed)
         step, built = map(int, found["progress"])
-        self._sets = TableSet(**arrays, tables=tables, step=step, built=bool(built)), None
+        self._sets = table_set(found, self.bucket_size, False, self.seed, step, bool(built)), None
 
     def _check_codes(self, codes, n_rows=None):
         codes = as_array("codes", codes)

@@ -3,11 +3,12 @@
 import copy
 from dataclasses import dataclass, field, replace
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from slide.metrics import parts_of, row_scores
-from slide.rows import as_label_rows
+from slide.rows import SparseRows, as_label_rows
 from slide.settings.checks import check_integer, check_number
 from slide.state.commit import Commit
 
@@ -50,7 +51,7 @@ def hold_out(rows, labels, validation, seed: int, asked: dict):
     if isinstance(validation, bool) or not isinstance(validation, Real):
         found = type(validation).__name__
         raise ValueError(f"validation: found {found}, expected held-out rows (X, Y) or a share of the rows")
-    kept, held = held_out(len(rows), validation, seed)
+    kept, held = held_out(len(rows), float(validation), seed)
     return rows.take(kept), labels.take(kept), (rows.take(held), labels.take(held))
 
 
@@ -78,14 +79,14 @@ class Watch:
                   "rows": how many}
     """
 
-    rows: object
-    labels: object
+    rows: SparseRows
+    labels: SparseRows
     monitor: str
     every: int
     patience: int | None
     restore_best: bool
     records: list = field(default_factory=list)
-    best: object = None
+    best: Any = None  # a copy of the network
     risen: int = 0  # the number of the last evaluation that rose
     mask_seen: bool = False  # whether labels that a row has as features are left out
     end: int | None = None  # the batch at which the fall ends, once it began
@@ -131,15 +132,15 @@ class Watch:
         if plateau and (flat or last):
             if flat:
                 self.restore(network)
-            self.fall(network)
-            return self.end
+            return self.fall(network)
         return network.step if flat else end
 
-    def fall(self, network) -> None:
-        """Lets the rate of a "plateau" schedule fall from now on."""
+    def fall(self, network) -> int:
+        """Lets the rate of a "plateau" schedule fall from now on; returns the batch at which training is to end."""
         self.patience, self.end = None, network.step + fall(network.step)
         hold = network.step / self.end
         network.schedule = replace(network.schedule, kind="linear", hold=hold, steps=self.end)
+        return self.end
 
     def flat(self) -> bool:
         """Whether it has not risen for too long."""

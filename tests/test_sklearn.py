@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-pytest.importorskip("sklearn", "1.6", reason="scikit-learn 1.6 is not installed: pip install slide[sklearn]")
+pytest.importorskip("sklearn", "1.6", reason="scikit-learn 1.6 is not installed: pip install slidenn[sklearn]")
 
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import make_multilabel_classification  # noqa: E402

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install slide[torch]")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install slidenn[torch]")
 
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402

@@ -3,7 +3,7 @@
     pip install cython setuptools
     pip install --no-build-isolation examples/my_hash
 
-Without the flag pip builds in an environment of its own, and looks for slide on PyPI.
+Without the flag pip builds in an environment of its own, with slidenn from PyPI.
 """
 
 from Cython.Build import cythonize

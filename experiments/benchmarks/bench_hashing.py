@@ -65,7 +65,7 @@ def measure(settings, hash_, K, weights, queries, touched, step, threads, seed):
         complete(found, None, None, GROUP, ACTIVE, n, seed, 1, threads)
 
     def hash_all():
-        index.family.codes(weights, out=index.tables.code_buffer())
+        index.family.codes_into(weights, index.tables.code_buffer())
 
     def build():
         index.tables.build(index.tables.code_buffer())

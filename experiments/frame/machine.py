@@ -6,7 +6,7 @@ import re
 import resource
 import shutil
 import subprocess
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +21,7 @@ def facts() -> dict:
         "cpu": _cpu_model(),
         "build": build_info(),
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

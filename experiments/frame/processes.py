@@ -17,7 +17,7 @@ from experiments.frame.machine import ROOT
 
 # NumPy asks for huge pages by itself: a child that is to have none needs this in its environment.
 NO_HUGE_PAGES = {"NUMPY_MADVISE_HUGEPAGE": "0"}
-NO_TORCH = "PyTorch is left out: not installed (pip install 'slide[baselines]')"
+NO_TORCH = "PyTorch is left out: not installed (pip install 'slidenn[baselines]')"
 
 
 class Ended(RuntimeError):

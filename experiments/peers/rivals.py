@@ -201,7 +201,7 @@ def missing(system: str) -> str | None:
     rival = RIVALS[system]
     if importlib.util.find_spec(rival.PACKAGE):
         return None
-    return f"{rival.PIP} is left out: not installed (pip install 'slide[rivals]')"
+    return f"{rival.PIP} is left out: not installed (pip install 'slidenn[rivals]')"
 
 
 def measure(system, choice, seed, folder, limit):

@@ -20,7 +20,7 @@ def make_parser() -> Parser:
     parser = Parser(prog="python -m slide", description="SLIDE: sub-linear deep learning on a CPU.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
-        summary = module.__doc__.splitlines()[0]
+        summary = (module.__doc__ or name).splitlines()[0]
         sub = commands.add_parser(name, help=summary, description=summary)
         module.add_arguments(sub)
     return parser

@@ -30,7 +30,7 @@ class Interval:
         """Of "500", "2epochs", "90s", "5min" or "1.5h"; the argparse type of an option."""
         found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|min|h|epochs?)?", text)
         amount = float(found[1]) if found else 0
-        if not amount or (not found[2] and amount != int(amount)):
+        if not found or not amount or (not found[2] and amount != int(amount)):
             raise argparse.ArgumentTypeError(
                 f"found {text!r}, expected a number of batches (500), epochs (2epochs) or a time (90s, 5min, 1.5h)"
             )
@@ -56,7 +56,7 @@ class Checkpoint:
         self.path, self.every, self.output = path and Path(path), every, output
         self.batches = every.in_batches(per_epoch) if every else 0
         self.kept = self.path is None  # whether all that was to be saved is where it was to be
-        self.found = None  # where the model is
+        self.found: str | None = None  # where the model is
         self._last, self._failing = time.monotonic(), False
 
     def check(self, model, times: float = 1) -> None:
@@ -99,10 +99,12 @@ class Checkpoint:
         self.kept = self._save(model, run, path)
         if self.kept:
             self.output.say(f"saved {path}")
-        elif any(self._save(model, run, other) for other in self._others(path)):
-            self._note(f"saved {Path(self.found).absolute()} instead")
-        else:
-            self._note("the model could not be saved anywhere: it is lost")
+            return
+        for other in self._others(path):
+            if self._save(model, run, other):
+                self._note(f"saved {Path(other).absolute()} instead")
+                return
+        self._note("the model could not be saved anywhere: it is lost")
 
     def _others(self, path):
         names = _elsewhere(path) if self._world.rank == 0 else iter(())

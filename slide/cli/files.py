@@ -83,7 +83,7 @@ def load_model(options):
 def like_network(network, like: Data | None = None, labels=True) -> Data:
     """The shape that a network expects of data, and the vocabulary of `like`."""
     Y = csr_matrix((0, network.n_labels)) if labels else None
-    return Data(csr_matrix((0, network.n_features)), Y, "the network", "", (), like and like.vocabulary)
+    return Data(csr_matrix((0, network.n_features)), Y, "the network", "", (), like.vocabulary if like else None)
 
 
 def check_fits(data: Data, network):

@@ -6,6 +6,7 @@ from slide.cli.arguments import FIELDS, given_settings
 from slide.cli.resuming import Run, summary
 from slide.defaults import make_network, recommended, refuse_unused
 from slide.distributed import launch
+from slide.network import Network
 from slide.prediction.mixing import Mixing
 from slide.tuning import tune
 from slide.tuning.search import BUDGET, MONITOR
@@ -23,10 +24,11 @@ class Plan:
     run: Run
     said: list
 
-    def make(self, shape, number: int):
+    def make(self, shape: tuple[int, int], number: int) -> Network:
         """The network of that number: networks differ by their seeds."""
         seed = self.settings.get("seed", 0) + number
-        return make_network(*shape, self.end, {**self.settings, "seed": seed}, launch.world())
+        n_features, n_labels = shape
+        return make_network(n_features, n_labels, self.end, {**self.settings, "seed": seed}, launch.world())
 
 
 def given_to(options) -> dict:

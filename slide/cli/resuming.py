@@ -2,6 +2,7 @@
 
 import zlib
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def summary(X, Y) -> dict:
     checksum = 0
     for matrix in (X, Y):
         for array in (matrix.indptr.astype(np.int64), matrix.indices, matrix.data):
-            checksum = zlib.crc32(np.ascontiguousarray(array), checksum)
+            checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
     return {"rows": X.shape[0], "checksum": checksum}
 
 
@@ -99,8 +100,8 @@ def resume(parsed, given: dict, X, Y) -> tuple[list[Network], Run, int, list[str
     world, run = launch.world(), Run.read(path)
     how = {**threads, **given_classes(parsed)}
     model = load_whole(path, **how) if world.size == 1 else Network.load(path, **how, comm=world)
-    model = model.model if isinstance(model, Mixed) else model
-    networks = [model] if isinstance(model, Network) else model.networks
+    trained: Any = model.model if isinstance(model, Mixed) else model
+    networks = [trained] if isinstance(trained, Network) else trained.networks
     shape = networks[0].n_features, networks[0].n_labels
     if shape != (X.shape[1], Y.shape[1]):
         raise ValueError(

@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 from dataclasses import dataclass
+from typing import Any
 
 from slide import metrics
 from slide.cli import files as data_files
@@ -170,8 +171,8 @@ def _check_once(options, world):
 class Files:
     """What was read: X, Y to train on, `test` and `held` (X, Y) or None."""
 
-    X: object
-    Y: object
+    X: Any
+    Y: Any
     test: tuple | None
     held: tuple | None
 
@@ -183,11 +184,13 @@ class Files:
 def _read(options, output) -> Files:
     train = data_files.read_file(options.train, options)
     others = [options.test, options.validation if isinstance(options.validation, str) else None]
-    read = [path and data_files.read_file(path, options, like=train) for path in others]
+    read = [None if path is None else data_files.read_file(path, options, like=train) for path in others]
     output.say(data_files.describe(train, *filter(None, read)))
     if train.X.shape[0] == 0:
         raise ValueError(f"{options.train}: found no rows, expected at least one")
-    X, Y, (test, held) = train.X, train.Y, [found and (found.X, found.Y) for found in read]
+    X: Any = train.X
+    Y: Any = train.Y
+    test, held = (None if found is None else (found.X, found.Y) for found in read)
     if options.mask_seen:
         for data in filter(None, [train, *read]):
             data_files.mask_seen(options, data)

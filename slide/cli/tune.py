@@ -45,7 +45,8 @@ def run(options):
 
 def as_options(found, data) -> str:
     """What was chosen, as the command line has it, where it is not what the rule of thumb says."""
-    rule = recommended(*data.Y.shape, {}, data.Y.nnz / max(data.Y.shape[0], 1))
+    n_rows, n_labels = data.Y.shape
+    rule = recommended(n_rows, n_labels, {}, data.Y.nnz / max(n_rows, 1))
     words = [f"--steps {found.steps}"]
     for name, value in found.settings.items():
         if name == "epochs" or rule.get(name) == value or value is None:

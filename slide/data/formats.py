@@ -1,21 +1,30 @@
 """One door for every file format: load, read and save."""
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Callable, Sequence
 from os import fspath
 from pathlib import Path
+from typing import Any
+
+from scipy.sparse import csr_matrix
 
 from slide.data import libsvm, npz, xmc
 from slide.data.compression import SUFFIXES, without_suffix
 from slide.data.reading import FORMATS, Data, Expected, Settings, read_pair, read_single
+from slide.data.vocabulary import Vocabulary
+from slide.rows import Labels, Matrix
 from slide.settings.checks import check_flag, check_integer
+from slide.typing import FilePath
 
 ONE_BASED = {False: (0, 0), True: (1, 1), "features": (1, 0), "labels": (0, 1)}
 SUFFIX_FORMATS = {".txt": "xmc", ".libsvm": "libsvm", ".svm": "libsvm", ".svmlight": "libsvm", ".npz": "npz"}
-WRITERS = {"xmc": xmc.save_xmc, "libsvm": libsvm.save_libsvm, "npz": npz.save_npz}
-PAIR_WRITERS = {"xmc": xmc.save_xmc_pair, "npz": npz.save_npz_pair}
+WRITERS: dict[str, Callable[..., None]] = {"xmc": xmc.save_xmc, "libsvm": libsvm.save_libsvm, "npz": npz.save_npz}
+PAIR_WRITERS: dict[str, Callable[..., None]] = {"xmc": xmc.save_xmc_pair, "npz": npz.save_npz_pair}
 
 
-def load(path, **options):
+def load(path: FilePath | Sequence[FilePath], **options: Any) -> tuple[csr_matrix, csr_matrix | None]:
     """Features and labels of a file, or of two files, in any of the formats that `read` knows.
 
     Notes of the reader become warnings.
@@ -45,7 +54,10 @@ def load(path, **options):
     return data.X, data.Y
 
 
-def read(path, like=None, format=None, one_based=False, n_features=None, n_labels=None, need_labels=True) -> Data:
+def read(
+    path: FilePath | Sequence[FilePath], like: Data | FilePath | None = None, format: str | None = None,
+    one_based: bool | str = False, n_features: int | None = None, n_labels: int | None = None, need_labels: bool = True,
+) -> Data:  # fmt: skip
     """Reads a file, or two with features and labels, as `Data`.
 
     Parameters
@@ -99,7 +111,10 @@ def read(path, like=None, format=None, one_based=False, n_features=None, n_label
     return data
 
 
-def save(path, X, Y, vocabulary=None, format=None):
+def save(
+    path: FilePath | Sequence[FilePath], X: Matrix, Y: Labels, vocabulary: Vocabulary | None = None,
+    format: str | None = None,
+) -> None:  # fmt: skip
     """Writes X and Y in the format that the end of `path` says, so that `read` gives them back.
 
     Parameters
@@ -134,7 +149,7 @@ def save(path, X, Y, vocabulary=None, format=None):
     writer(*paths, X, Y, **({"vocabulary": vocabulary} if vocabulary is not None else {}))
 
 
-def keeps_vocabulary(path) -> bool:
+def keeps_vocabulary(path: FilePath | Sequence[FilePath]) -> bool:
     """Whether `save` can write a vocabulary to `path`.
 
     Parameters
@@ -148,7 +163,7 @@ def keeps_vocabulary(path) -> bool:
         True for `.npz`.
     """
     paths = _paths(path)
-    return len(paths) == 1 and SUFFIX_FORMATS.get(Path(path).suffix.lower()) == "npz"
+    return len(paths) == 1 and SUFFIX_FORMATS.get(Path(paths[0]).suffix.lower()) == "npz"
 
 
 def _format_of(path):

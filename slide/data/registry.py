@@ -5,6 +5,7 @@ from pathlib import Path
 
 from slide.data.compression import SUFFIXES
 from slide.data.xmc import load_xmc, read_header
+from slide.typing import FilePath, Pair
 
 ENDS = ("", *SUFFIXES)
 REPOSITORY = "http://manikvarma.org/downloads/XC/XMLRepository.html"
@@ -31,7 +32,7 @@ class Dataset:
     url: str = REPOSITORY
     repository: str = CITATION
 
-    def header(self, part):
+    def header(self, part: str) -> tuple[int, int, int]:
         """(N, D, L) that the file of `part`, "train" or "test", begins with."""
         return self.n_train if part == "train" else self.n_test, self.n_features, self.n_labels
 
@@ -55,7 +56,7 @@ DATASETS = {
 }
 
 
-def load_public(name, root="data"):
+def load_public(name: str, root: FilePath = "data") -> tuple[Pair, Pair]:
     """A public set from files that are on this machine; nothing is ever downloaded.
 
     Parameters
@@ -96,7 +97,7 @@ def load_public(name, root="data"):
     return load_xmc(paths["train"]), load_xmc(paths["test"])
 
 
-def load_folder(path):
+def load_folder(path: FilePath) -> tuple[Pair, Pair]:
     """The training and test data of a folder that holds train.txt and test.txt, each plain or compressed.
 
     Parameters

@@ -7,6 +7,8 @@ from numbers import Real
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from slide.typing import Pair
+
 CHUNK = 1 << 20  # tokens drawn at a time
 
 
@@ -41,7 +43,9 @@ PRESETS = {
 }  # fmt: skip
 
 
-def make_xmc(preset, n_train=None, n_test=None, scale=1.0, seed=0):
+def make_xmc(
+    preset: str, n_train: int | None = None, n_test: int | None = None, scale: float = 1.0, seed: int = 0,
+) -> tuple[Pair, Pair]:  # fmt: skip
     """A synthetic extreme-classification set, with one distribution for training and test rows.
 
     Label frequencies follow a power law. Labels come in clusters, each a mixture of all ranks. A row draws a

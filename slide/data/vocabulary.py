@@ -41,7 +41,7 @@ class Vocabulary:
         return {"words": _packed(self.words), "idf": np.asarray(self.idf, np.float64), "labels": _packed(self.labels)}
 
     @classmethod
-    def from_arrays(cls, words, idf, labels) -> "Vocabulary":
+    def from_arrays(cls, words: np.ndarray, idf: np.ndarray, labels: np.ndarray) -> "Vocabulary":
         """The vocabulary of what `arrays` gave.
 
         Parameters

@@ -6,12 +6,18 @@ line of one space. Two files, features and labels: a header `N D` (samples, colu
 `i:v i:v ...`, which may be empty. Lines end in LF or CRLF.
 """
 
+from __future__ import annotations
+
+from scipy.sparse import csr_matrix
+
 from slide._kernels.parse import Blank
 from slide.data.blocks import Blocks, quote
 from slide.data.canonical import check_pair, features, labels
 from slide.data.compression import Reading
 from slide.data.samples import MOST, Rules, read_samples
 from slide.data.writing import replacing, write_samples
+from slide.rows import Matrix
+from slide.typing import FilePath
 
 LONGEST_HEADER = 1000
 HEADERS = {
@@ -20,7 +26,7 @@ HEADERS = {
 }
 
 
-def load_xmc(path):
+def load_xmc(path: FilePath) -> tuple[csr_matrix, csr_matrix]:
     """Features and labels of a file in the text format of the Extreme Classification Repository.
 
     Parameters
@@ -50,7 +56,7 @@ def load_xmc(path):
         return read_xmc(Blocks(path, file))
 
 
-def read_header(path):
+def read_header(path: FilePath) -> tuple[int, int, int]:
     """The three numbers at the head of a file in the XMC repository's text format.
 
     Parameters
@@ -72,7 +78,7 @@ def read_header(path):
         return take_header(Blocks(path, file), 3)
 
 
-def save_xmc(path, X, Y):
+def save_xmc(path: FilePath, X: Matrix, Y: Matrix) -> None:
     """Writes X and Y in the XMC repository's text format, so that `load_xmc` gives them back.
 
     Parameters
@@ -97,7 +103,7 @@ def save_xmc(path, X, Y):
         write_samples(file, f"{X.shape[0]} {X.shape[1]} {Y.shape[1]}", X, Y)
 
 
-def save_xmc_pair(path_X, path_Y, X, Y):
+def save_xmc_pair(path_X: FilePath, path_Y: FilePath, X: Matrix, Y: Matrix) -> None:
     """Writes X and Y to two files, as the repository's `trn_X_Xf.txt` and `trn_X_Y.txt`; else as save_xmc."""
     X, Y = features("X", X), labels("Y", Y)
     check_pair(X, Y)
@@ -128,7 +134,8 @@ def take_header(blocks: Blocks, count: int) -> tuple:
 
 def read_xmc(blocks: Blocks, first_feature=0, first_label=0):
     """(X, Y) of a file with features and labels; ids count from first_feature and first_label, 0 or 1."""
-    rules = Rules(*take_header(blocks, 3), first_feature, first_label, blank=Blank.SPACED)
+    n, n_features, n_labels = take_header(blocks, 3)
+    rules = Rules(n, n_features, n_labels, first_feature, first_label, blank=Blank.SPACED)
     return read_samples(blocks, rules)
 
 

@@ -11,7 +11,8 @@ from slide.hashing.simhash import SimHash
 from slide.hashing.wta import WTA
 from slide.tables import ABSENT
 
-FAMILIES = {family.name: family for family in (SimHash, WTA, DWTA, MinHash, CrossPolytope, MIPS, Ranged)}
+_ALL: tuple[type[HashFamily], ...] = (SimHash, WTA, DWTA, MinHash, CrossPolytope, MIPS, Ranged)
+FAMILIES = {family.name: family for family in _ALL}
 
 __all__ = [
     "ABSENT", "FAMILIES", "DWTA", "CrossPolytope", "HashFamily", "MIPS", "MinHash", "Ranged", "RowHasher", "SimHash",

@@ -1,7 +1,15 @@
 """What a hash family is: the contract that the index, and outsiders' own families, rely on."""
 
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
 import numpy as np
 import scipy.sparse
+from numpy.typing import ArrayLike
+from scipy.sparse import csr_matrix
 
 from slide import counter_rng
 from slide._kernels.hashing.row_hasher import RowHasher
@@ -9,7 +17,9 @@ from slide.hashing.outside import check_codes, check_state, is_outside
 from slide.hashing.run import LANES, run_hasher, run_hasher_csr
 from slide.machine.threads import check_threads
 from slide.matrices import checked_csr
+from slide.rows import Matrix
 from slide.settings.checks import as_array, check_integer
+from slide.typing import Numbers
 
 MAX_CODE_BITS = 31
 MAX_DIM = 2**30
@@ -28,8 +38,8 @@ class HashFamily:
     that calls this one, and either
 
     * `codes(rows)`, in Python: begin with `rows = self.dense(rows)`, or with `self.as_rows(rows)` where
-      sparse rows are to stay sparse, and end with `return self.pack(hashes)` (no `out` is needed: the index
-      calls it for some rows at a time, and copies); or
+      sparse rows are to stay sparse, and end with `return self.pack(hashes)` (the index calls it for some
+      rows at a time); or
     * `hasher`, set by the constructor to a compiled `slide.hashing.RowHasher`, which does the same in Cython
       without the GIL, rows shared among threads.
 
@@ -70,20 +80,20 @@ class HashFamily:
 
     name = ""
     bits_per_hash = 1
-    options = ()
+    options: tuple[str, ...] = ()
     watches = False
-    inputs = None
+    inputs: tuple[np.ndarray, np.ndarray] | None = None
     drops = 0
     # CSR rows at least this full are hashed as dense ones: the same codes, and sixteen rows at a time.
     dense_from = 1 / 32
-    hasher = None
+    hasher: RowHasher | None = None
 
-    def __init__(self, dim, K, L, seed=0):
+    def __init__(self, dim: int, K: int, L: int, seed: int = 0):
         self.dim = check_integer("dim", dim, 1, MAX_DIM)
         self.K = check_integer("K", K, 1, MAX_CODE_BITS)
         self.L = check_integer("L", L, 1, 2**24)
         self.seed = check_integer("seed", seed, 0, 2**64 - 1)
-        self.threads = None
+        self.threads: int | None = None
         check_integer(f"{type(self).__name__}.bits_per_hash", self.bits_per_hash, 0)
         if self.code_bits > MAX_CODE_BITS:
             raise ValueError(
@@ -91,7 +101,7 @@ class HashFamily:
                 f"expected at most {MAX_CODE_BITS}"
             )
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """The constructor's keywords that make this family again.
 
         Returns
@@ -101,7 +111,7 @@ class HashFamily:
         """
         return {name: getattr(self, name) for name in ("dim", "K", "L", "seed", *self.options)}
 
-    def reseeded(self, seed):
+    def reseeded(self, seed: int) -> Self:
         """A new family of the same settings, but of this seed, that nothing was fitted to.
 
         Parameters
@@ -116,7 +126,7 @@ class HashFamily:
         """
         return type(self)(**(self.config() | {"seed": seed}))
 
-    def copy(self):
+    def copy(self) -> Self:
         """The same family, with what it was fitted to, that may be fitted anew without changing this one.
 
         Returns
@@ -155,19 +165,17 @@ class HashFamily:
         return f"{type(self).__name__}({options})"
 
     @property
-    def code_bits(self):
+    def code_bits(self) -> int:
         """Bits of a code: a table has 2**code_bits buckets."""
         return self.K * self.bits_per_hash
 
-    def codes(self, rows, out=None):
+    def codes(self, rows: Matrix) -> np.ndarray:
         """The codes of rows.
 
         Parameters
         ----------
         rows : (n, dim) array or SciPy CSR matrix
             Read as float32. NaN gives some defined code.
-        out : ndarray of shape (n, L), uint32, or None
-            The array to write them to and return, of any strides; None for a new one.
 
         Returns
         -------
@@ -177,32 +185,14 @@ class HashFamily:
         Raises
         ------
         ValueError
-            Where rows are not two-dimensional or not `dim` wide, and where out is not a writable uint32 array (n, L).
+            Where rows are not two-dimensional or not `dim` wide.
         """
         rows = self.as_rows(rows)
-        codes = self._check_out(out, rows.shape[0])
-        if not len(codes):
-            return codes
-        threads = self._threads_for(len(codes))
-        if not scipy.sparse.issparse(rows):
-            self._codes_dense(rows, codes, threads)
-        elif not rows.nnz:
-            codes[:] = self.codes(np.zeros((1, self.dim), np.float32))
-        elif rows.nnz < self.dense_from * len(codes) * self.dim:
-            ids = rows.indices.astype(np.int32, copy=False)
-            packed = np.empty(codes.shape, np.uint32)
-            self._codes_sparse(rows.indptr.astype(np.int64), ids, rows.data, packed, threads)
-            if out is None:
-                return packed
-            codes[...] = packed
-        else:
-            step = max(LANES, 2**22 // self.dim)
-            for first in range(0, len(codes), step):
-                part = slice(first, first + step)
-                self._codes_dense(rows[part].toarray(), codes[part], threads)
+        codes = np.empty((rows.shape[0], self.L), np.uint32)
+        self._write_codes(rows, codes)
         return codes
 
-    def query_codes(self, rows):
+    def query_codes(self, rows: Matrix) -> np.ndarray:
         """The codes of the inputs that look up what was indexed: `codes`, unless a family says otherwise.
 
         Parameters
@@ -217,22 +207,30 @@ class HashFamily:
         """
         return self.codes(rows)
 
-    def codes_into(self, rows, out):
-        """Writes the codes of dense rows to an array, as the index asks for them.
+    def codes_into(self, rows: Matrix, out: np.ndarray) -> None:
+        """Writes the codes of rows to an array, as the index asks for them.
 
         Parameters
         ----------
-        rows : ndarray of shape (n, dim), float32
+        rows : (n, dim) array or SciPy CSR matrix
             As for `codes`.
         out : ndarray of shape (n, L), uint32
             Of any strides.
+
+        Raises
+        ------
+        ValueError
+            As `codes`, and where out is not a writable uint32 array (n, L).
         """
+        rows = self.as_rows(rows)
+        out = self._check_out(out, rows.shape[0])
         if self._has_own_codes():
             self._fill_by_own(lambda part: rows[part], out)
         else:
-            check_codes(self, "hasher", self.codes(rows, out=out), len(rows))
+            self._write_codes(rows, out)
+            check_codes(self, "hasher", out, len(out))
 
-    def codes_taken(self, rows, ids, out=None):
+    def codes_taken(self, rows: Matrix, ids: ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
         """The codes of rows[ids]; built-in families make no copy of the rows.
 
         Parameters
@@ -242,7 +240,7 @@ class HashFamily:
         ids : ndarray of shape (m,), int32
             Which of them.
         out : ndarray of shape (m, L), uint32, or None
-            As for `codes`.
+            The array to write them to and return, of any strides; None for a new one.
 
         Returns
         -------
@@ -265,7 +263,7 @@ class HashFamily:
             check_codes(self, "hasher", codes, len(ids))
         return codes
 
-    def fit(self, rows):
+    def fit(self, rows: Matrix) -> None:
         """Takes note of all rows about to be indexed, before they are hashed; nothing by default.
 
         Parameters
@@ -274,7 +272,7 @@ class HashFamily:
             The weights of all neurons.
         """
 
-    def state(self):
+    def state(self) -> dict[str, np.ndarray]:
         """What `fit` learnt; nothing by default.
 
         Returns
@@ -284,7 +282,7 @@ class HashFamily:
         """
         return {}
 
-    def load_state(self, state):
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Takes over what `state` gave; the arrays may be kept.
 
         Parameters
@@ -293,7 +291,7 @@ class HashFamily:
             {name: array}.
         """
 
-    def pack(self, hashes):
+    def pack(self, hashes: ArrayLike) -> np.ndarray:
         """The codes of given hashes: table t's are those from t * K on.
 
         Parameters
@@ -321,7 +319,7 @@ class HashFamily:
             codes = codes << np.uint32(self.bits_per_hash) | hashes[:, k :: self.K].astype(np.uint32)
         return codes
 
-    def dense(self, rows):
+    def dense(self, rows: Matrix) -> np.ndarray:
         """The rows as a C-contiguous float32 array.
 
         Parameters
@@ -340,9 +338,9 @@ class HashFamily:
             As `codes`.
         """
         rows = self.as_rows(rows)
-        return rows.toarray() if scipy.sparse.issparse(rows) else rows
+        return rows if isinstance(rows, np.ndarray) else rows.toarray()
 
-    def as_rows(self, rows):
+    def as_rows(self, rows: Matrix) -> np.ndarray | csr_matrix:
         """The rows as C-contiguous float32, or as SciPy CSR in canonical form with float32 values, which is a copy.
 
         Parameters
@@ -361,20 +359,40 @@ class HashFamily:
             As `codes`.
         """
         sparse = scipy.sparse.issparse(rows)
+        found: Any = rows if sparse else as_array("rows", rows)
+        if found.ndim != 2 or found.shape[1] != self.dim:
+            raise ValueError(f"rows: found shape {found.shape}, expected (n, {self.dim})")
         if not sparse:
-            rows = as_array("rows", rows)
-        if rows.ndim != 2 or rows.shape[1] != self.dim:
-            raise ValueError(f"rows: found shape {rows.shape}, expected (n, {self.dim})")
-        if not sparse:
-            return np.ascontiguousarray(rows, np.float32)
-        indptr, columns, values = checked_csr(rows, "rows")
-        kind = scipy.sparse.csr_matrix if scipy.sparse.isspmatrix(rows) else scipy.sparse.csr_array
-        own = kind((values, columns, indptr), shape=rows.shape)
+            return np.ascontiguousarray(found, np.float32)
+        indptr, columns, values = checked_csr(found, "rows")
+        kind = scipy.sparse.csr_matrix if scipy.sparse.isspmatrix(found) else scipy.sparse.csr_array
+        own = kind((values, columns, indptr), shape=found.shape)
         own.sum_duplicates()
         return own.astype(np.float32, copy=False)
 
+    def _write_codes(self, rows, codes):
+        """codes (n, L), of any strides, of `as_rows`."""
+        if not len(codes):
+            return
+        threads = self._threads_for(len(codes))
+        if not scipy.sparse.issparse(rows):
+            self._codes_dense(rows, codes, threads)
+        elif not rows.nnz:
+            codes[:] = self.codes(np.zeros((1, self.dim), np.float32))
+        elif rows.nnz < self.dense_from * len(codes) * self.dim:
+            ids = rows.indices.astype(np.int32, copy=False)
+            packed = codes if codes.flags.c_contiguous else np.empty(codes.shape, np.uint32)
+            self._codes_sparse(rows.indptr.astype(np.int64), ids, rows.data, packed, threads)
+            if packed is not codes:
+                codes[...] = packed
+        else:
+            step = max(LANES, 2**22 // self.dim)
+            for first in range(0, len(codes), step):
+                part = slice(first, first + step)
+                self._codes_dense(rows[part].toarray(), codes[part], threads)
+
     def _has_own_codes(self):
-        """Whether a subclass has a `codes` of its own, which need not know of `out`."""
+        """Whether a subclass has a `codes` of its own."""
         return type(self).codes is not HashFamily.codes
 
     def _fill_by_own(self, take, out):
@@ -424,7 +442,7 @@ class HashFamily:
             raise ValueError(f"hasher: found {hasher!r}, expected a RowHasher(dim={self.dim}, L={self.L})")
         return hasher
 
-    def similarity(self, x, y):
+    def similarity(self, x: ArrayLike, y: ArrayLike) -> float:
         """The similarity of two rows that this family's codes follow.
 
         Parameters
@@ -444,7 +462,7 @@ class HashFamily:
         """
         raise NotImplementedError(f"{type(self).__name__}: found no similarity()")
 
-    def collision_probability(self, similarity):
+    def collision_probability(self, similarity: Numbers) -> Numbers:
         """The probability that one hash (K=1) agrees on two rows of that similarity.
 
         Parameters
@@ -464,7 +482,7 @@ class HashFamily:
         """
         raise NotImplementedError(f"{type(self).__name__}: found no collision_probability()")
 
-    def bucket_probability(self, similarity):
+    def bucket_probability(self, similarity: Numbers) -> Numbers:
         """The probability that two rows share a bucket in one table, p**K.
 
         Parameters
@@ -479,7 +497,7 @@ class HashFamily:
         """
         return self.collision_probability(similarity) ** self.K
 
-    def retrieval_probability(self, similarity):
+    def retrieval_probability(self, similarity: Numbers) -> Numbers:
         """The probability that two rows share a bucket in any table, 1 - (1 - p**K)**L (MLSys 2020, section 2).
 
         Parameters

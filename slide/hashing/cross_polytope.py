@@ -9,6 +9,7 @@ from slide._kernels.hashing.cross_polytope import CrossPolytopeHasher
 from slide.hashing.base import HashFamily
 from slide.hashing.simhash import SimHash
 from slide.settings.checks import check_integer
+from slide.typing import Numbers
 
 
 class CrossPolytope(HashFamily):
@@ -37,7 +38,7 @@ class CrossPolytope(HashFamily):
     bits_per_hash = 4
     options = ("width",)
 
-    def __init__(self, dim, K, L, seed=0, width=8):
+    def __init__(self, dim: int, K: int, L: int, seed: int = 0, width: int = 8):
         self.width = check_integer("width", width, 2, 2**15)
         if width & (width - 1):
             raise ValueError(f"width: found {width}, expected a power of two")
@@ -51,14 +52,14 @@ class CrossPolytope(HashFamily):
 
     similarity = SimHash.similarity
 
-    def collision_probability(self, similarity):
+    def collision_probability(self, similarity: Numbers) -> Numbers:
         """Of Gaussian projections, which the rotations stand for; by numerical integration, to about 0.001."""
         grid, values = collision_curve(self.width)
         return np.interp(np.clip(similarity, -1, 1), grid, values)
 
 
 @lru_cache
-def collision_curve(width):
+def collision_curve(width: int):
     """(cosines, probabilities) that two rows have the same hash.
 
     With u and v the magnitudes of their largest projections, the probability is 2 * width times the integral over
@@ -70,7 +71,7 @@ def collision_curve(width):
     return cosines, np.array([0.0, *inner, 1.0])
 
 
-def collision_integral(width, cosine, n=400, end=5.5):
+def collision_integral(width: int, cosine, n=400, end=5.5):
     u = (np.arange(n) + 0.5) * end / n
     spread = np.sqrt(1 - cosine**2)
     density = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi) * end / n

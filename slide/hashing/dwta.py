@@ -1,6 +1,7 @@
 """DWTA: WTA for sparse rows, whose empty bins borrow; follows the order of the non-zero coordinates."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from slide._kernels.hashing import wta as kernel
 from slide.hashing.base import HashFamily
@@ -36,7 +37,7 @@ class DWTA(WTA):
     name = "dwta"
     dense_from = HashFamily.dense_from
 
-    def __init__(self, dim, K, L, seed=0, bin_size=8):
+    def __init__(self, dim: int, K: int, L: int, seed: int = 0, bin_size: int = 8):
         super().__init__(dim, K, L, seed, bin_size)
         self._a, self._b = (int(value) for value in self._random(1, [0], 2)[0])
         self._slots = None
@@ -58,7 +59,7 @@ class DWTA(WTA):
             best, positions, threads,
         )  # fmt: skip
 
-    def similarity(self, x, y):
+    def similarity(self, x: ArrayLike, y: ArrayLike) -> float:
         """The probability that a hash agrees (see above); time O(dim * common non-zeros)."""
         x, y = (np.asarray(v, np.float32) for v in (x, y))
         x, y = (np.where((v == 0) | np.isnan(v), -np.inf, v) for v in (x, y))

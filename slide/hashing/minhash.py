@@ -1,12 +1,14 @@
 """MinHash: the top coordinates as a set; follows the Jaccard similarity of the sets."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from slide._kernels.hashing import minhash as kernel
 from slide.hashing.base import MAX_DIM, HashFamily
 from slide.hashing.bins import cut_permutations, invert_bins
 from slide.hashing.run import aligned
 from slide.settings.checks import check_integer
+from slide.typing import Numbers
 
 
 class MinHash(HashFamily):
@@ -38,7 +40,7 @@ class MinHash(HashFamily):
     bits_per_hash = 3
     options = ("top_k", "bits")
 
-    def __init__(self, dim, K, L, seed=0, top_k=None, bits=3):
+    def __init__(self, dim: int, K: int, L: int, seed: int = 0, top_k: int | None = None, bits: int = 3):
         self.bits = self.bits_per_hash = check_integer("bits", bits, 1, 8)
         super().__init__(dim, K, L, seed)
         default = min(30, max(1, self.dim // 4))
@@ -66,19 +68,19 @@ class MinHash(HashFamily):
         settings, scratch = self._settings(threads)
         kernel.minhash_csr_rows(indptr, ids, values, *settings, codes, *scratch, threads)
 
-    def similarity(self, x, y):
+    def similarity(self, x: ArrayLike, y: ArrayLike) -> float:
         """The Jaccard similarity of the sets; 1 of two empty ones."""
         in_x, in_y = (top_coordinates(np.asarray(v, np.float32), self.top_k) for v in (x, y))
         union = np.count_nonzero(in_x | in_y)
         return float(np.count_nonzero(in_x & in_y) / union) if union else 1.0
 
-    def collision_probability(self, similarity):
+    def collision_probability(self, similarity: Numbers) -> Numbers:
         """J + (1 - J) / 2**bits."""
         similarity = np.asarray(similarity, np.float64)[()]
         return similarity + (1 - similarity) / 2**self.bits
 
 
-def top_coordinates(row, top_k):
+def top_coordinates(row, top_k: int | None):
     """bool (dim,): the top_k largest of a row, the lower coordinate of equals; never a zero or NaN."""
     present = np.flatnonzero((row != 0) & ~np.isnan(row))
     chosen = np.zeros(len(row), bool)

@@ -1,11 +1,18 @@
 """MIPS: rows made longer by what they lack in norm, so that the angle follows the inner product."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 import numpy as np
 import scipy.sparse
+from numpy.typing import ArrayLike
 
 from slide.hashing.base import HashFamily
 from slide.hashing.simhash import SimHash
+from slide.rows import Matrix
 from slide.settings.checks import check_array
+from slide.typing import Numbers
 
 
 class MIPS(HashFamily):
@@ -33,35 +40,35 @@ class MIPS(HashFamily):
     inner = SimHash
     bits_per_hash = SimHash.bits_per_hash
 
-    def __init__(self, dim, K, L, seed=0):
+    def __init__(self, dim: int, K: int, L: int, seed: int = 0):
         super().__init__(dim, K, L, seed)
         self._extra = max(8, self.dim // 4)
         self._inner = self.inner(self.dim + self._extra, self.K, self.L, self.seed)
         self.bound = np.float64(1)
 
-    def fit(self, rows):
+    def fit(self, rows: Matrix) -> None:
         squares = self._squares(self.dense(rows))
         largest = np.sqrt(squares[np.isfinite(squares)].max(initial=0))
         self.bound = largest or np.float64(1)
 
-    def state(self):
+    def state(self) -> dict[str, np.ndarray]:
         return {"bound": np.asarray(self.bound)}
 
-    def load_state(self, state):
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         if state:
             bound = check_array("bound", state.get("bound"), np.zeros(()))
             if not 0 < bound < np.inf:
                 raise ValueError(f"bound: found {bound}, expected the largest norm of some rows")
             self.bound = np.float64(bound)
 
-    def codes(self, rows):
+    def codes(self, rows: Matrix) -> np.ndarray:
         rows = self.dense(rows)
         missing = np.sqrt(np.maximum(self.bound**2 - self._squares(rows), 0) / self._extra)
         return self._inner_codes(self._longer(rows, missing))
 
-    def query_codes(self, rows):
+    def query_codes(self, rows: Matrix) -> np.ndarray:
         rows = self.as_rows(rows)
-        if not scipy.sparse.issparse(rows):
+        if isinstance(rows, np.ndarray):
             return self._inner_codes(self._longer(rows, 0))
         wider = (rows.shape[0], self._inner.dim)
         return self._inner_codes(scipy.sparse.csr_matrix((rows.data, rows.indices, rows.indptr), shape=wider))
@@ -82,12 +89,12 @@ class MIPS(HashFamily):
         with np.errstate(over="ignore", invalid="ignore"):
             return np.square(rows, dtype=np.float64).sum(axis=1)
 
-    def similarity(self, x, y):
+    def similarity(self, x: ArrayLike, y: ArrayLike) -> float:
         """Of an indexed row x and a query y: their inner product over M times the norm of y."""
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         longest = max(self.bound, np.linalg.norm(x)) * np.linalg.norm(y)
         return float(np.clip(x @ y / longest, -1, 1)) if longest else 0.0
 
-    def collision_probability(self, similarity):
+    def collision_probability(self, similarity: Numbers) -> Numbers:
         """That of the inner family."""
         return self._inner.collision_probability(similarity)

@@ -1,5 +1,7 @@
 """Hash families that are not the package's: what they return is checked before anything relies on it."""
 
+from typing import Any
+
 import numpy as np
 
 from slide.tables import ABSENT
@@ -12,7 +14,7 @@ def is_outside(cls: type) -> bool:
     return cls.__module__.partition(".")[0] != PACKAGE
 
 
-def check_family(family, base: type, like=None) -> None:
+def check_family(family: Any, base: type[Any], like=None) -> None:
     """ValueError where what was constructed is not a `base`, the contract's class, as `like` (None: any) is one."""
     name = type(family).__name__
     if not isinstance(family, base):

@@ -1,11 +1,16 @@
 """Ranged hashing: neurons whose logits may be large are held by more tables, under shorter codes."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 import numpy as np
 
 from slide._kernels.hashing import ranged as kernel
 from slide.hashing.base import HashFamily
 from slide.hashing.dwta import DWTA
 from slide.machine.threads import check_threads
+from slide.rows import Matrix
 from slide.settings.checks import check_array, check_number
 
 
@@ -49,7 +54,7 @@ class Ranged(HashFamily):
     drops = 1
     dense_from = 0.0  # bounds are summed over dense rows
 
-    def __init__(self, dim, K, L, seed=0, share=0.22, errors=3.0):
+    def __init__(self, dim: int, K: int, L: int, seed: int = 0, share: float = 0.22, errors: float = 3.0):
         self._inner = self.inner(dim, K, L, seed)
         self.bits_per_hash = self._inner.bits_per_hash
         super().__init__(dim, K, L, seed)
@@ -60,7 +65,7 @@ class Ranged(HashFamily):
         self._mean, self._variance = np.zeros(self.dim, np.float32), np.ones(self.dim, np.float32)
         self._least = np.full(self.L, -np.inf, np.float32)
 
-    def fit(self, rows):
+    def fit(self, rows: Matrix) -> None:
         """Takes over what is known of the inputs, and the least bounds that the tables hold."""
         rows = self.dense(rows)
         if self.inputs is not None:
@@ -71,10 +76,10 @@ class Ranged(HashFamily):
         least = least_of(bounds[np.isfinite(bounds)], self.share ** np.arange(self.K + 1))
         self._least = least[self.dropped]
 
-    def state(self):
+    def state(self) -> dict[str, np.ndarray]:
         return {"mean": self._mean, "variance": self._variance, "least": self._least}
 
-    def load_state(self, state):
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         if state:
             own = self.state()
             mean, variance, least = (np.array(check_array(name, state.get(name), own[name])) for name in own)
@@ -82,7 +87,7 @@ class Ranged(HashFamily):
                 raise ValueError("mean, variance: found negative or infinite values, expected those of inputs")
             self._mean, self._variance, self._least = mean, variance, least
 
-    def query_codes(self, rows):
+    def query_codes(self, rows: Matrix) -> np.ndarray:
         self._inner.threads = self.threads
         bits = self._bits.astype(np.uint32)
         return self._inner.codes(rows) >> bits << bits
@@ -110,7 +115,7 @@ class Ranged(HashFamily):
         kernel.bound_rows(rows, ids, self._mean, self._variance, self.errors, out, threads)
 
 
-def dropped(K, L):
+def dropped(K: int, L: int):
     """(L,) the hashes that each table drops of its K."""
     counts = np.zeros(K + 1, int)
     deep = range(2, K + 1) if K > 1 else range(1, 2)

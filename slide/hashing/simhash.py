@@ -1,10 +1,12 @@
 """SimHash: signs of sparse random projections; follows the cosine."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from slide._kernels.hashing import simhash as kernel
 from slide.hashing.base import HashFamily
 from slide.hashing.run import aligned
+from slide.typing import Numbers
 
 
 class SimHash(HashFamily):
@@ -24,7 +26,7 @@ class SimHash(HashFamily):
     name = "simhash"
     bits_per_hash = 1
 
-    def __init__(self, dim, K, L, seed=0):
+    def __init__(self, dim: int, K: int, L: int, seed: int = 0):
         super().__init__(dim, K, L, seed)
         taken, n_projections = max(1, round(self.dim / 3)), self.K * self.L
         self._indices = np.empty((n_projections, taken), np.int32)
@@ -70,7 +72,7 @@ class SimHash(HashFamily):
         sums = aligned(threads, self.K * self.L, np.float32)
         kernel.simhash_csr_rows(indptr, ids, values, *self._by_coordinate(), self.K, codes, sums, threads)
 
-    def similarity(self, x, y):
+    def similarity(self, x: ArrayLike, y: ArrayLike) -> float:
         """The cosine; a zero vector has 0 with any other and 1 with another zero vector."""
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         norms = np.linalg.norm(x) * np.linalg.norm(y)
@@ -78,6 +80,6 @@ class SimHash(HashFamily):
             return float(not x.any() and not y.any())
         return float(np.clip(x @ y / norms, -1, 1))
 
-    def collision_probability(self, similarity):
+    def collision_probability(self, similarity: Numbers) -> Numbers:
         """1 - arccos(cosine) / pi."""
         return 1 - np.arccos(np.clip(similarity, -1, 1)) / np.pi

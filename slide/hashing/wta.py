@@ -1,12 +1,14 @@
 """WTA: which coordinate of a random bin is the largest; follows the order of the coordinates."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from slide._kernels.hashing import wta as kernel
 from slide.hashing.base import MAX_DIM, HashFamily
 from slide.hashing.bins import agreement, cut_permutations
 from slide.hashing.run import aligned
 from slide.settings.checks import check_integer
+from slide.typing import Numbers
 
 
 class WTA(HashFamily):
@@ -36,7 +38,7 @@ class WTA(HashFamily):
     options = ("bin_size",)
     dense_from = float("inf")  # the form for CSR takes sixteen rows at a time itself
 
-    def __init__(self, dim, K, L, seed=0, bin_size=8):
+    def __init__(self, dim: int, K: int, L: int, seed: int = 0, bin_size: int = 8):
         self.bin_size = check_integer("bin_size", bin_size, 1, MAX_DIM)
         self.bits_per_hash = max(1, (self.bin_size - 1).bit_length())
         super().__init__(dim, K, L, seed)
@@ -63,11 +65,11 @@ class WTA(HashFamily):
             *self._scratch(threads), threads,
         )  # fmt: skip
 
-    def similarity(self, x, y):
+    def similarity(self, x: ArrayLike, y: ArrayLike) -> float:
         """The share of bins that agree; time O(dim**2)."""
         x, y = np.asarray(x, np.float32), np.asarray(y, np.float32)
         return agreement(x, y, range(self.dim), self.width)
 
-    def collision_probability(self, similarity):
+    def collision_probability(self, similarity: Numbers) -> Numbers:
         """The similarity itself."""
         return np.asarray(similarity, np.float64)[()]

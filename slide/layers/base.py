@@ -1,6 +1,7 @@
 """What all layers share: their context, and what a network may ask of a layer."""
 
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from slide.layers import panels
 from slide.layers.few import FEW_ROWS, few_topk
 from slide.layers.lane_block import LaneBlock
 from slide.layers.stage_clock import StageClock
+from slide.layers.weights import Weights
 from slide.machine.memory import Scratch
+from slide.optim import SGD, Adam
 from slide.settings.attributes import Attributes, ReadOnly
 from slide.state.commit import Commit
 
@@ -27,7 +30,7 @@ DIVERGED = "training has diverged, and the batch was not learnt (a lower learnin
 class Context:
     """What every layer of a network shares: some of the network's settings, a clock, and the exchange with ranks."""
 
-    optimizer: object
+    optimizer: Adam | SGD
     group_size: int
     update: str
     seed: int
@@ -57,14 +60,14 @@ class Layer(Attributes):
     updates_early = False
     """Whether `gradient` of an output layer is known only after its Commit was run."""
 
-    n_inputs = ReadOnly("make a new Network")
-    n_neurons = ReadOnly("make a new Network")
-    spec = ReadOnly("make a new Network; some settings are attributes of Network")
-    context = ReadOnly("its settings are attributes of Network")
-    parameters = ReadOnly("write into the arrays weights and bias")
-    scratch = ReadOnly("it is the layer's own")
-    active = ReadOnly("it is measured: mean active neurons per sample, of the batch seen last")
-    touched = ReadOnly("it is measured: rows of weights that the batch seen last updated")
+    n_inputs: ReadOnly[int] = ReadOnly("make a new Network")
+    n_neurons: ReadOnly[int] = ReadOnly("make a new Network")
+    spec: ReadOnly[Any] = ReadOnly("make a new Network; some settings are attributes of Network")
+    context: ReadOnly[Context] = ReadOnly("its settings are attributes of Network")
+    parameters: ReadOnly[Weights] = ReadOnly("write into the arrays weights and bias")
+    scratch: ReadOnly[Scratch] = ReadOnly("it is the layer's own")
+    active: ReadOnly[float] = ReadOnly("it is measured: mean active neurons per sample, of the batch seen last")
+    touched: ReadOnly[int] = ReadOnly("it is measured: rows of weights that the batch seen last updated")
 
     def __init__(self, n_inputs: int, spec, context: Context):
         self._n_inputs = n_inputs

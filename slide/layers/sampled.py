@@ -14,6 +14,7 @@ from slide.layers.passes import Pass, UpdateInputs
 from slide.layers.weights import BFloat16Weights, Weights, touched_count, touched_ids, weight_types
 from slide.rows import SparseRows
 from slide.sampling import complete, inclusion_weights, retrieve
+from slide.sampling.base import Sampler
 from slide.sampling.recent import RecentLabels, recent_types
 from slide.settings.attributes import ReadOnly
 from slide.settings.checks import check_integer
@@ -24,11 +25,11 @@ RECENT = 1 << 18  # label entries that a fill by frequency is drawn from
 
 
 class SampledLayer(Layer):
-    index = ReadOnly("call retrieve_by")
-    sampler = ReadOnly("call retrieve_by")
-    minimum = ReadOnly("make a new Network, or call Network.grow")
-    seed = ReadOnly("it follows from the network's: make a new Network")
-    recent = ReadOnly("it is the layer's own")
+    index: ReadOnly[LSHIndex | None] = ReadOnly("call retrieve_by")
+    sampler: ReadOnly[Sampler] = ReadOnly("call retrieve_by")
+    minimum: ReadOnly[int] = ReadOnly("make a new Network, or call Network.grow")
+    seed: ReadOnly[int] = ReadOnly("it follows from the network's: make a new Network")
+    recent: ReadOnly[RecentLabels | None] = ReadOnly("it is the layer's own")
 
     def __init__(self, n_inputs, spec, context, rng, std):
         super().__init__(n_inputs, spec, context)
@@ -214,7 +215,8 @@ class SampledLayer(Layer):
         Raises FloatingPointError where one may overflow.
         """
         context = self.context
-        self._check_gradients(*np.sum([each.energies() for each in passes], axis=0), step, rate)
+        energy, energy_of_gradients = np.sum([each.energies() for each in passes], axis=0)
+        self._check_gradients(energy, energy_of_gradients, step, rate)
         with context.clock("update"):
             given = UpdateInputs.of(passes, self.scratch, context.threads)
         with context.clock("transpose"):

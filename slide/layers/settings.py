@@ -274,7 +274,8 @@ class Sampled(Settings):
         """
         given = self.hash
         if not isinstance(given, HashFamily):
-            return FAMILIES.get(given, given)(n_inputs, self.K, self.L, seed=seed)
+            family = FAMILIES[given] if isinstance(given, str) else given
+            return family(n_inputs, self.K, self.L, seed=seed)
         if given.dim != n_inputs:
             raise ValueError(f"hash: found {given!r}, expected dim={n_inputs}, the inputs of the layer")
         return given.reseeded(seed)

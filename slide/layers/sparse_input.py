@@ -21,7 +21,7 @@ class SparseInputLayer(Layer):
 
     exact_reads_sparse = True
 
-    bias_parameters = ReadOnly("write into the array bias")
+    bias_parameters: ReadOnly[Weights] = ReadOnly("write into the array bias")
 
     def __init__(self, n_inputs, spec, context, rng, std):
         super().__init__(n_inputs, spec, context)

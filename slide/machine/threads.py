@@ -123,7 +123,7 @@ class one_blas_thread:
     """
 
     _lock = threading.RLock()
-    _inside = weakref.WeakSet()
+    _inside: "weakref.WeakSet[one_blas_thread]" = weakref.WeakSet()
     _before: list[int] | None = None
 
     def __enter__(self):

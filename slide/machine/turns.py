@@ -4,8 +4,9 @@ import os
 import sys
 import threading
 import weakref
+from typing import Any
 
-_all = weakref.WeakSet()
+_all: "weakref.WeakSet[Turns]" = weakref.WeakSet()
 _held: list["Turns"] = []
 
 
@@ -75,7 +76,7 @@ class Turns:
         return True
 
 
-def _within(locks, do, args):
+def _within(locks: list[Any], do, args):
     """do(*args) with all of the locks."""
     if not locks:
         return do(*args)

@@ -1,19 +1,25 @@
 """Ensembles: several networks of other seeds, whose probabilities are averaged."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from slide import metrics
 from slide._kernels import topk as _topk
 from slide.activations import alone, beside, chosen_logits, last_hidden, log_normalisers, row_blocks
 from slide.network import Evaluation, Network
-from slide.rows import ActiveSet, as_label_rows, as_sparse_rows, offsets
+from slide.rows import ActiveSet, Labels, Matrix, as_label_rows, as_sparse_rows, offsets
 from slide.scores import check_labels, check_threshold, cut, score_each
 from slide.seen import seen_labels, without
 from slide.settings.checks import check_integer
 from slide.state import storage
 from slide.state.part import prefixed
+from slide.typing import FilePath
 
 CANDIDATES = 16  # labels that each network puts forward at first, or twice as many as are asked for
 HELD = 1 << 20  # labels put forward that are held at once
@@ -42,7 +48,7 @@ class Ensemble:
     >>> ensemble.fit(X, Y, epochs=12).evaluate(X_test, Y_test).scores["P@1"]
     """
 
-    def __init__(self, networks):
+    def __init__(self, networks: Sequence[Network]):
         networks = list(networks) if isinstance(networks, list | tuple) else networks
         if not isinstance(networks, list) or not networks or not all(isinstance(x, Network) for x in networks):
             raise ValueError(f"networks: found {networks!r}, expected a non-empty list of Networks")
@@ -54,7 +60,7 @@ class Ensemble:
         self.networks = networks
         (self.n_features, self.n_labels) = shapes.pop()
 
-    def fit(self, X, Y, **settings) -> "Ensemble":
+    def fit(self, X: Matrix, Y: Labels, **settings: Any) -> Ensemble:
         """Trains one network after the other.
 
         Parameters
@@ -73,7 +79,7 @@ class Ensemble:
             network.fit(X, Y, **settings)
         return self
 
-    def predict(self, X, k: int = 5, mask_seen=False) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, X: Matrix, k: int = 5, mask_seen: bool | Matrix = False) -> tuple[np.ndarray, np.ndarray]:
         """The k labels of largest mean probability, best first; of equals the smaller label.
 
         Parameters
@@ -90,7 +96,9 @@ class Ensemble:
         """
         return predict_blocks(self, X, k, Block.topk, mask_seen=mask_seen)
 
-    def predict_proba(self, X, k: int = 5, threshold: float = 0.0, mask_seen=False) -> tuple[np.ndarray, np.ndarray]:
+    def predict_proba(
+        self, X: Matrix, k: int = 5, threshold: float = 0.0, mask_seen: bool | Matrix = False,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """The k labels of largest mean probability, and these probabilities.
 
         Parameters
@@ -109,7 +117,7 @@ class Ensemble:
         ids, values = self.predict(X, k, mask_seen)
         return cut(ids, np.minimum(np.exp(values), 1), threshold)
 
-    def decision_function(self, X, labels) -> np.ndarray:
+    def decision_function(self, X: Matrix, labels: ArrayLike) -> np.ndarray:
         """The logarithms of the mean probabilities of given labels.
 
         Parameters
@@ -135,7 +143,10 @@ class Ensemble:
         beside(self.networks, "decision_function", score)
         return out
 
-    def evaluate(self, X, Y, ks=(1, 3, 5), propensities=None, mask_seen=False) -> Evaluation:
+    def evaluate(
+        self, X: Matrix, Y: Labels, ks: Sequence[int] = (1, 3, 5), propensities: ArrayLike | None = None,
+        mask_seen: bool | Matrix = False,
+    ) -> Evaluation:  # fmt: skip
         """P@k, nDCG@k and, with propensities, PSP@k on X and Y.
 
         Parameters
@@ -153,7 +164,7 @@ class Ensemble:
     def __repr__(self) -> str:
         return "\n".join([f"Ensemble of {len(self.networks)}:", *map(repr, self.networks)])
 
-    def save(self, path, run: dict | None = None) -> None:
+    def save(self, path: FilePath, run: dict | None = None) -> None:
         """Writes all networks to one .npz file, as `Network.save`; `slide.load` reads it.
 
         Parameters
@@ -165,7 +176,7 @@ class Ensemble:
         """
         alone(self.networks, "save", storage.save, path, self.content, run)
 
-    def content(self, run=None) -> dict[str, np.ndarray]:
+    def content(self, run: dict[str, Any] | None = None) -> dict[str, np.ndarray]:
         """The arrays of its file.
 
         Parameters
@@ -251,7 +262,7 @@ class Block:
         return *best(chosen, self.log_p(chosen, rows), k, self.outputs[0].context.threads), bound
 
 
-def predict_blocks(model, X, k, of_block, normalised=True, mask_seen=False):
+def predict_blocks(model, X: Matrix, k, of_block, normalised=True, mask_seen: bool | Matrix = False):
     """(ids, values), (n, k): of_block(block, k) for all rows of X, block by block."""
     k = min(check_integer("k", k), model.n_labels)
     networks = model.networks
@@ -268,7 +279,9 @@ def predict_blocks(model, X, k, of_block, normalised=True, mask_seen=False):
     return ids, values
 
 
-def evaluate(model, X, Y, ks, propensities, mask_seen=False) -> Evaluation:
+def evaluate(
+    model, X: Matrix, Y: Labels, ks: Sequence[int], propensities: ArrayLike | None, mask_seen: bool | Matrix = False,
+) -> Evaluation:  # fmt: skip
     """The Evaluation of any model that has `predict` and n_labels, every label computed."""
     if not isinstance(ks, list | tuple) or not ks:
         raise ValueError(f"ks: found {ks!r}, expected integers of at least 1")

@@ -9,8 +9,10 @@ from slide.plugins import restore
 from slide.prediction.ensemble import Ensemble
 from slide.prediction.mixing import Mixed
 from slide.prediction.unfinished import Unfinished
+from slide.sampling import Sampler
 from slide.settings.checks import check_integer
 from slide.state import storage
+from slide.typing import FilePath, Own
 from slide.validation import check_progress
 
 MEMORY = {
@@ -20,7 +22,9 @@ MEMORY = {
 OPTIONS = {"family", "candidates", "bucket_size"}
 
 
-def load(path, threads: int | None = None, hash=None, sampler=None) -> Network | Ensemble | Mixed:
+def load(
+    path: FilePath, threads: int | None = None, hash: Own[HashFamily] = None, sampler: Own[Sampler] = None,
+) -> Network | Ensemble | Mixed:  # fmt: skip
     """The model that `save` of a Network, an Ensemble or a Mixed wrote; of a checkpoint of training on held-out rows it
     has the best network so far.
 

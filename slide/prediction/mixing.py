@@ -1,10 +1,15 @@
 """Mixing: the labels of nearest training rows join a prediction, with weights that held-out rows chose."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from slide.activations import alone, beside, row_blocks
@@ -13,11 +18,12 @@ from slide.network import Evaluation, Network
 from slide.plugins import describe
 from slide.prediction.ensemble import Block, Ensemble, best, evaluate, keys, listed, predict_blocks, union
 from slide.prediction.neighbours import Neighbours, unit_rows
-from slide.rows import ActiveSet, as_label_rows, as_sparse_rows, offsets
+from slide.rows import ActiveSet, Labels, Matrix, as_label_rows, as_sparse_rows, offsets
 from slide.seen import seen_labels, without
 from slide.settings.checks import check_integer, check_number
 from slide.state import storage
 from slide.state.part import prefixed
+from slide.typing import FilePath
 
 SIMILARITIES = ("hidden", "input")
 EXACT = 200_000  # remembered rows up to which hidden rows are found exactly, unless told otherwise
@@ -87,7 +93,10 @@ class Mixed:
         Naming the argument, what was found and what was expected.
     """
 
-    def __init__(self, model, X, Y, mixings=None, **options):
+    def __init__(
+        self, model: Network | Ensemble, X: Matrix, Y: Labels, mixings: dict[str, Mixing] | None = None,
+        **options: Any,
+    ):  # fmt: skip
         if not isinstance(model, Network | Ensemble):
             raise ValueError(f"model: found {model!r}, expected a Network or an Ensemble")
         self.model = model
@@ -98,7 +107,7 @@ class Mixed:
         self.labels = as_label_rows(Y, len(self.rows), self.n_labels)
         self._options = {name: value for name, value in options.items() if name != "threads"}
         options.setdefault("threads", self.networks[0].threads)
-        self.memories = {}
+        self.memories: dict[str, Neighbours] = {}
         if "hidden" in self.mixings:
             hidden = self._hidden_rows(self.rows)
             if len(hidden) > EXACT:
@@ -123,7 +132,7 @@ class Mixed:
         rows = self.rows.indptr.nbytes + self.rows.ids.nbytes + self.rows.values.nbytes
         return rows + sum(memory.nbytes for memory in self.memories.values())
 
-    def predict(self, X, k: int = 5, mask_seen=False) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, X: Matrix, k: int = 5, mask_seen: bool | Matrix = False) -> tuple[np.ndarray, np.ndarray]:
         """The k labels of largest score, best first; of equals the smaller label.
 
         Parameters
@@ -140,7 +149,10 @@ class Mixed:
         """
         return predict_blocks(self, X, k, self._predict_block, normalised=False, mask_seen=mask_seen)
 
-    def evaluate(self, X, Y, ks=(1, 3, 5), propensities=None, mask_seen=False) -> Evaluation:
+    def evaluate(
+        self, X: Matrix, Y: Labels, ks: Sequence[int] = (1, 3, 5), propensities: ArrayLike | None = None,
+        mask_seen: bool | Matrix = False,
+    ) -> Evaluation:  # fmt: skip
         """P@k, nDCG@k and, with propensities, PSP@k on X and Y.
 
         Parameters
@@ -155,7 +167,9 @@ class Mixed:
         """
         return evaluate(self, X, Y, ks, propensities, mask_seen)
 
-    def choose(self, X, Y, grid=GRID, mask_seen=False) -> list[dict]:
+    def choose(
+        self, X: Matrix, Y: Labels, grid: Mapping[str, Sequence[Any]] = GRID, mask_seen: bool | Matrix = False,
+    ) -> list[dict[str, Any]]:  # fmt: skip
         """Sets `mixings` to what serves best on held-out rows, and returns what was tried.
 
         Held out means that the model was not trained on these rows, and that they are not remembered. Best is the
@@ -214,7 +228,7 @@ class Mixed:
     def __setstate__(self, found):
         vars(self).update(vars(self.restore(found["model"], found["state"], **found["options"])))
 
-    def save(self, path, run: dict | None = None) -> None:
+    def save(self, path: FilePath, run: dict | None = None) -> None:
         """Writes the model, and the training rows that are remembered, to one .npz file.
 
         `slide.load` reads it, and computes the hidden rows again.
@@ -228,7 +242,7 @@ class Mixed:
         """
         alone(self.networks, "save", storage.save, path, self.content, run)
 
-    def content(self, run=None) -> dict[str, np.ndarray]:
+    def content(self, run: dict[str, Any] | None = None) -> dict[str, np.ndarray]:
         """The arrays of its file.
 
         Parameters
@@ -253,7 +267,7 @@ class Mixed:
         }  # fmt: skip
 
     @classmethod
-    def restore(cls, model, state, **options) -> "Mixed":
+    def restore(cls, model: Network | Ensemble, state: Mapping[str, np.ndarray], **options: Any) -> Mixed:
         """The one whose `state` this is.
 
         Parameters

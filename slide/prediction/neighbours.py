@@ -1,5 +1,7 @@
 """Neighbours: a memory of training rows that finds those of largest cosine to a query, and what labels they have."""
 
+from __future__ import annotations
+
 import numpy as np
 from scipy import sparse
 
@@ -11,7 +13,7 @@ from slide.layers.weights import Weights
 from slide.machine.memory import Scratch
 from slide.machine.threads import check_threads, one_blas_thread
 from slide.optim import SGD
-from slide.rows import ActiveSet, SparseRows, as_label_rows, as_sparse_rows, offsets
+from slide.rows import ActiveSet, Labels, Matrix, SparseRows, as_label_rows, as_sparse_rows, offsets
 from slide.sampling import TopK
 from slide.settings.checks import check_integer, check_number
 from slide.tables import HashTables
@@ -51,7 +53,10 @@ class Neighbours:
         Naming the argument, what was found and what was expected.
     """
 
-    def __init__(self, rows, Y, family=None, candidates=1000, bucket_size=128, threads=None):
+    def __init__(
+        self, rows: Matrix, Y: Labels, family: HashFamily | None = None, candidates: int = 1000, bucket_size: int = 128,
+        threads: int | None = None,
+    ):  # fmt: skip
         self.threads = check_threads(threads)
         self._rows = (_Sparse if sparse.issparse(rows) or isinstance(rows, SparseRows) else _Dense)(rows, self.threads)
         self.n, self.width = self._rows.shape
@@ -86,7 +91,7 @@ class Neighbours:
         labels = self.labels.indptr.nbytes + self.labels.ids.nbytes + self.labels.values.nbytes
         return self._rows.nbytes + labels + (self.tables.nbytes if self.tables else 0)
 
-    def find(self, queries, k: int = 50) -> tuple[np.ndarray, np.ndarray]:
+    def find(self, queries: Matrix, k: int = 50) -> tuple[np.ndarray, np.ndarray]:
         """The k rows of largest cosine, best first; ties go to the smaller id.
 
         Parameters
@@ -126,7 +131,9 @@ class Neighbours:
         found = sampler.sample(self.tables, codes, n, 1, self.n, self.family.seed, 0, self.threads)
         return _best(found, self._rows.cosines(queries, found), k, self.threads)
 
-    def shares(self, ids, cosines, power: float = 1.0, k: int | None = None) -> sparse.csr_array:
+    def shares(
+        self, ids: np.ndarray, cosines: np.ndarray, power: float = 1.0, k: int | None = None,
+    ) -> sparse.csr_array:  # fmt: skip
         """The share of each label among the neighbours that `find` gave.
 
         Parameters

@@ -9,7 +9,8 @@ from slide.sampling.topk import TopK
 from slide.sampling.uniform import Uniform
 from slide.sampling.vanilla import Vanilla
 
-SAMPLERS = {"vanilla": Vanilla, "topk": TopK, "threshold": Threshold, "uniform": Uniform, "full": Full}
+SAMPLERS: dict[str, type[Sampler]] = {"vanilla": Vanilla, "topk": TopK, "threshold": Threshold, "uniform": Uniform,
+                                     "full": Full}  # fmt: skip
 
 __all__ = ["SAMPLERS", "Full", "Sampler", "Threshold", "TopK", "Uniform", "Vanilla", "complete", "group_rng",
            "inclusion_weights", "retrieve"]  # fmt: skip

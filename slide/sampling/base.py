@@ -9,6 +9,8 @@ from slide.machine.threads import check_threads
 from slide.matrices import falls
 from slide.rows import ActiveSet, offsets
 from slide.settings.checks import check_integer, check_number
+from slide.tables import HashTables
+from slide.typing import Numbers
 
 MOST = 2**31 - 1  # ids are int32
 
@@ -49,7 +51,10 @@ class Sampler:
     def __init__(self, active: int | None = None):
         self.active = None if active is None else check_integer("active", active)
 
-    def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
+    def sample(
+        self, tables: HashTables, codes: np.ndarray, n_rows: int, group_size: int, n_neurons: int,
+        seed: int, step: int, threads: int | None = None,
+    ) -> ActiveSet:  # fmt: skip
         """The active set of each of the ceil(n_rows / group_size) groups; ids are unique within a group.
 
         Parameters
@@ -82,7 +87,9 @@ class Sampler:
         """
         raise NotImplementedError
 
-    def probability(self, p, L=None, n_neurons=None, observed=None):
+    def probability(
+        self, p: Numbers, L: int | None = None, n_neurons: int | None = None, observed: np.ndarray | None = None,
+    ) -> Numbers:  # fmt: skip
         """The probability that a neuron is in the active set of a single sample (group_size=1).
 
         The probability is over the draw of the hash functions, as if those of different tables were
@@ -114,7 +121,9 @@ class Sampler:
         """
         raise NotImplementedError(f"{type(self).__name__}: found no probability()")
 
-    def observe(self, tables, codes, n_neurons, seed, step):
+    def observe(
+        self, tables: HashTables, codes: np.ndarray, n_neurons: int, seed: int, step: int,
+    ) -> np.ndarray | None:  # fmt: skip
         """What `probability` needs to know of each row; in Python and slow, for analysis.
 
         Parameters
@@ -150,8 +159,11 @@ class Sampler:
         return f"{type(self).__name__}({settings})"
 
 
-def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neurons, seed, step, threads=None, pool=None,
-             pool_share=1.0):  # fmt: skip
+def complete(
+    retrieved: ActiveSet, labels_indptr: np.ndarray | None, labels_ids: np.ndarray | None, group_size: int,
+    minimum: int, n_neurons: int, seed: int, step: int, threads: int | None = None, pool: np.ndarray | None = None,
+    pool_share: float = 1.0,
+) -> tuple[ActiveSet, np.ndarray, np.ndarray]:  # fmt: skip
     """The active sets of training: labels, then what was retrieved, then draws.
 
     A group's set is the union of its samples' labels in their order, then what was retrieved and is not yet
@@ -202,8 +214,8 @@ def complete(retrieved, labels_indptr, labels_ids, group_size, minimum, n_neuron
     n_groups = len(retrieved)
     if labels_indptr is None:
         labels_indptr, labels_ids = np.zeros(n_groups * group_size + 1, np.int64), np.zeros(0, np.int32)
-    _check_vector("labels_indptr", labels_indptr, np.int64)
-    _check_vector("labels_ids", labels_ids, np.int32)
+    labels_indptr = _check_vector("labels_indptr", labels_indptr, np.int64)
+    labels_ids = _check_vector("labels_ids", labels_ids, np.int32)
     _check_vector("retrieved.indptr", retrieved.indptr, np.int64)
     _check_vector("retrieved.ids", retrieved.ids, np.int32)
     if len(labels_indptr) < 1 or group_count(len(labels_indptr) - 1, group_size) != n_groups:
@@ -308,7 +320,7 @@ def group_count(n_rows, group_size):
     return -(-n_rows // group_size)
 
 
-def group_rng(seed, step, group) -> np.random.Generator:
+def group_rng(seed: int, step: int, group: int) -> np.random.Generator:
     """Random numbers of a group, for samplers in Python; at step 0, prediction, all groups have the same.
 
     Parameters
@@ -326,10 +338,11 @@ def group_rng(seed, step, group) -> np.random.Generator:
     return np.random.default_rng((seed, step, group if step else 0))
 
 
-def _check_vector(name, array, dtype):
+def _check_vector(name, array, dtype) -> np.ndarray:
     if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype != dtype or not array.flags.c_contiguous:
         found = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
         raise ValueError(f"{name}: found {found}, expected contiguous {np.dtype(dtype)} (n,)")
+    return array
 
 
 def _check_offsets(name, indptr, ids):

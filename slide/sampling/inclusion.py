@@ -6,9 +6,13 @@ from slide._kernels.inclusion import inclusion_rows
 from slide.machine.threads import check_threads
 from slide.rows import ActiveSet
 from slide.sampling.base import seen_scratch
+from slide.sampling.recent import RecentLabels
 
 
-def inclusion_weights(active, parts, retrieved, recent, others, threads=None) -> np.ndarray:
+def inclusion_weights(
+    active: ActiveSet, parts: np.ndarray, retrieved: ActiveSet | None, recent: RecentLabels, others: np.ndarray,
+    threads: int | None = None,
+) -> np.ndarray:  # fmt: skip
     """How many neurons each active one stands for: 1 / (its probability to be active).
 
     A softmax over an active set whose logits are larger by log(weight) estimates that over all neurons (Bengio &

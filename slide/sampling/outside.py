@@ -5,11 +5,15 @@ import numpy as np
 from slide.matrices import falls
 from slide.rows import ActiveSet
 from slide.sampling.base import Sampler, group_count
+from slide.tables import HashTables
 
 PACKAGE = __name__.partition(".")[0]
 
 
-def retrieve(sampler: Sampler, tables, codes, n_rows, group_size, n_neurons, seed, step, threads) -> ActiveSet:
+def retrieve(
+    sampler: Sampler, tables: HashTables, codes: np.ndarray, n_rows: int, group_size: int, n_neurons: int,
+    seed: int, step: int, threads: int | None,
+) -> ActiveSet:  # fmt: skip
     """The active sets that a sampler gives; of a sampler that is not the package's a copy, checked.
 
     Parameters

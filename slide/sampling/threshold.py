@@ -8,6 +8,8 @@ from slide.machine.threads import check_threads
 from slide.rows import ActiveSet
 from slide.sampling.base import Sampler, check_draws, collect, locate, room, scratch
 from slide.settings.checks import check_integer
+from slide.tables import HashTables
+from slide.typing import Numbers
 
 
 class Threshold(Sampler):
@@ -34,18 +36,25 @@ class Threshold(Sampler):
         super().__init__(active)
         self.m = check_integer("m", m)
 
-    def probability(self, p, L=None, n_neurons=None, observed=None):
+    def probability(
+        self, p: Numbers, L: int | None = None, n_neurons: int | None = None, observed: np.ndarray | None = None,
+    ) -> Numbers:  # fmt: skip
         """The binomial tail: that at least `observed` of L tables find the neuron; at least m where it is None.
 
         Exact, given the counts of the other neurons, where ties at that count did not decide who is left out.
         """
         return reach(p, L, self.m if observed is None else observed)
 
-    def observe(self, tables, codes, n_neurons, seed, step):
+    def observe(
+        self, tables: HashTables, codes: np.ndarray, n_neurons: int, seed: int, step: int,
+    ) -> np.ndarray | None:  # fmt: skip
         """The count that a neuron needs, given the others: m, or more where more than `active` reach it."""
         return needed_counts(tables, codes, self.m, self.active)
 
-    def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
+    def sample(
+        self, tables: HashTables, codes: np.ndarray, n_rows: int, group_size: int, n_neurons: int,
+        seed: int, step: int, threads: int | None = None,
+    ) -> ActiveSet:  # fmt: skip
         return sample_frequent(tables, codes, n_rows, group_size, n_neurons, self.m, self.active, threads)
 
 

@@ -1,8 +1,12 @@
 """TopK sampling: the neurons found most often (paper, appendix B)."""
 
+import numpy as np
+
 from slide.rows import ActiveSet
 from slide.sampling.base import Sampler
 from slide.sampling.threshold import needed_counts, reach, sample_frequent
+from slide.tables import HashTables
+from slide.typing import Numbers
 
 
 class TopK(Sampler):
@@ -19,7 +23,9 @@ class TopK(Sampler):
         How many are kept; None: all that are found.
     """
 
-    def probability(self, p, L=None, n_neurons=None, observed=None):
+    def probability(
+        self, p: Numbers, L: int | None = None, n_neurons: int | None = None, observed: np.ndarray | None = None,
+    ) -> Numbers:  # fmt: skip
         """The binomial tail: that the neuron's count reaches `observed` in L tables; 1 where it is None.
 
         Exact, given the counts of the other neurons, where ties at that count did not decide who is left out:
@@ -27,9 +33,14 @@ class TopK(Sampler):
         """
         return reach(p, L, 1 if observed is None else observed)
 
-    def observe(self, tables, codes, n_neurons, seed, step):
+    def observe(
+        self, tables: HashTables, codes: np.ndarray, n_neurons: int, seed: int, step: int,
+    ) -> np.ndarray | None:  # fmt: skip
         """The count that a neuron needs, given the others: 1, or more where more than `active` were found."""
         return needed_counts(tables, codes, 1, self.active)
 
-    def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
+    def sample(
+        self, tables: HashTables, codes: np.ndarray, n_rows: int, group_size: int, n_neurons: int,
+        seed: int, step: int, threads: int | None = None,
+    ) -> ActiveSet:  # fmt: skip
         return sample_frequent(tables, codes, n_rows, group_size, n_neurons, 1, self.active, threads)

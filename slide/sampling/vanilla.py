@@ -8,6 +8,8 @@ from slide.machine.threads import check_threads
 from slide.rows import ActiveSet
 from slide.sampling.base import Sampler, check_draws, collect, locate, room, scratch, seen_scratch
 from slide.settings.checks import check_integer
+from slide.tables import HashTables
+from slide.typing import Numbers
 
 
 class Vanilla(Sampler):
@@ -26,7 +28,9 @@ class Vanilla(Sampler):
         Neurons per group; None: all that are found.
     """
 
-    def probability(self, p, L=None, n_neurons=None, observed=None):
+    def probability(
+        self, p: Numbers, L: int | None = None, n_neurons: int | None = None, observed: np.ndarray | None = None,
+    ) -> Numbers:  # fmt: skip
         """1 - (1 - p)**tau, of the tau = `observed` tables that were visited; all L where it is None.
 
         Exact for a neuron whose own presence does not decide where the visit ends, and that is not beyond the
@@ -35,13 +39,16 @@ class Vanilla(Sampler):
         tables = check_integer("L", L) if observed is None else np.asarray(observed)
         return 1 - (1 - np.asarray(p, np.float64)) ** tables
 
-    def observe(self, tables, codes, n_neurons, seed, step):
+    def observe(
+        self, tables: HashTables, codes: np.ndarray, n_neurons: int, seed: int, step: int,
+    ) -> np.ndarray | None:  # fmt: skip
         """The number of tables visited, the last one included even if only in part."""
         L, active = tables.L, self.active or n_neurons
         held, visited = tables.query(codes), np.empty(len(codes), np.int64)
         for row in range(len(codes)):
             stream = counter_rng.draw(counter_rng.group_key(seed, step, row), counter_rng.ORDER)
-            ids, visited[row] = set(), 0
+            ids: set[int] = set()
+            visited[row] = 0
             for table in counter_rng.shuffle_row(L, stream):
                 if len(ids) >= active and active < n_neurons:  # all neurons are no limit
                     break
@@ -49,7 +56,10 @@ class Vanilla(Sampler):
                 visited[row] += 1
         return visited
 
-    def sample(self, tables, codes, n_rows, group_size, n_neurons, seed, step, threads=None) -> ActiveSet:
+    def sample(
+        self, tables: HashTables, codes: np.ndarray, n_rows: int, group_size: int, n_neurons: int,
+        seed: int, step: int, threads: int | None = None,
+    ) -> ActiveSet:  # fmt: skip
         threads = check_threads(threads)
         check_draws(n_rows, group_size, n_neurons, seed, step)
         located = locate(tables, codes, n_rows, n_neurons, threads)

@@ -3,8 +3,7 @@ expected."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from slide.plugins import find_class
 
 def check_integer(name: str, value, low: int = 1, high: int | None = None) -> int:
     """`value` as an int; ValueError where it is not an integer from `low` to `high` (None: without end)."""
-    inside = isinstance(value, Integral) and not isinstance(value, bool) and value >= low
+    inside = isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= low
     if not inside or (high is not None and value > high):
         expected = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name}: found {value!r}, expected an integer {expected}")
@@ -114,7 +113,7 @@ class Plugin:
     """The values of a setting that is one of the `known` classes by name, or anyone's own: an instance of `base`, a
     subclass, or its "package.module:Class", in whose place the class is kept."""
 
-    known: dict[str, type]
+    known: Mapping[str, type]
     base: type
     metavar: ClassVar[str] = "NAME"
     parse: ClassVar = str
@@ -125,7 +124,7 @@ class Plugin:
         found = self.class_of(name, value)
         return value if isinstance(value, str) and value in self.known else found
 
-    def class_of(self, name, value) -> type:
+    def class_of(self, name, value) -> Any:
         return type(value) if isinstance(value, self.base) else find_class(name, value, self.known, self.base)
 
     def __str__(self):

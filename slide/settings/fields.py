@@ -26,7 +26,7 @@ class Need:
     """
 
     words: str
-    met: Callable[[object], bool]
+    met: Callable[[Any], bool]
     of: str = "settings"
 
 

@@ -6,7 +6,7 @@ from slide.index import RehashSchedule
 from slide.layers.settings import Dense, Place, Sampled
 from slide.layers.weights import UPDATES
 from slide.machine.threads import check_threads
-from slide.optim import OPTIMIZERS, Adam, Schedule
+from slide.optim import OPTIMIZERS, SGD, Adam, Schedule
 from slide.settings.checks import Choice, Flag, Instance, Integer, Number
 from slide.settings.fields import Need, Settings, documented, refuse_unused, setting
 
@@ -37,7 +37,9 @@ class NetworkSettings(Settings):
     {settings}
     """
 
-    optimizer: object = setting(Adam, Instance(tuple(OPTIMIZERS.values())), "how weights follow gradients", option=None)
+    optimizer: Adam | SGD = setting(
+        Adam, Instance(tuple(OPTIMIZERS.values())), "how weights follow gradients", option=None
+    )
     schedule: Schedule = setting(Schedule, Instance((Schedule,)), "factor on the learning rate", option=None)
     batch_size: int = setting(256, Integer(), "samples between two updates", group=TRAINING)
     group_size: int = setting(

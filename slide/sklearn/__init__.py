@@ -1,4 +1,4 @@
-"""SLIDE as an estimator of scikit-learn (`pip install slide[sklearn]`): SlideClassifier.
+"""SLIDE as an estimator of scikit-learn (`pip install slidenn[sklearn]`): SlideClassifier.
 
 Nothing else in slide but the text vectorizer imports sklearn.
 """

@@ -1,8 +1,13 @@
 """SlideClassifier: a network of slide with the manners of a scikit-learn classifier."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse, special
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
@@ -10,8 +15,10 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from slide.activations import beside, last_hidden, log_normalisers, row_blocks
 from slide.defaults import make_network, recommended, refuse_unused
+from slide.hashing import HashFamily
 from slide.optim import Schedule
-from slide.rows import SparseRows, as_label_rows, offsets
+from slide.rows import Matrix, SparseRows, as_label_rows, offsets
+from slide.sampling import Sampler
 from slide.sklearn.classes import Lists, kind_of
 from slide.validation import held_out
 
@@ -85,11 +92,16 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         With early_stopping: P@1 of the held-out rows after each epoch.
     """
 
-    def __init__(self, hidden=(128,), *, sampler=None, hash=None, K=None, L=None, active=None, min_active=None,
-                 group_size=None, lr=None, batch_size=None, dropout=None, label_smoothing=None, epochs=None,
-                 threshold=None, label_lists=False, early_stopping=False, validation_fraction=0.1,
-                 n_iter_no_change=3, warm_start=False, normalize=True, dense_limit=2.0, n_jobs=None,
-                 random_state=None):  # fmt: skip
+    def __init__(
+        self, hidden: int | Sequence[int] = (128,), *, sampler: str | type[Sampler] | Sampler | None = None,
+        hash: str | type[HashFamily] | HashFamily | None = None, K: int | None = None, L: int | None = None,
+        active: int | None = None, min_active: int | None = None, group_size: int | None = None,
+        lr: float | None = None, batch_size: int | None = None, dropout: float | None = None,
+        label_smoothing: float | None = None, epochs: int | None = None, threshold: float | None = None,
+        label_lists: bool = False, early_stopping: bool = False, validation_fraction: float = 0.1,
+        n_iter_no_change: int = 3, warm_start: bool = False, normalize: bool = True, dense_limit: float = 2.0,
+        n_jobs: int | None = None, random_state: Any = None,
+    ) -> None:  # fmt: skip
         self.hidden = hidden
         self.sampler = sampler
         self.hash = hash
@@ -114,13 +126,15 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
+    n_iter_: int
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
         return tags
 
-    def fit(self, X, y) -> "SlideClassifier":
+    def fit(self, X: Matrix, y: Any) -> SlideClassifier:
         """Trains on rows and their classes or labels.
 
         Parameters
@@ -159,7 +173,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         self._choose_threshold(X, labels)
         return self
 
-    def partial_fit(self, X, y, classes=None) -> "SlideClassifier":
+    def partial_fit(self, X: Matrix, y: Any, classes: ArrayLike | None = None) -> SlideClassifier:
         """One pass over X and y as they come, at a constant learning rate; `epochs` has no part in it.
 
         Parameters
@@ -237,7 +251,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "network_")
         return self.network_._as_rows(validate_data(self, X, accept_sparse="csr", reset=False))
 
-    def predict(self, X):
+    def predict(self, X: Matrix) -> Any:
         """The class of each row, or its labels.
 
         Parameters
@@ -262,7 +276,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
                 return self._coding.decode(_as_rows(ids, chosen, len(self.classes_)))
             k *= 2
 
-    def predict_topk(self, X, k: int = 5):
+    def predict_topk(self, X: Matrix, k: int = 5) -> tuple[np.ndarray, np.ndarray]:
         """The k most probable classes, best first, whatever their number: no more than a block of rows is held.
 
         Parameters
@@ -310,7 +324,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
             np.matmul(last_hidden(network, rows.take(part)), output.weights.T, out=z[part])
         return np.add(z, output.bias, out=z)
 
-    def decision_function(self, X):
+    def decision_function(self, X: Matrix) -> np.ndarray:
         """Logits of all classes.
 
         Parameters
@@ -331,7 +345,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         z = self._logits("decision_function", X)
         return z[:, 1] - z[:, 0] if z.shape[1] == 2 and not self._coding.multilabel else z
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Matrix) -> np.ndarray:
         """Probabilities of all classes.
 
         Parameters
@@ -351,7 +365,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         """
         return special.softmax(self._logits("predict_proba", X), axis=1)
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Matrix) -> np.ndarray:
         """Logarithms of the probabilities of all classes.
 
         Parameters

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ MOST_HEADER = 1 << 20  # bytes
 OVERHEAD = 512  # bytes of a file for each array, its name and its dtype among them
 FREE = 64 << 20  # bytes that hash functions may take, whatever the size of the file
 SPECS = {"dense": Dense, "sampled": Sampled}
-CLASSES = {"hash": (FAMILIES, HashFamily), "sampler": (SAMPLERS, Sampler)}
+CLASSES: dict[str, tuple[dict[str, Any], type]] = {"hash": (FAMILIES, HashFamily), "sampler": (SAMPLERS, Sampler)}
 OBJECTS = ("optimizer", "schedule")  # settings that are objects with settings of their own
 PLAIN = tuple(f.name for f in fields(NetworkSettings) if f.name not in OBJECTS)
 

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -13,7 +14,7 @@ from slide.testing.statistics import check_collisions
 METHODS = ("codes", "query_codes")
 
 
-def check_hash_family(cls, dim: int = 48, K: int = 2, L: int = 5, **options) -> None:
+def check_hash_family(cls: type[HashFamily], dim: int = 48, K: int = 2, L: int = 5, **options: Any) -> None:
     """Raises AssertionError where a hash family breaks its contract, saying what is wrong and why it matters.
 
     Checked are: shape, dtype and range of the codes; that they follow from the seed and the row alone, however it

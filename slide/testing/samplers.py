@@ -1,6 +1,7 @@
 """Whether a sampler keeps its contract (slide.sampling.Sampler)."""
 
 import inspect
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from slide.tables import HashTables
 N_NEURONS, N_ROWS, TABLES, BITS = 300, 23, 6, 4
 
 
-def check_sampler(cls, **settings) -> None:
+def check_sampler(cls: type[Sampler], **settings: Any) -> None:
     """Raises AssertionError where a sampler breaks its contract, saying what is wrong and why it matters.
 
     Checked are: the form of the ActiveSet; groups of one, some and all rows, one row and none; ids unique in a group

@@ -1,4 +1,4 @@
-"""The wide layer in PyTorch (`pip install slide[torch]`).
+"""The wide layer in PyTorch (`pip install slidenn[torch]`).
 
 SampledSoftmax takes the place of nn.Linear and cross entropy, or of nn.AdaptiveLogSoftmaxWithLoss; SampledLinear is a
 wide hidden layer.

@@ -1,5 +1,7 @@
 """SampledLinear: a wide hidden layer whose active neurons hash tables choose."""
 
+from typing import Any
+
 import torch
 
 from slide.torch.module import WideModule, refuse_more
@@ -25,13 +27,13 @@ class SampledLinear(WideModule):
         Those of `slide.SampledHidden`.
     """
 
-    def __init__(self, in_features: int, out_features: int, *, steps_in: str = "backward", **settings):
+    def __init__(self, in_features: int, out_features: int, *, steps_in: str = "backward", **settings: Any) -> None:
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
         self._set_up(SampledHidden(in_features, out_features, **settings), steps_in)
 
     @torch.compiler.disable
-    def forward(self, hidden) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """The activations of hidden states.
 
         Parameters
@@ -52,7 +54,7 @@ class SampledLinear(WideModule):
         return torch.relu(z).to(hidden.device, hidden.dtype)
 
     @classmethod
-    def from_linear(cls, linear, **settings) -> "SampledLinear":
+    def from_linear(cls, linear: torch.nn.Linear, **settings: Any) -> "SampledLinear":
         """A layer with copies of the weights of an nn.Linear.
 
         Parameters

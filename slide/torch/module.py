@@ -1,6 +1,7 @@
 """What slide's modules for PyTorch share: weights on slide's own memory, their optimizer, and their state."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import torch
@@ -122,7 +123,7 @@ class WideModule(nn.Module):
             raise RuntimeError("share_memory: found a layer of slide, which processes cannot share")
         return self
 
-    def get_extra_state(self) -> dict:
+    def get_extra_state(self) -> dict[str, Any]:
         """What training goes on from beside `weight` and `bias`: tensors, and counts.
 
         Returns
@@ -134,7 +135,7 @@ class WideModule(nn.Module):
         tensors = {name: torch.from_numpy(a.view(SIGNED.get(a.dtype, a.dtype))) for name, a in arrays.items()}
         return {"step": self.core.step, "samples": self.core.samples, "arrays": tensors}
 
-    def set_extra_state(self, state) -> None:
+    def set_extra_state(self, state: dict[str, Any]) -> None:
         """Takes over what `get_extra_state` gave; `load_state_dict` calls it.
 
         Parameters

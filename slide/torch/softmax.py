@@ -1,6 +1,6 @@
 """SampledSoftmax: cross entropy over many classes, of which a batch computes few."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -77,8 +77,8 @@ class SampledSoftmax(WideModule):
     >>> optimizer_of_the_body.step()
     """
 
-    def __init__(self, in_features: int, n_classes: int, *, weight=None, ignore_index: int = -100,
-                 reduction: str = "mean", steps_in: str = "backward", **settings):  # fmt: skip
+    def __init__(self, in_features: int, n_classes: int, *, weight: Any = None, ignore_index: int = -100,
+                 reduction: str = "mean", steps_in: str = "backward", **settings: Any) -> None:  # fmt: skip
         super().__init__()
         self.in_features, self.n_classes = in_features, n_classes
         self.ignore_index, self.reduction = ignore_index, REDUCTIONS.check("reduction", reduction)
@@ -86,7 +86,7 @@ class SampledSoftmax(WideModule):
         self.register_buffer("class_weight", None if weight is None else _class_weight(weight, n_classes))
 
     @torch.compiler.disable
-    def forward(self, hidden, target) -> Output:
+    def forward(self, hidden: torch.Tensor, target: Any) -> Output:
         """The loss of hidden states and their targets.
 
         Parameters
@@ -119,7 +119,7 @@ class SampledSoftmax(WideModule):
             raise ValueError("target: found several classes of one sample beside weight=, expected one of each")
         return self.class_weight.numpy()[labels.ids]
 
-    def log_prob(self, hidden, target=None) -> torch.Tensor:
+    def log_prob(self, hidden: torch.Tensor, target: Any = None) -> torch.Tensor:
         """Logarithms of probabilities over all classes, without gradient.
 
         Parameters
@@ -142,7 +142,7 @@ class SampledSoftmax(WideModule):
             return self._like(self.core.log_prob(x, labels), hidden, target.shape)
         return self._like(self.core.log_prob(x), hidden, (*hidden.shape[:-1], self.n_classes))
 
-    def predict(self, hidden) -> torch.Tensor:
+    def predict(self, hidden: torch.Tensor) -> torch.Tensor:
         """The most probable class of each hidden state.
 
         Parameters
@@ -157,7 +157,9 @@ class SampledSoftmax(WideModule):
         """
         return self.topk(hidden, 1)[1][..., 0]
 
-    def topk(self, hidden, k: int = 5, sampled: bool = False):
+    def topk(
+        self, hidden: torch.Tensor, k: int = 5, sampled: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         """The logits and classes of the k most probable, best first, as torch.topk.
 
         Parameters
@@ -182,7 +184,7 @@ class SampledSoftmax(WideModule):
         return self._like(values, hidden, shape), indices.to(hidden.device)
 
     @classmethod
-    def from_linear(cls, linear, **settings) -> "SampledSoftmax":
+    def from_linear(cls, linear: torch.nn.Linear, **settings: Any) -> "SampledSoftmax":
         """A layer with copies of the weights of an nn.Linear.
 
         Parameters

@@ -67,7 +67,7 @@ def text(settings: dict) -> str:
 def fingerprint(rows) -> str:
     check = 0
     for array in (rows.indptr, rows.ids, rows.values):
-        check = zlib.crc32(np.ascontiguousarray(array).view(np.uint8), check)
+        check = zlib.crc32(np.ascontiguousarray(array).data, check)
     return f"{rows.shape[0]} x {rows.shape[1]}, {check:08x}"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -217,7 +218,7 @@ class Search:
 
     def race_all(self) -> Trial:
         """The leader after all races that the budget pays for."""
-        leader, changed = None, {}
+        changed: dict[str, Any] = {}
         clip = max(RACE[0], min(RACE[1], self.per_epoch))
         steps = sorted({max(1, clip // 2), clip})
         leader = self.race(self.base, steps, None)
@@ -272,7 +273,8 @@ class Search:
         alone = network.evaluate(X, Y, mask_seen=mask).scores
         if neighbours == 0:
             return {"alone": alone, "mixed": alone, "mixings": None}
-        mixed, chosen = Mixed(network, *self.data.train, self.similarities(network, neighbours)), slice(0, CHOSEN)
+        rows, labels = self.data.train
+        mixed, chosen = Mixed(network, rows, labels, self.similarities(network, neighbours)), slice(0, CHOSEN)
         mixed.choose(X.take(chosen), Y.take(chosen), GRID | ({"k": (neighbours,)} if neighbours else {}), mask)
         pay = {name: asdict(mixing) for name, mixing in mixed.mixings.items() if mixing.beta > 0}
         return {"alone": alone, "mixed": mixed.evaluate(X, Y, mask_seen=mask).scores if pay else alone, "mixings": pay}

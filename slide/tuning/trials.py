@@ -49,7 +49,7 @@ def lead(mine, other) -> float:
 class Contest(Watch):
     """Measures a trial's network at some steps, and gives it up where it is clearly behind another's."""
 
-    trial: Trial = None
+    trial: Trial = field(kw_only=True)
     against: Trial | None = None
     steps: tuple = ()
 

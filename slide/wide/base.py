@@ -1,23 +1,31 @@
 """What wide layers by themselves share: settings, steps, turns, and everything that a file keeps."""
 
+
 import weakref
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from types import SimpleNamespace
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from slide.hashing import HashFamily
 from slide.layers.base import Context
 from slide.layers.sampled import SampledLayer
 from slide.layers.settings import Place, Sampled, default_std
 from slide.machine.memory import Scratch
 from slide.machine.threads import MOST, one_blas_thread
 from slide.machine.turns import Turns, refuse_within
+from slide.optim import SGD, Adam, Schedule
+from slide.sampling import Sampler
 from slide.settings.attributes import Attributes, ReadOnly
 from slide.settings.checks import check_integer
 from slide.settings.fields import refuse_unused
 from slide.settings.network import NetworkSettings
 from slide.state import storage
 from slide.state.commit import Commit
+from slide.typing import FilePath, Own
 from slide.wide.settings import SHARED
 
 KINDS = ("constant", "linear", "cosine")  # of schedules that need no held-out rows
@@ -60,13 +68,21 @@ class Batch:
 class WideLayer(Attributes):
     """A sampled layer with an optimizer, a schedule and a count of steps of its own: see its subclasses."""
 
-    n_inputs = ReadOnly("make a new one", doc="Columns of its input.")
-    layer = ReadOnly("make a new one", doc="The sampled layer.")
-    step = ReadOnly("it counts the updates; make a new one to begin anew", doc="Updates.")
-    samples = ReadOnly("it counts the samples of all updates", doc="Samples of all updates.")
+    # Settings of NetworkSettings are attributes, too: see below.
+    optimizer: Adam | SGD
+    schedule: Schedule
+    group_size: int
+    seed: int
+    threads: int
+    huge_pages: bool
+
+    n_inputs: ReadOnly[int] = ReadOnly("make a new one", doc="Columns of its input.")
+    layer: ReadOnly[SampledLayer] = ReadOnly("make a new one", doc="The sampled layer.")
+    step: ReadOnly[int] = ReadOnly("it counts the updates; make a new one to begin anew", doc="Updates.")
+    samples: ReadOnly[int] = ReadOnly("it counts the samples of all updates", doc="Samples of all updates.")
 
     @ReadOnly("its settings are attributes")
-    def context(self):
+    def context(self) -> Context:
         """What the layer works with: threads, optimizer, clock."""
         return self._context
 
@@ -172,7 +188,7 @@ class WideLayer(Attributes):
         if batch._updated:
             raise ValueError(f"{what}: found a batch that was updated, or discarded, already")
 
-    def update(self, *batches) -> None:
+    def update(self, *batches: Batch) -> None:
         """One step of the optimizer by the gradients of some batches together, after `backward` of each.
 
         Parameters
@@ -224,7 +240,7 @@ class WideLayer(Attributes):
     def _remember(self, batches, commit):
         """What else an update keeps of its batches."""
 
-    def discard(self, *batches) -> None:
+    def discard(self, *batches: Batch) -> None:
         """Forgets batches that are not to be updated; one that nobody holds any more is forgotten by itself.
 
         Parameters
@@ -236,7 +252,7 @@ class WideLayer(Attributes):
             self._mine(batch, "discard")
             batch._close()
 
-    def update_rows(self, ids, gradients) -> None:
+    def update_rows(self, ids: ArrayLike, gradients: ArrayLike) -> None:
         """A step of the optimizer on some rows of weights by gradients from elsewhere; biases stay as they are.
 
         It is not counted: the bias corrections of Adam are those of the last update.
@@ -271,7 +287,7 @@ class WideLayer(Attributes):
         self.layer.parameters.update_by_rows(ids, gradients, step, rate, self.threads, commit)
         commit.run()
 
-    def save(self, path) -> None:
+    def save(self, path: FilePath) -> None:
         """Writes everything that training needs to go on, in one .npz file, atomically; nothing in it executes.
 
         Parameters
@@ -299,7 +315,7 @@ class WideLayer(Attributes):
         """
         return self._alone("state", lambda: {k: np.array(a) for k, a in storage.state(self._as_network()).items()})
 
-    def load_state(self, state, step: int, samples: int = 0) -> None:
+    def load_state(self, state: Mapping[str, np.ndarray], step: int, samples: int = 0) -> None:
         """Takes over what `state` gave of a layer of the same settings.
 
         Parameters
@@ -334,7 +350,9 @@ class WideLayer(Attributes):
         return twin
 
     @classmethod
-    def load(cls, path, threads: int | None = None, hash=None, sampler=None):
+    def load(
+        cls, path: FilePath, threads: int | None = None, hash: Own[HashFamily] = None, sampler: Own[Sampler] = None,
+    ) -> Self:  # fmt: skip
         """What `save` wrote; training goes on bit for bit.
 
         Parameters

@@ -1,6 +1,9 @@
 """SampledHidden: a wide hidden layer whose active neurons hash tables choose."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from slide.settings.checks import check_integer
 from slide.state.commit import Commit
@@ -40,12 +43,12 @@ class SampledHidden(WideLayer):
 
     _last = False
 
-    def __init__(self, n_inputs: int, n_neurons: int, **settings):
+    def __init__(self, n_inputs: int, n_neurons: int, **settings: Any):
         n_neurons = check_integer("n_neurons", n_neurons)
         spec, shared = split(type(self), n_neurons, settings, recommended_hidden(n_neurons, settings))
         self._set_up(n_inputs, spec, shared)
 
-    def forward(self, h) -> HiddenBatch:
+    def forward(self, h: ArrayLike) -> HiddenBatch:
         """The activations of a batch of hidden rows. Nothing moves.
 
         Parameters
@@ -66,7 +69,7 @@ class SampledHidden(WideLayer):
         passed = self.layer.activate(h, self.step + 1, commit, scratch)
         return HiddenBatch(self, passed, commit, scratch, self.layer.activations(passed))
 
-    def backward(self, batch: HiddenBatch, gradient) -> np.ndarray:
+    def backward(self, batch: HiddenBatch, gradient: ArrayLike) -> np.ndarray:
         """The gradient by h.
 
         Parameters
@@ -99,7 +102,7 @@ class SampledHidden(WideLayer):
         batch._differentiated = True
         return dh
 
-    def exact(self, h) -> np.ndarray:
+    def exact(self, h: ArrayLike) -> np.ndarray:
         """The activations of every neuron.
 
         Parameters

@@ -1,10 +1,15 @@
 """SampledSoftmax: the output layer for many labels, whatever computes its inputs."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from slide.activations import chosen_logits, log_normalisers
 from slide.layers.passes import check_factors
-from slide.rows import ActiveSet, SparseRows, as_label_rows
+from slide.rows import ActiveSet, Labels, SparseRows, as_label_rows
 from slide.settings.attributes import ReadOnly
 from slide.settings.checks import check_integer
 from slide.state.commit import Commit
@@ -22,7 +27,7 @@ class SoftmaxBatch(Batch):
     loss     their weighted mean or sum
     """
 
-    def __init__(self, owner, passed, commit, scratch, labels):
+    def __init__(self, owner, passed, commit, scratch, labels: ArrayLike | None):
         super().__init__(owner, passed, commit, scratch)
         self.labels, self.losses = labels, np.array(passed.loss)
         self._added = owner.layer.recent and owner.layer.recent.pending
@@ -62,7 +67,7 @@ class SampledSoftmax(WideLayer):
     >>> softmax.update(batch)                # one step of the layer's own optimizer
     """
 
-    def __init__(self, n_inputs: int, n_labels: int, **settings):
+    def __init__(self, n_inputs: int, n_labels: int, **settings: Any):
         n_labels = check_integer("n_labels", n_labels)
         spec, shared = split(type(self), n_labels, settings, recommended_softmax(n_labels, settings))
         self._set_up(n_inputs, spec, shared)
@@ -72,7 +77,9 @@ class SampledSoftmax(WideLayer):
         """Labels: neurons of the layer."""
         return self.layer.n_neurons
 
-    def forward(self, h, Y, sample_weight=None, reduction: str = "mean", number: int = 0) -> SoftmaxBatch:
+    def forward(
+        self, h: ArrayLike, Y: Labels, sample_weight: ArrayLike | None = None, reduction: str = "mean", number: int = 0,
+    ) -> SoftmaxBatch:  # fmt: skip
         """The loss of a batch, and what its gradients are made of. Nothing moves.
 
         Parameters
@@ -105,7 +112,7 @@ class SampledSoftmax(WideLayer):
         self.layer._check_loss(passed.loss, self.step + 1)
         return SoftmaxBatch(self, passed, commit, scratch, labels)
 
-    def backward(self, batch: SoftmaxBatch, gradient=1.0) -> np.ndarray:
+    def backward(self, batch: SoftmaxBatch, gradient: float | ArrayLike = 1.0) -> np.ndarray:
         """The gradient by h of what batch.loss became.
 
         Parameters
@@ -140,7 +147,9 @@ class SampledSoftmax(WideLayer):
             return  # its commit has what is to be done
         recent.add(np.concatenate([batch.labels.ids for batch in batches]), commit)
 
-    def learn(self, h, Y, sample_weight=None, reduction: str = "mean") -> tuple[float, np.ndarray]:
+    def learn(
+        self, h: ArrayLike, Y: Labels, sample_weight: ArrayLike | None = None, reduction: str = "mean",
+    ) -> tuple[float, np.ndarray]:  # fmt: skip
         """`forward`, `backward` and `update` of one batch.
 
         Parameters
@@ -160,7 +169,7 @@ class SampledSoftmax(WideLayer):
         self.update(batch)
         return batch.loss, dh
 
-    def loss(self, h, Y, sample_weight=None, reduction: str = "mean") -> float:
+    def loss(self, h: ArrayLike, Y: Labels, sample_weight: ArrayLike | None = None, reduction: str = "mean") -> float:
         """The cross entropy over all labels, for evaluation: nothing is sampled, nothing moves.
 
         Where a row has several labels, the mean of theirs; without labels it has no loss.
@@ -179,7 +188,7 @@ class SampledSoftmax(WideLayer):
         labels, scale = self._as_labels(Y, len(h)), scale_of(sample_weight, len(h), reduction)
         return float(np.dot(scale, self.losses(h, labels)))
 
-    def losses(self, h, Y) -> np.ndarray:
+    def losses(self, h: ArrayLike, Y: Labels) -> np.ndarray:
         """The cross entropy over all labels of each row.
 
         Parameters
@@ -203,7 +212,7 @@ class SampledSoftmax(WideLayer):
         mean = np.bincount(row, logits, len(h)) / np.maximum(counts, 1)
         return np.where(counts > 0, log_normalisers(self.layer, h) - mean, 0.0)
 
-    def logits(self, h, labels=None) -> np.ndarray:
+    def logits(self, h: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
         """The logits of some labels, or of all.
 
         Parameters
@@ -240,7 +249,7 @@ class SampledSoftmax(WideLayer):
         chosen = ActiveSet(np.arange(len(h) + 1, dtype=np.int64) * each, labels.astype(np.int32).ravel())
         return chosen_logits(self.layer, h, chosen).reshape(labels.shape)
 
-    def log_prob(self, h, labels=None) -> np.ndarray:
+    def log_prob(self, h: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
         """The logarithms of probabilities over all labels.
 
         Parameters
@@ -258,7 +267,7 @@ class SampledSoftmax(WideLayer):
         normalisers = self._alone("log_prob", log_normalisers, self.layer, h)
         return (logits.T - normalisers.astype(np.float32)).T
 
-    def topk(self, h, k: int = 5, sampled: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def topk(self, h: ArrayLike, k: int = 5, sampled: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """The labels of largest logit, best first; see `Network.predict`.
 
         Parameters
@@ -295,7 +304,7 @@ class SampledSoftmax(WideLayer):
         return as_label_rows(Y, n, self.n_labels)
 
 
-def scale_of(sample_weight, n, reduction) -> np.ndarray:
+def scale_of(sample_weight: ArrayLike | None, n, reduction) -> np.ndarray:
     """float32 (n,): the factor of each sample's loss in the loss of a batch."""
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction: found {reduction!r}, expected one of {', '.join(REDUCTIONS)}")

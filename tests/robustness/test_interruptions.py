@@ -201,7 +201,7 @@ class FailingHash(SimHash):
         if state:
             self.means = np.array(state["means"])
 
-    def codes(self, rows, out=None):
+    def codes(self, rows):
         Timed.call()
         return SimHash.codes(self, self.dense(rows) - self.means)
 

@@ -152,7 +152,7 @@ class Own(HashFamily):
     make_query = staticmethod(lambda codes: codes)
     learnt = 0.0
 
-    def codes(self, rows, out=None):
+    def codes(self, rows):
         return type(self).make(SimHash(self.dim, self.K, self.L, self.seed).codes(rows))
 
     def query_codes(self, rows):

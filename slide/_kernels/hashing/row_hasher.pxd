@@ -1,3 +1,5 @@
+# distutils: extra_compile_args=-DCYTHON_USE_TYPE_SPECS=1
+# Types are made at run time: wheels of the stable ABI have no others, and a static type must not come of one of them.
 # What a compiled hash family of one's own implements: cimport it as `from slide.hashing cimport RowHasher`.
 from libc.stdint cimport uint32_t
 

@@ -1,0 +1,13 @@
+from numpy import float32, uint16
+from numpy.typing import NDArray
+
+from slide._kernels.weights import WeightRows
+
+def widen_rows(bits: NDArray[uint16], out: NDArray[float32], threads: int) -> None: ...
+def narrow_rows(x: NDArray[float32], out: NDArray[uint16], threads: int) -> None: ...
+def room_size(width: int) -> int: ...
+
+class BFloat16Rows(WeightRows):
+    def __init__(
+        self, w: NDArray[uint16], m: NDArray[uint16], v: NDArray[uint16], bias: NDArray[float32]
+    ) -> None: ...

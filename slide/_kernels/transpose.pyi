@@ -1,0 +1,33 @@
+from typing import Any, Final
+
+from numpy import int32, int64, uint64
+from numpy.typing import NDArray
+
+PARTS: Final[int]
+MIN_SHARED_PAIRS: Final[int]
+
+class PairsByRow:
+    @property
+    def part_ptr(self) -> memoryview: ...
+    @property
+    def n_touched(self) -> memoryview: ...
+    @property
+    def rows(self) -> memoryview: ...
+    @property
+    def starts(self) -> memoryview: ...
+    @property
+    def counts(self) -> memoryview: ...
+    @property
+    def pair(self) -> memoryview: ...
+    @property
+    def group(self) -> memoryview: ...
+    def __init__(
+        self, part_ptr: NDArray[int64], n_touched: NDArray[int32], touched: NDArray[int32], pairs: NDArray[int32],
+        keys: NDArray[uint64], group_of: NDArray[int32]
+    ) -> None: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
+def transpose_rows(
+    indptr: NDArray[int64], ids: NDArray[int32], n_rows: int, by_row: PairsByRow, cursors: NDArray[int32],
+    threads: int
+) -> None: ...
