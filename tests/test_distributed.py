@@ -20,8 +20,8 @@ MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable)
 TRAIN = ["-m", "slide", "train", "--train", "train.txt", "--threads", "1"]
 
 pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("mpi4py") is None, reason="no mpi4py: slide[distributed]"),
-    pytest.mark.skipif(MPIEXEC is None, reason="no mpiexec: slide[distributed]"),
+    pytest.mark.skipif(importlib.util.find_spec("mpi4py") is None, reason="no mpi4py: slidenn[distributed]"),
+    pytest.mark.skipif(MPIEXEC is None, reason="no mpiexec: slidenn[distributed]"),
     pytest.mark.slow,
 ]
 

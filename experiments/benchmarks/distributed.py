@@ -46,7 +46,7 @@ LARGE = [10_000_000, 100_000_000]  # labels
 def run(scale, records, threads, seed):
     chosen = SETTINGS[scale]
     if processes.mpiexec() is None:
-        records.add("note", text="MPI is left out: not installed (pip install 'slide[distributed]')")
+        records.add("note", text="MPI is left out: not installed (pip install 'slidenn[distributed]')")
         return
     grid = [{"part": "learn", "data": name, "system": x, "seed": seed + i}
             for name in chosen["learn"] for i in range(chosen["seeds"]) for x in LEARNERS]  # fmt: skip

@@ -17,7 +17,7 @@ def present() -> dict:
         if importlib.util.find_spec(cls.PACKAGE):
             found[name] = cls
         else:
-            print(f"{name} is left out: {cls.PACKAGE} is not installed (pip install 'slide[bench]')")
+            print(f"{name} is left out: {cls.PACKAGE} is not installed (pip install 'slidenn[bench]')")
     return found
 
 

@@ -30,7 +30,7 @@ def world() -> Exchange:
         if n == 1:
             return ALONE
         raise ValueError(f"found {n} processes that were started together without mpi4py ({error}), expected "
-                         "pip install 'slide[distributed]', or one process") from None  # fmt: skip
+                         "pip install 'slidenn[distributed]', or one process") from None  # fmt: skip
     from slide.distributed.ranks import make
 
     if MPI.COMM_WORLD.size == 1 < n:

@@ -255,7 +255,7 @@ def make(comm) -> Exchange:
     try:
         from mpi4py import MPI
     except ImportError:
-        raise ValueError(f"comm: found {comm!r} without mpi4py, expected None or slide[distributed]") from None
+        raise ValueError(f"comm: found {comm!r} without mpi4py, expected None or slidenn[distributed]") from None
     if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
         raise ValueError(f"comm: found {comm!r}, expected an mpi4py.MPI.Intracomm or None")
     if comm.size == 1:

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, replace
 
 from slide.bfloat16 import TYPES
@@ -103,7 +104,7 @@ class Dense(Settings):
         """Whether every neuron is always active."""
         return True
 
-    def shared(self, count) -> "Dense":
+    def shared(self, count: Callable[[int], int]) -> "Dense":
         """Those of a share of the layer, of count(n_neurons) neurons."""
         return replace(self, n_neurons=count(self.n_neurons))
 
@@ -234,7 +235,7 @@ class Sampled(Settings):
 
         return replace(self, **self._sized(scaled))
 
-    def shared(self, count) -> "Sampled":
+    def shared(self, count: Callable[[int], int]) -> "Sampled":
         """Those of a share of the layer: count(n) is how many of n neurons, of the layer or of active ones, are in it.
 
         At least one is active, and none more than before are drawn."""

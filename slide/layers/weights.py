@@ -1,6 +1,7 @@
 """The rows of one layer: weights, biases, optimizer state, and the update that gives each row one owner."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -222,7 +223,7 @@ class SoftmaxStages:
     sizes   (groups,): of all active sets; over ranks they are added up
     """
 
-    given: tuple
+    given: tuple[Any, ...]
     n: int
     sizes: np.ndarray
 
@@ -233,12 +234,12 @@ class SoftmaxStages:
         """float32: of each sample the largest logit, the sum of exponentials less that, and the sum of its labels'
         logits; of each group the mass of its weights, and its size. Rank by rank these are put together."""
         sums, mass = np.empty((3, self.n), np.float32), np.empty(len(self.sizes), np.float32)
-        _softmax.open_rows(*self.given, sums, mass)
+        _softmax.open_rows(*(*self.given, sums, mass))
         return *sums, mass, self.sizes.astype(np.float32)
 
     def close(self, most, total, labels, mass, sizes) -> None:
         self.sizes = sizes
-        _softmax.close_rows(*self.given, np.stack([most, total, labels]), np.ascontiguousarray(mass))
+        _softmax.close_rows(*(*self.given, np.stack([most, total, labels]), np.ascontiguousarray(mass)))
 
 
 class BFloat16Weights(Weights):

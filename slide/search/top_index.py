@@ -5,8 +5,10 @@ import numpy as np
 from slide._kernels import screen as _screen
 from slide.layers import panels
 from slide.machine.memory import Scratch
+from slide.matrices import falls
 from slide.search.clusters import BLOCK, cluster, coordinates, in_blocks, means, whitening
 from slide.search.codes import encode_inputs, encode_rows, padded, side_by_side
+from slide.search.recall import Found
 from slide.settings.checks import check_array
 
 ARRAYS = ("of_inputs", "centers", "center_bias", "first", "codes", "scale", "shift", "ids", "inputs", "best", "stamp")
@@ -28,10 +30,22 @@ class TopIndex:
     stamp (2,)                   int64: of the weights that it was made from
     """
 
-    def __init__(self, arrays: dict[str, np.ndarray]):
+    of_inputs: np.ndarray
+    centers: np.ndarray
+    center_bias: np.ndarray
+    first: np.ndarray
+    codes: np.ndarray
+    scale: np.ndarray
+    shift: np.ndarray
+    ids: np.ndarray
+    inputs: np.ndarray
+    best: np.ndarray
+    stamp: np.ndarray
+
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         for name in ARRAYS:
             setattr(self, name, arrays[name])
-        self.found = {}  # Found for each (k, recall) that was asked for
+        self.found: dict[tuple[int, float], Found] = {}  # by the (k, recall) that was asked for
         self._blocks = _screen.Blocks(self.first, self.codes, self.scale, self.shift, self.ids)
         self._center_panels = panels.pack(self.centers.T)
         self._basis_panels = panels.pack(self.of_inputs)
@@ -88,7 +102,7 @@ class TopIndex:
             part_ptr, blocks = self._parts(cluster_ptr, threads)
             queries = codes, factors, scores, cluster_ptr, inputs
             _screen.screen_rows(self._blocks, *queries, part_ptr, floors, values, ids, threads)
-            _screen.join_rows(values, ids, floors, last, threads)
+            _screen.join_rows(values, ids, floors, bool(last), threads)
             effort += blocks
         return ids[0].copy(), _screen.ROWS * effort / max(n, 1)
 
@@ -168,7 +182,7 @@ def check_state(arrays, n_neurons, width):
         if dtype == np.float32 and not all(np.isfinite(array[low : low + BLOCK]).all()
                                            for low in range(0, len(array), BLOCK)):  # fmt: skip
             raise ValueError(f"{name}: found numbers that are not finite")
-    if first[0] != 0 or (np.diff(first) < 0).any() or first[-1] != blocks:
+    if first[0] != 0 or falls(first) or first[-1] != blocks:
         raise ValueError(f"first: found other than rising numbers from 0 to {blocks}, the blocks of each cluster")
     if n_clusters < 1 or m < 1 or not 1 <= k <= n_neurons:
         raise ValueError(f"best: found shape {best.shape} with {n_clusters} clusters, expected some of both")
