@@ -44,7 +44,8 @@ class Ensemble:
 
     Examples
     --------
-    >>> ensemble = Ensemble([make_network(n_features, n_labels, steps, {**settings, "seed": i}) for i in range(3)])
+    >>> layers = [Dense(128), Sampled(n_labels, active=1000)]
+    >>> ensemble = Ensemble([Network(n_features, layers, seed=seed) for seed in range(3)])
     >>> ensemble.fit(X, Y, epochs=12).evaluate(X_test, Y_test).scores["P@1"]
     """
 

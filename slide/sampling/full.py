@@ -20,7 +20,7 @@ class Full(Sampler):
     def probability(
         self, p: Numbers, L: int | None = None, n_neurons: int | None = None, observed: np.ndarray | None = None,
     ) -> Numbers:  # fmt: skip
-        """1."""
+        """Always 1."""
         return np.ones(np.shape(p))[()]
 
     def sample(
