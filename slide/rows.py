@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from slide._kernels.rows import take_rows
-from slide.matrices import checked_csr, falls
+from slide.matrices import MOST, checked_csr, falls
 from slide.settings.checks import check_integer
 
 INT32_MAX = np.iinfo(np.int32).max
@@ -201,7 +201,7 @@ def as_label_rows(Y: Labels, n_rows: int | None = None, n_labels: int | None = N
 def _check_sizes(**sizes):
     for name, size in sizes.items():
         if size is not None:
-            check_integer(name, size, 0)
+            check_integer(name, size, 0, MOST)
 
 
 def _label_array(Y, name):

@@ -285,3 +285,10 @@ def test_numbers_of_rows_and_groups_out_of_range_are_refused():
     assert len(active) == 2 and active[0].tolist() == [4, 1] and active[1].tolist() == []
     with pytest.raises(IndexError, match="group: found 2"):
         active[2]
+
+
+@pytest.mark.parametrize("sizes", [{"n_labels": 2**63}, {"n_labels": 2**31}, {"n_rows": 2**31}, {"n_labels": -1}])
+def test_sizes_beyond_an_index_are_refused_by_name(sizes):
+    (name,) = sizes
+    with pytest.raises(ValueError, match=f"{name}: found"):
+        as_label_rows([[2], [0]], **{"n_labels": 3, **sizes})
