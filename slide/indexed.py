@@ -1,6 +1,10 @@
 """Prediction by an index: the top of all labels, nearly always, at a fraction of the time."""
 
+from __future__ import annotations
+
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -8,9 +12,10 @@ from slide._kernels import topk as _topk
 from slide.activations import last_hidden, row_blocks
 from slide.layers.base import as_dense
 from slide.layers.lane_block import LaneBlock
-from slide.rows import ActiveSet
+from slide.rows import ActiveSet, Matrix, SparseRows
 from slide.search import Found, TopIndex
 from slide.search.recall import find_parameters
+from slide.settings.attributes import ReadOnly
 from slide.settings.checks import check_integer, check_number
 from slide.state.commit import Commit
 from slide.state.part import Part, prefixed
@@ -29,7 +34,13 @@ class Indexed:
     `_top` is the index or None; `_inputs` a tuple of float32 (rows, width), what the last layer read last in training.
     """
 
-    def build_index(self, X=None) -> None:
+    n_labels: ReadOnly[int]
+    layers: ReadOnly[tuple[Any, ...]]
+    frozen: ReadOnly[bool]
+    _as_rows: Callable[..., SparseRows]
+    _alone: Callable[..., Any]
+
+    def build_index(self, X: Matrix | None = None) -> None:
         """Builds the index that `predict` with `recall` uses, which otherwise does so when it is first needed.
 
         `save` keeps an index. One whose weights have been trained since is never used: `predict` builds it anew. After

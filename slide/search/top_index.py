@@ -1,5 +1,7 @@
 """TopIndex: which few neurons of a wide layer may have the largest logits for an input."""
 
+from typing import Any
+
 import numpy as np
 
 from slide._kernels import screen as _screen
@@ -9,7 +11,6 @@ from slide.search.clusters import BLOCK, cluster, coordinates, in_blocks, means,
 from slide.search.codes import encode_inputs, encode_rows, padded, side_by_side
 from slide.settings.checks import check_array
 
-ARRAYS = ("of_inputs", "centers", "center_bias", "first", "codes", "scale", "shift", "ids", "inputs", "best", "stamp")
 FIRST = 8  # one in so many of the chosen clusters, the best, is screened first
 
 
@@ -28,10 +29,22 @@ class TopIndex:
     stamp (2,)                   int64: of the weights that it was made from
     """
 
+    of_inputs: np.ndarray
+    centers: np.ndarray
+    center_bias: np.ndarray
+    first: np.ndarray
+    codes: np.ndarray
+    scale: np.ndarray
+    shift: np.ndarray
+    ids: np.ndarray
+    inputs: np.ndarray
+    best: np.ndarray
+    stamp: np.ndarray
+
     def __init__(self, arrays: dict[str, np.ndarray]):
         for name in ARRAYS:
             setattr(self, name, arrays[name])
-        self.found = {}  # Found for each (k, recall) that was asked for
+        self.found: dict[tuple[int, float], Any] = {}  # Found for each (k, recall) that was asked for
         self._blocks = _screen.Blocks(self.first, self.codes, self.scale, self.shift, self.ids)
         self._center_panels = panels.pack(self.centers.T)
         self._basis_panels = panels.pack(self.of_inputs)
@@ -82,7 +95,7 @@ class TopIndex:
         values, ids = s.get("values", (threads, n, kept)), s.get("ids", (threads, n, kept), np.int32)
         floors = np.full(n, -np.inf, np.float32)
         ids[...], effort = -1, 0
-        for last, some in enumerate((chosen[:, :few], chosen[:, few:])):
+        for some, last in ((chosen[:, :few], False), (chosen[:, few:], True)):
             cluster_ptr, inputs = np.zeros(self.n_clusters + 1, np.int64), s.get("inputs", (some.size,), np.int32)
             _screen.group_rows(some, cluster_ptr, inputs)
             part_ptr, blocks = self._parts(cluster_ptr, threads)
@@ -121,6 +134,9 @@ class TopIndex:
         arrays = {name: state.get(name) for name in ARRAYS}
         check_state(arrays, n_neurons, width)
         return cls({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+
+
+ARRAYS = tuple(TopIndex.__annotations__)  # their names
 
 
 def placed(of: np.ndarray, n_clusters: int) -> tuple[np.ndarray, np.ndarray]:

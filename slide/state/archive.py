@@ -45,7 +45,7 @@ class Streamed:
         header = {"descr": npy.dtype_to_descr(np.dtype(self.dtype)), "fortran_order": False, "shape": tuple(self.shape)}
         npy.write_array_header_1_0(file, header)
         for block in self.blocks():
-            file.write(memoryview(np.ascontiguousarray(block)).cast("B"))
+            file.write(np.ascontiguousarray(block).data.cast("B"))
 
 
 class Archive:
