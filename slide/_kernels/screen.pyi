@@ -1,7 +1,18 @@
+from typing import Final
+
 from numpy import float32, int8, int32, int64, uint8
 from numpy.typing import NDArray
 
-ROWS: int
+ROWS: Final[int]
+
+def products_rows(
+    x: NDArray[float32], panels: NDArray[float32], bias: NDArray[float32], out: NDArray[float32], threads: int
+) -> None: ...
+def choose_rows(
+    scores: NDArray[float32], n_clusters: int, few: int, scratch: NDArray[float32], chosen: NDArray[int32],
+    threads: int
+) -> None: ...
+def group_rows(chosen: NDArray[int32], cluster_ptr: NDArray[int64], inputs: NDArray[int32]) -> None: ...
 
 class Blocks:
     def __init__(
@@ -9,13 +20,6 @@ class Blocks:
         ids: NDArray[int32]
     ) -> None: ...
 
-def products_rows(
-    x: NDArray[float32], panels: NDArray[float32], bias: NDArray[float32], out: NDArray[float32], threads: int
-) -> None: ...
-def choose_rows(
-    scores: NDArray[float32], n_clusters: int, few: int, scratch: NDArray[float32], chosen: NDArray[int32], threads: int
-) -> None: ...
-def group_rows(chosen: NDArray[int32], cluster_ptr: NDArray[int64], inputs: NDArray[int32]) -> None: ...
 def screen_rows(
     blocks: Blocks, codes: NDArray[int8], factors: NDArray[float32], scores: NDArray[float32],
     cluster_ptr: NDArray[int64], inputs: NDArray[int32], part_ptr: NDArray[int64], floors: NDArray[float32],
