@@ -91,7 +91,9 @@ def agree_with_float32(shape):
             z, delta, dx, again = (np.full(s, np.nan, np.float32) for s in (pairs, pairs, *[block.values.shape] * 2))
             loss, scale = np.full(shape[1], np.nan, np.float32), np.full(shape[1], 0.1, np.float32)
             rows.forward(active, block, True, z, threads)
-            rows.softmax(active, block, weights, label_ptr, slots, scale, 0.2, delta, dx, loss, threads)
+            rows.softmax(
+                active, block, weights, label_ptr, slots, np.diff(label_ptr), scale, 0.2, delta, dx, loss, threads
+            ).at_once()
             rows.input_gradient(active, block, delta, again, threads)
             results.append((z, delta, dx, loss, again))
         for got, want in zip(*results, strict=True):

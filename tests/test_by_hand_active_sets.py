@@ -30,12 +30,12 @@ def test_rows_of_unit_length():
 
 
 def test_the_first_layer_adds_the_rows_of_the_features_that_a_sample_has():
-    """-3 * (1, 2) + (10, 20) = (7, 14); with the bias (-8, 0.5) that is (-1, 14.5), after ReLU (0, 14.5)."""
+    """-3 * (1, 2) + (10, 20) = (7, 14); with the bias (-8, 0.5) that is (-1, 14.5), before ReLU."""
     weights = Weights(3, 2, SGD(), 0.0, np.random.default_rng(0), with_bias=False)
     weights.w[...] = [[1, 2], [10, 20], [100, 200]]
     out = np.empty((2, 2), np.float32)
     weights.lookup(as_sparse_rows([[-3, 1, 0], [0, 0, 0]]), np.array([-8, 0.5], np.float32), out, 1)
-    assert out.tolist() == [[0, 14.5], [0, 0.5]]
+    assert out.tolist() == [[-1, 14.5], [-8, 0.5]]
 
 
 # ---- Hash codes: K = 2 hashes make a code, the first in the higher bits ---------------------------------------------

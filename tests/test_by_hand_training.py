@@ -76,8 +76,8 @@ def test_softmax_over_three_neurons(smooth, counts, labels, delta, loss):
     found = np.empty((3, 1), np.float32), np.empty((1, 1), np.float32), np.empty(1, np.float32)
     layer.softmax(
         active, x, np.array(counts, np.float32), np.array([0, len(labels)]), np.array(labels, np.int32),
-        np.array([scale], np.float32), smooth, *found, 1,
-    )  # fmt: skip
+        np.array([len(labels)]), np.array([scale], np.float32), smooth, *found, 1,
+    ).at_once()  # fmt: skip
     np.testing.assert_allclose(found[0][:, 0], scale * np.array(delta), rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(found[1], scale * (delta[1] * LOG2 + delta[2] * LOG5), rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(found[2], loss, rtol=1e-6)

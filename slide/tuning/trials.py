@@ -90,9 +90,10 @@ class Plateau(Watch):
 
     def fall(self, network):
         self.at = network.step
-        super().fall(network)
+        end = super().fall(network)
         if self.growth:
             network.grow(self.growth)
+        return end
 
 
 class Rows:
