@@ -326,3 +326,12 @@ def test_a_batch_that_is_interrupted_is_whole_or_never_was(reinsert):
         Points(at).run(lambda layer=layer: layer.learn(h, Y))
         assert_equal_arrays(after(copy.deepcopy(layer), layer.step), states[layer.step])
         assert_equal_arrays(after(layer, 6), states[6])
+
+
+@pytest.mark.parametrize("make", [
+    lambda n: SampledHidden(9, n, active=2), lambda n: SampledSoftmax(9, n), lambda n: SampledHidden(n, 9, active=2),
+])  # fmt: skip
+@pytest.mark.parametrize("size", [2**31, 2**64])
+def test_a_size_beyond_an_index_is_refused_by_name(make, size):
+    with pytest.raises(ValueError, match="^n_(neurons|labels|inputs): found"):
+        make(size)

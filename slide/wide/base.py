@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from slide import matrices
 from slide.hashing import HashFamily
 from slide.layers.base import Context
 from slide.layers.sampled import SampledLayer
@@ -89,7 +90,7 @@ class WideLayer(Attributes):
     _last = True
 
     def _set_up(self, n_inputs, spec, settings):
-        self._n_inputs = check_integer("n_inputs", n_inputs)
+        self._n_inputs = check_integer("n_inputs", n_inputs, 1, matrices.MOST)
         self._settings = settings
         self._check(settings, spec)
         self._context = Context.of(settings)

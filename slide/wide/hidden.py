@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from slide.matrices import MOST
 from slide.settings.checks import check_integer
 from slide.state.commit import Commit
 from slide.wide.base import Batch, WideLayer
@@ -44,7 +45,7 @@ class SampledHidden(WideLayer):
     _last = False
 
     def __init__(self, n_inputs: int, n_neurons: int, **settings: Any):
-        n_neurons = check_integer("n_neurons", n_neurons)
+        n_neurons = check_integer("n_neurons", n_neurons, 1, MOST)
         spec, shared = split(type(self), n_neurons, settings, recommended_hidden(n_neurons, settings))
         self._set_up(n_inputs, spec, shared)
 

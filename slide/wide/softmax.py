@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from slide.activations import chosen_logits, log_normalisers
 from slide.layers.passes import check_factors
+from slide.matrices import MOST
 from slide.rows import ActiveSet, Labels, SparseRows, as_label_rows
 from slide.settings.attributes import ReadOnly
 from slide.settings.checks import check_integer
@@ -68,7 +69,7 @@ class SampledSoftmax(WideLayer):
     """
 
     def __init__(self, n_inputs: int, n_labels: int, **settings: Any):
-        n_labels = check_integer("n_labels", n_labels)
+        n_labels = check_integer("n_labels", n_labels, 1, MOST)
         spec, shared = split(type(self), n_labels, settings, recommended_softmax(n_labels, settings))
         self._set_up(n_inputs, spec, shared)
 
