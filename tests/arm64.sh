@@ -50,7 +50,7 @@ from slide.data import make_xmc
 
 (X, Y), _ = make_xmc("amazon-670k", n_train=400, n_test=10, scale=0.003)
 check = 0
-for hash in ("simhash", "wta", "dwta", "minhash", "cross_polytope", "ranged"):
+for hash in ("simhash", "wta", "dwta", "minhash", "cross-polytope", "ranged"):
     layers = [slide.Dense(32), slide.Sampled(Y.shape[1], active=100, K=4, L=8, hash=hash)]
     network = slide.Network(X.shape[1], layers, batch_size=100, threads=2).fit(X, Y, epochs=2)
     for layer in network.layers:
