@@ -303,7 +303,7 @@ class WideLayer(Attributes):
         settings = {f.name: getattr(self._settings, f.name) for f in fields(self._settings)}
         return SimpleNamespace(
             n_features=self.n_inputs, specs=(self.layer.spec,), layers=(self.layer,), step=self.step,
-            samples=self.samples, **settings,
+            samples=self.samples, _index_state=lambda narrowed: {}, **settings,
         )  # fmt: skip
 
     def state(self) -> dict[str, np.ndarray]:
@@ -381,7 +381,12 @@ class WideLayer(Attributes):
             raise ValueError(f"layers {specs!r}, not one Sampled layer")
         self = cls.__new__(cls)
         self._set_up(n_inputs, specs[0], NetworkSettings(**settings))
-        return SimpleNamespace(owner=self, layers=(self.layer,))
+        return SimpleNamespace(owner=self, layers=(self.layer,), _load_index=_refuse_index)
+
+
+def _refuse_index(arrays):
+    if arrays:
+        raise ValueError(f"arrays {sorted(arrays)} of an index, which a wide layer has not")
 
 
 for _field in fields(NetworkSettings):

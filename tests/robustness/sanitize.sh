@@ -21,7 +21,7 @@ address() {
   export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
   export PYTHONMALLOC=malloc LD_PRELOAD="$(cc -print-file-name=libasan.so) $(cc -print-file-name=libubsan.so)"
   if [ $# = 0 ]; then
-    set -- $(cd tests && ls test_*.py | grep -v -e experiments -e examples | sed 's:^:tests/:') tests/robustness
+    set -- $(grep -LE "^from experiments|^import experiments|examples" tests/test_*.py) tests/robustness
   fi
   PYTHONPATH=$PWD "$PYTHON" -m pytest -p no:cacheprovider --timeout=1200 "$@"
 }
