@@ -87,7 +87,7 @@ class Indexed:
         k, recall = check_integer("k", k), self._check_recall(recall, k)
         return self._with_index(self._found, min(k, self.n_labels), recall)
 
-    @property
+    @ReadOnly("it is what the index takes: see build_index")
     def index_bytes(self) -> int:
         """Memory that the index takes, in bytes; 0 where there is none."""
         return 0 if self._top is None else self._top.n_bytes
