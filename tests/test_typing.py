@@ -66,7 +66,7 @@ def test_settings_that_are_attributes_are_all_named():
 @pytest.mark.slow
 def test_stubs_of_compiled_modules_say_what_is_in_them():
     run(sys.executable, "-m", "mypy.stubtest", "slide._kernels", "--ignore-disjoint-bases",
-        "--allowlist", "tests/typing/stubtest_ignores.txt")  # fmt: skip
+        "--mypy-config-file", "pyproject.toml", "--allowlist", "tests/typing/stubtest_ignores.txt")  # fmt: skip
 
 
 @pytest.mark.slow
