@@ -161,7 +161,7 @@ def test_places_for_codes_and_ids_that_do_not_fit_are_refused():
     for out in (np.zeros((4, 2), np.uint32), np.zeros((3, 3), np.uint32), np.zeros((4, 3), np.int32), frozen):
         with pytest.raises(ValueError, match="out: found"):
             family.codes_into(rows, out)
-    for ids in ([4], [-1], [0.5], [[0]]):
+    for ids in ([4], [-1], [0.5], [[0]], [[0], [1, 2]]):
         with pytest.raises(ValueError, match="ids: found"):
             family.codes_taken(rows, ids)
 

@@ -252,7 +252,7 @@ class HashFamily:
         ValueError
             As `codes`, and where ids are not integers in 0..n-1.
         """
-        rows, ids = self.dense(rows), np.ascontiguousarray(ids)
+        rows, ids = self.dense(rows), np.ascontiguousarray(as_array("ids", ids))
         if ids.ndim != 1 or (len(ids) and (ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= len(rows))):
             raise ValueError(f"ids: found {ids}, expected integers from 0 to {len(rows) - 1}")
         codes = self._check_out(out, len(ids))
