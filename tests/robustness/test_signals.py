@@ -27,6 +27,14 @@ def data(tmp_path_factory):
     return [*write_data(tmp_path_factory.mktemp("data")), "--threads", "1", "--epochs", "2"]
 
 
+@pytest.fixture(autouse=True)
+def hangups():
+    """Under nohup they are ignored, here they are not."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def send(*numbers):
     def do():
         for number in numbers:
