@@ -105,7 +105,18 @@ class Dense(Settings):
         return True
 
     def shared(self, count: Callable[[int], int]) -> "Dense":
-        """Those of a share of the layer, of count(n_neurons) neurons."""
+        """Those of a share of the layer.
+
+        Parameters
+        ----------
+        count : callable
+            count(n) is how many of n neurons are in it.
+
+        Returns
+        -------
+        Dense
+            The same but for the number of neurons.
+        """
         return replace(self, n_neurons=count(self.n_neurons))
 
 
@@ -236,9 +247,18 @@ class Sampled(Settings):
         return replace(self, **self._sized(scaled))
 
     def shared(self, count: Callable[[int], int]) -> "Sampled":
-        """Those of a share of the layer: count(n) is how many of n neurons, of the layer or of active ones, are in it.
+        """Those of a share of the layer.
 
-        At least one is active, and none more than before are drawn."""
+        Parameters
+        ----------
+        count : callable
+            count(n) is how many of n neurons, of the layer or of active ones, are in it.
+
+        Returns
+        -------
+        Sampled
+            The same but for the numbers of neurons; at least one is active.
+        """
 
         def part(n):
             return n and max(1, count(n))
