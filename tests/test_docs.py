@@ -23,7 +23,8 @@ DOCS = ROOT / "docs"
 PAGES = {"README.md": ROOT / "README.md", **{f"docs/{path.name}": path for path in sorted(DOCS.glob("*.md"))}}
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-SMALLER = {"scale=0.05": "scale=0.004", "Dense(128)": "Dense(16)", "active=1000": "active=50"}
+SMALLER = {"scale=0.05": "scale=0.004", "Dense(128)": "Dense(16)",
+           "active=300, min_active=1000": "active=20, min_active=60"}  # fmt: skip
 NEEDED = {"import torch": "torch", "from sklearn": "sklearn", "fasttext": "sklearn"}
 README_LINES = 130
 # What a new user asks: to install, to use own data, an own hash, to resume, to serve, to compare.
@@ -78,6 +79,15 @@ def test_what_a_page_shows_is_run(name, folder, capsys):
                 text = text.replace(written, small)
             exec(compile(text, name, "exec"), space)
             capsys.readouterr()
+
+
+@pytest.mark.slow
+def test_the_network_of_the_readme_learns_as_it_says(folder):
+    text = next(text for kind, text in blocks(ROOT / "README.md") if kind == "python")
+    space = {}
+    exec(compile(text, "README.md", "exec"), space)
+    said = float(re.search(r"# (0\.\d+)$", text, re.MULTILINE)[1])
+    assert abs(space["network"].evaluate(space["X_test"], space["Y_test"]).scores["P@1"] - said) < 0.05
 
 
 def test_every_block_is_of_a_kind_that_is_run_or_says_that_it_is_not():
