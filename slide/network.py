@@ -14,28 +14,23 @@ from numpy.typing import ArrayLike
 from slide import metrics
 from slide.distributed import ranks
 from slide.distributed.exchange import ALONE
-from slide.hashing import HashFamily
 from slide.indexed import AT_ONCE, Indexed
-from slide.layers import Dense, Sampled, array_types, build_layers
+from slide.layers import Dense, Sampled, build_layers
 from slide.layers.base import Context, as_dense
-from slide.layers.frozen import Frozen, frozen_state
+from slide.layers.frozen import Frozen
 from slide.layers.lane_block import LaneBlock
-from slide.layers.sampled import SampledLayer
-from slide.machine.threads import MOST, one_blas_thread
+from slide.machine.threads import one_blas_thread
 from slide.machine.turns import Turns, refuse_within
 from slide.optim import SGD, Adam, Schedule
 from slide.rows import Labels, Matrix, as_label_rows, as_sparse_rows
-from slide.sampling import Sampler
+from slide.saved import Saved
 from slide.scores import Scores
 from slide.seen import first_unseen, seen_labels, topk_unseen
 from slide.settings.attributes import Attributes, ReadOnly
 from slide.settings.checks import check_flag, check_integer, check_number
 from slide.settings.fields import documented, given, takes
 from slide.settings.network import NetworkSettings, check_layers, check_names, check_together
-from slide.state import storage
 from slide.state.commit import Commit
-from slide.state.part import Part
-from slide.typing import FilePath, Own
 from slide.validation import Watch, hold_out
 
 WEIGHTS, ORDER, DROPOUT = 1, 2, 3  # what random numbers are for: each has a stream of its own
@@ -77,7 +72,7 @@ class Setting:
 
 
 @documented(NetworkSettings)
-class Network(Scores, Indexed, Attributes):
+class Network(Scores, Indexed, Saved, Attributes):
     """A feed-forward network with a softmax over many labels, trained by SLIDE (Chen et al., MLSys 2020).
 
     Settings are keywords, and attributes of the same names. To assign one changes it from the next batch on (batch_size
@@ -181,17 +176,6 @@ class Network(Scores, Indexed, Attributes):
                                                      if k != "optimizer")])  # fmt: skip
         lines = [f"Network {widths}: {parameters:,} parameters, {self.step:,} batches trained", *map(repr, self.layers)]
         return "\n  ".join([*lines, settings])
-
-    @classmethod
-    def _of_frozen(cls, n_features, layers, settings, seeds, arrays):
-        network = cls.__new__(cls)
-        network._set_up(n_features, layers, settings, seeds)
-        network._adopt(arrays)
-        return network
-
-    def _adopt(self, arrays):
-        for i, layer in enumerate(self.layers):
-            layer.adopt(Part(arrays, f"layers.{i}."))
 
     def _change(self, specs=None, **changes):
         """Goes on with other settings, checked beside all the others first."""
@@ -404,27 +388,6 @@ class Network(Scores, Indexed, Attributes):
     def _refuse_frozen(self, what):
         if self.frozen:
             raise RuntimeError(f"{what}: found a frozen network, which only predicts, expected one that may be trained")
-
-    def freeze(self) -> Network:
-        """Keeps what prediction needs alone, weights and tables, brought up to date: with Adam a third of the memory.
-
-        Training it any further raises RuntimeError. `save` and `load` keep it so. Tables are as the schedule of
-        training left them: for sampled prediction call `rehash` before.
-
-        Returns
-        -------
-        Network
-            Itself.
-        """
-        self._exchange.refuse("freeze")
-        if not self.frozen:
-            self._as_trainer("freeze", self._alone, "freeze", self._freeze)
-        return self
-
-    def _freeze(self):
-        self._settle()
-        self._adopt(frozen_state(storage.state(self)))
-        self._frozen = True
 
     def grow(self, factor: float) -> None:
         """Makes the last layer's active sets larger, from the next batch on.
@@ -670,110 +633,6 @@ class Network(Scores, Indexed, Attributes):
         # Where there are fewer labels than k, the places beyond them are predictions that are wrong.
         ids = np.pad(ids, ((0, 0), (0, max(ks) - ids.shape[1])), constant_values=-1)
         return Evaluation(metrics.evaluate_topk(labels.to_scipy(), ids, ks, propensities), active)
-
-    def save(
-        self, path: FilePath, run: dict[str, Any] | None = None, inference: bool = False,
-        weight_type: str | None = None,
-    ) -> None:  # fmt: skip
-        """Writes everything that training needs to go on, in one .npz file, atomically; nothing in it executes.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Of the file.
-        run : dict or None
-            JSON values that the file is to hold beside it, such as those with which `slide train` goes on.
-        inference : bool
-            Whether the file is to hold what prediction needs alone, as `freeze` leaves it. `load` maps such a file into
-            memory: nothing is copied, and processes that load it share its pages. For sampled prediction call `rehash`
-            before.
-        weight_type : {"bfloat16"} or None
-            Rounds the output layer's weights to the nearest, for half their memory: with `inference`, where that layer
-            has active sets and may have such weights. None: they stay as they are.
-        """
-        inference = check_flag("inference", inference)
-        if inference:
-            self._exchange.refuse("inference")
-        narrowed = self._narrows(inference, weight_type)
-        self._alone("save", self._save, path, run, inference, narrowed)
-
-    def _narrows(self, inference, weight_type):
-        """Whether to store the output layer's weights, which are float32, as bfloat16."""
-        if weight_type is None:
-            return False
-        if weight_type != "bfloat16" or not (inference or self.frozen) or not isinstance(self.layers[-1], SampledLayer):
-            raise ValueError(
-                f"weight_type: found {weight_type!r}, inference={inference} and {self.specs[-1]!r}, expected None, or "
-                "'bfloat16' with inference=True and a last layer with active sets"
-            )
-        check_together(self._settings, (*self.specs[:-1], replace(self.specs[-1], weight_type=weight_type)))
-        return self.specs[-1].weight_type != weight_type
-
-    def _save(self, path, run, inference, narrowed):
-        if inference:
-            self._settle()
-        types = array_types(self.n_features, self.specs, self.optimizer)
-        storage.save(path, storage.content, self, run, inference, narrowed, exchange=self._exchange, types=types)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self._alone("pickling", self._copied)
-
-    def _copied(self):
-        settings = {f.name: getattr(self._settings, f.name) for f in fields(self._settings)}
-        state = storage.state(self)
-        arrays = {name: np.array(array) for name, array in (frozen_state(state) if self.frozen else state).items()}
-        return {"n_features": self.n_features, "layers": self.specs, "settings": settings, "arrays": arrays,
-                "step": self.step, "samples": self.samples, "exchange": self._exchange,
-                "index": {name: np.array(array) for name, array in self._index_state().items()},
-                "seeds": storage.layer_seeds(self) if self.frozen else None}  # fmt: skip
-
-    def __setstate__(self, state):
-        settings = state["settings"] | {"threads": min(state["settings"]["threads"], MOST)}
-        self._set_up(state["n_features"], state["layers"], settings, state["seeds"], state["exchange"])
-        if self.frozen:
-            self._adopt(state["arrays"])
-        else:
-            storage.load_state(self, state["arrays"])
-        self._step, self._samples = state["step"], state["samples"]
-        self._load_index(state.get("index", {}))
-
-    def __deepcopy__(self, memo) -> Network:
-        twin = memo[id(self)] = type(self).__new__(type(self))
-        twin.__setstate__(self.__getstate__())
-        return twin
-
-    @classmethod
-    def load(
-        cls, path: FilePath, threads: int | None = None, hash: Own[HashFamily] = None, sampler: Own[Sampler] = None,
-        comm: Any = None,
-    ) -> Network:  # fmt: skip
-        """The network that `save` wrote; training goes on bit for bit as if it had not been interrupted.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Of the file.
-        threads : int or None
-            Threads of the kernels; None: all CPUs.
-        hash, sampler : type, dict or None
-            The class of a hash family or sampler that is not slide's own, or {path: class} where the layers' differ.
-            The file holds its import path and settings. Importing a module runs it, so loading never does: without
-            these the class is looked up among the modules that the program has imported already. The class is then
-            constructed with the settings in the file.
-        comm : mpi4py.MPI.Intracomm or None
-            As for Network, of any number of ranks, each of which reads its part of the file.
-
-        Returns
-        -------
-        Network
-            As it was saved.
-
-        Raises
-        ------
-        ValueError
-            Where the file is no network, or names a class that is not found.
-        """
-        return storage.load(cls, path, threads, hash, sampler, ranks.make(comm))
 
 
 for _setting in fields(NetworkSettings):
