@@ -21,6 +21,7 @@ from slide.layers.frozen import Frozen
 from slide.layers.lane_block import LaneBlock
 from slide.machine.threads import one_blas_thread
 from slide.machine.turns import Turns, refuse_within
+from slide.matrices import MOST
 from slide.optim import SGD, Adam, Schedule
 from slide.rows import Labels, Matrix, as_label_rows, as_sparse_rows
 from slide.saved import Saved
@@ -152,7 +153,7 @@ class Network(Scores, Indexed, Saved, Attributes):
 
     def _set_up(self, n_features, layers, settings, seeds=None, exchange=ALONE):
         """seeds: of a frozen network, those of its layers."""
-        self._n_features, self._specs = check_integer("n_features", n_features), check_layers(layers)
+        self._n_features, self._specs = check_integer("n_features", n_features, 1, MOST), check_layers(layers)
         self._settings, self._exchange = NetworkSettings(**exchange.settings(settings)), exchange
         check_together(self._settings, self._specs)
         exchange.check(self.n_features, self.specs, self._settings)

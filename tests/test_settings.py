@@ -113,6 +113,12 @@ def test_a_network_takes_what_has_an_effect(layers, settings):
     assert Network(6, layers, **settings).n_labels == 5
 
 
+@pytest.mark.parametrize("size", [2**31, 2**64, 10**400])
+def test_features_beyond_an_index_are_refused_by_name(size):
+    with pytest.raises(ValueError, match="^n_features: found"):
+        Network(size, [Dense(2), Sampled(9)])
+
+
 @pytest.mark.parametrize("settings", [{"steps": 9}, {"final": 0.5}, {"warmup": 2, "final": 0.5}])
 def test_a_constant_schedule_has_no_length_and_no_end(settings):
     with pytest.raises(ValueError, match="^(steps|final): found .* in Schedule.*belongs with "):

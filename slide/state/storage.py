@@ -15,6 +15,7 @@ from slide.layers import array_types
 from slide.layers.frozen import frozen_state, frozen_types
 from slide.layers.settings import Dense, Sampled
 from slide.machine.threads import check_threads
+from slide.matrices import MOST
 from slide.optim import OPTIMIZERS, Schedule
 from slide.plugins import NotImported, describe, restore
 from slide.sampling import SAMPLERS, Sampler
@@ -318,7 +319,7 @@ def load_network(archive, cls, threads, given, used, exchange=ALONE):
     described = header["settings"] | {"threads": threads}
     check_families(described, archive)
     n_features, specs, keywords = from_settings(restore_classes(described, given, used))
-    n_features = check_integer("n_features", n_features)
+    n_features = check_integer("n_features", n_features, 1, MOST)
     types = array_types(n_features, check_layers(specs), keywords["optimizer"])
     types = {**types, INDEX + "*": None}
     check_types(archive, frozen_types(types) if "seeds" in header else types)
