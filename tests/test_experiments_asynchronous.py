@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from experiments.frame import problems
+from experiments.frame import claims, problems
 from experiments.frame.mnist import mnist
 from experiments.paper import asynchronous
 from experiments.paper.asynchronous import conflicts
@@ -135,20 +135,24 @@ def lines(p1, seconds, lost=0, cpus=2):
 
 
 @pytest.mark.parametrize(
-    ("p1", "seconds", "lost", "said"),
+    ("p1", "seconds", "lost", "conflicts", "speed"),
     [
-        (0.900, (4.0, 2.2, 2.2), 0, "Reproduced up to 2 threads"),
-        (0.910, (4.0, 2.2, 2.2), 0, "equal accuracy holds"),
-        (0.880, (4.0, 2.2, 2.2), 0, "In part"),
-        (0.900, (4.0, 3.9, 1.0), 0, "near-linear speed-up does not hold"),
-        (0.880, (4.0, 3.9, 1.0), 9, "Not reproduced"),
+        (0.900, (4.0, 2.2, 2.2), 0, claims.HOLDS, claims.HOLDS),
+        (0.910, (4.0, 2.2, 2.2), 0, claims.HOLDS, claims.HOLDS),
+        (0.880, (4.0, 2.2, 2.2), 0, claims.IN_PART, claims.HOLDS),
+        (0.900, (4.0, 3.9, 1.0), 0, claims.HOLDS, claims.FAILS),
+        (0.880, (4.0, 3.9, 1.0), 9, claims.FAILS, claims.FAILS),
     ],
 )
-def test_the_verdict_follows_its_criterion(p1, seconds, lost, said):
-    found = asynchronous.finding(lines({"sampled": (0.9, 0.9, p1), "dense": (0.9, 0.9, 0.9)}, seconds, lost))
-    assert said in found
+def test_the_verdict_follows_its_criterion(p1, seconds, lost, conflicts, speed):
+    found = lines({"sampled": (0.9, 0.9, p1), "dense": (0.9, 0.9, 0.9)}, seconds, lost)
+    verdicts = asynchronous.verdicts(found)
+    assert {name: verdict.word for name, verdict in verdicts.items()} == {"conflicts": conflicts, "asynchronous": speed}
+    assert "on 2 threads" in verdicts["asynchronous"].why and "up to 4" in asynchronous.finding(found)
 
 
 def test_one_thread_has_nothing_to_compare():
     found = lines({"sampled": (0.9,) * 3, "dense": (0.9,) * 3}, (1, 1, 1))
-    assert "nothing to compare" in asynchronous.finding([line for line in found if line.get("threads", 1) == 1])
+    found = [line for line in found if line.get("threads", 1) == 1]
+    assert "nothing to compare" in asynchronous.finding(found)
+    assert {verdict.word for verdict in asynchronous.verdicts(found).values()} == {claims.UNMEASURED}

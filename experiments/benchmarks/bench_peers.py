@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.frame import draw, machine, processes
+from experiments.frame.claims import judged
 from experiments.frame.records import of
 from experiments.frame.timing import timed_steps
 from experiments.frame.training import SAMPLERS, corrected, sized
@@ -29,6 +30,7 @@ from experiments.peers import released
 
 QUESTION = "How long does a training step take, compared with PyTorch and the released C++ SLIDE?"
 PAPER = "10 times faster than TensorFlow's full softmax on the same CPU (abstract)"
+CLAIMS = ("computation",)
 TIME = {"smoke": "20 s", "small": "6 min"}
 
 SETTINGS = {
@@ -48,6 +50,7 @@ LABELS = {
 }  # fmt: skip
 COLOURS = {"torch": "#000000", "torch-full": "#444444", "torch-sampled": "#888888", "released": "#CC79A7"}
 BATCH, HIDDEN, LR = 256, 128, 2e-3
+PUBLISHED = 100  # times less
 EPOCH = 490_449  # training samples of Amazon-670K
 ROW = "{:46} {:>10} {:>9} {:>9} {:>8}"
 
@@ -210,6 +213,19 @@ def rebuilds(lines) -> str:
         f"{one:,.0f} ms ({1 - step / ms:.1%} of the time); {step:.4f} without, {late:.4f} as often as after the "
         f"epoch, {now:.4f} in the {slide[0]['steps']} batches measured"
     )
+
+
+def verdicts(records) -> dict:
+    """`PUBLISHED` times fewer neurons of the output layer, and as many times less time than the full softmax here."""
+    found = {line["system"]: line for line in summarise(of(records, "round"))}
+    slide, full = found["slide"], found["full"]
+    fewer = full["active"] / slide["active"]
+    why = (
+        f"SLIDE computes one in {fewer:.0f} neurons of the output layer, and a step is {full['ratio']:.0f} times "
+        "faster than the full softmax here"
+    )
+    why += f" and {found['torch']['ratio']:.0f} times than PyTorch's" if "torch" in found else ""
+    return {"computation": judged([fewer >= PUBLISHED, full["ratio"] >= PUBLISHED], why)}
 
 
 def finding(records) -> str:

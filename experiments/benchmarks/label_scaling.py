@@ -12,6 +12,7 @@ import statistics
 import numpy as np
 
 from experiments.frame import draw, machine, processes
+from experiments.frame.claims import judged
 from experiments.frame.problems import Problem
 from experiments.frame.records import of
 from experiments.frame.timing import median_seconds, timed_steps
@@ -19,6 +20,7 @@ from experiments.frame.training import PLAIN, network, settings, sized
 
 QUESTION = "Does the cost of a sample grow with the active neurons, and not with the number of labels?"
 PAPER = "the cost is sub-linear in the width of the layer: only the retrieved neurons are touched (section 3)"
+CLAIMS = ("wider",)
 TIME = {"smoke": "20 s", "small": "5 min"}
 
 SETTINGS = {
@@ -29,6 +31,7 @@ SETTINGS = {
 SYSTEMS = ("slide", "uniform")
 BATCH, HIDDEN, L, LR = 256, 128, 50, 2e-3  # L: as recommended
 EPOCH = 490_449  # training samples of Amazon-670K
+FLAT = 1.5  # times as much is flat
 MOMENTS = 3  # float32 arrays of labels x hidden that a layer holds
 STACKED = ("#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#000000", "#999999")
 ROW = "{:>9} {:>7} {:26} {:>10} {:>11} {:>9} {:>9} {:>8}"
@@ -125,11 +128,27 @@ def summarise(lines) -> list[dict]:
     return out
 
 
-def verdict(lines) -> str:
-    """How many times its cost at the fewest labels SLIDE has at the most, with the fewest active neurons."""
+def ends(lines) -> tuple[dict, dict]:
+    """SLIDE with the fewest active neurons, at the fewest and at the most labels."""
     found = summarise(lines)
     mine = [x for x in found if x["system"] == "slide" and x["target"] == min(y["target"] for y in found)]
-    first, last = mine[0], mine[-1]
+    return mine[0], mine[-1]
+
+
+def verdicts(records) -> dict:
+    """The cost of a sample grows less than the labels, and by no more than `FLAT` times."""
+    first, last = ends(of(records, "round"))
+    labels, cost = last["labels"] / first["labels"], last["ms"] / first["ms"]
+    why = (
+        f"{labels:.0f} times the labels cost {cost:.2f} times as much per sample, rebuilds of the tables included, "
+        f"with as many active neurons ({first['active']:,.0f} and {last['active']:,.0f})"
+    )
+    return {"wider": judged([cost < labels, cost <= FLAT], why)}
+
+
+def verdict(lines) -> str:
+    """How many times its cost at the fewest labels SLIDE has at the most, with the fewest active neurons."""
+    first, last = ends(lines)
     return (
         f"SLIDE with {first['target']:,} neurons asked for: {last['labels'] / first['labels']:.0f} times the labels "
         f"cost {last['step_ms'] / first['step_ms']:.2f} times as much per sample, {last['ms'] / first['ms']:.2f} with "

@@ -20,6 +20,7 @@ class Entry:
     question: str
     figure: str | None
     time: dict
+    claims: tuple
 
 
 @cache
@@ -31,7 +32,8 @@ def entries() -> dict[str, Entry]:
         files |= {path.parent.name: path for path in (PACKAGE / folder).glob("*/__init__.py")}
         for name, path in sorted(files.items()):
             told = constants(path)
-            found[name] = Entry(name, folder, told["QUESTION"], told.get("FIGURE"), told["TIME"])
+            figure, claims = told.get("FIGURE"), told.get("CLAIMS", ())
+            found[name] = Entry(name, folder, told["QUESTION"], figure, told["TIME"], claims)
     return found
 
 

@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from experiments.frame import draw
+from experiments.frame.claims import judged
 from experiments.frame.problems import problem
 from experiments.frame.records import of
 from experiments.frame.training import best, settings, tuned_run
@@ -16,6 +17,7 @@ PAPER = (
     "205,443 neurons: reservoir 0.371 s, FIFO 0.762 s, and 18 s with the hashing for both (table 3): hashing is 96 % "
     "or more of a rebuild"
 )
+CLAIMS = ("insertion",)
 TIME = {"smoke": "3 s", "small": "40 s", "paper": "1 h"}
 
 SETTINGS = {
@@ -34,6 +36,7 @@ SETTINGS = {
 }  # fmt: skip
 POLICIES = ("fifo", "reservoir")
 NAMES = {"fifo": "FIFO", "reservoir": "reservoir"}
+FASTER, MOST = 1.3, 0.9  # times; part of a rebuild
 PUBLISHED = {"fifo": 0.762, "reservoir": 0.371, "all": 18.0}
 
 
@@ -92,17 +95,32 @@ def medians(records) -> dict:
     return out
 
 
+def shares(found) -> dict:
+    """{hash: the part of a rebuild that is hashing}."""
+    return {name: v["hashing"] / (v["hashing"] + v["fifo"]) for name, v in found.items()}
+
+
+def verdicts(records) -> dict:
+    """A reservoir takes less time than FIFO by `FASTER`, and hashing is `MOST` of a rebuild with each family."""
+    found = medians(records)
+    share, ratio = shares(found), found["simhash"]["fifo"] / found["simhash"]["reservoir"]
+    why = (
+        f"FIFO takes {ratio:.2f} times a reservoir's time (the paper: 2.1), and hashing is "
+        f"{' and '.join(f'{s:.0%} with {draw.FAMILIES[name]}' for name, s in share.items())}: to hash the neurons "
+        f"takes {found['simhash']['hashing']:.2f} s, in the paper {PUBLISHED['all'] - PUBLISHED['fifo']:.0f} s"
+    )
+    return {"insertion": judged([ratio >= FASTER, min(share.values()) >= MOST], why)}
+
+
 def finding(records) -> str:
     found = medians(records)
-    sim = found["simhash"]
-    share = {name: v["hashing"] / (v["hashing"] + v["fifo"]) for name, v in found.items()}
+    sim, share = found["simhash"], shares(found)
     scores = {policy: best(of(records, "evaluation", system=policy)) for policy in POLICIES}
     hashing = [f"{s:.0%} of a rebuild with {draw.FAMILIES[name]}" for name, s in share.items()]
     ratio = sim["fifo"] / sim["reservoir"]
     even = abs(scores["fifo"] - scores["reservoir"]) <= 0.02
-    verdict = "Not reproduced" if ratio < 1.3 else "Reproduced" if share["simhash"] >= 0.9 else "In part"
     return (
-        f"{verdict}: on {draw.threads(records)} FIFO takes {sim['fifo']:.3f} s and reservoir {sim['reservoir']:.3f} s "
+        f"On {draw.threads(records)} FIFO takes {sim['fifo']:.3f} s and reservoir {sim['reservoir']:.3f} s "
         f"to insert all neurons, {ratio:.2f} to 1 (the paper's 2.1 to 1 is of a reservoir that is not Vitter's and of "
         f"unsynchronised buckets of fixed size); hashing is {' and '.join(hashing)}, 96 % in the paper, whose hashing "
         f"takes 18 s and ours {sim['hashing']:.2f} s. Best P@1 {scores['fifo']:.3f} with FIFO, "

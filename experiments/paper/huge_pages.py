@@ -4,6 +4,7 @@ import statistics
 import time
 
 from experiments.frame import draw, machine, processes
+from experiments.frame.claims import judged, unmeasured
 from experiments.frame.problems import problem
 from experiments.frame.records import of
 from experiments.frame.training import network, settings
@@ -14,6 +15,7 @@ PAPER = (
     "dTLB load misses fall from 5.12 to 0.25 %, page walks for data from 7.74 to 0.72 % of the cycles, page faults "
     "from 32,548 to 26,527 per second (table 4); about 1.3 times faster together with SIMD (figure 10)"
 )
+CLAIMS = ("huge_pages",)
 TIME = {"smoke": "8 s", "small": "50 s", "paper": "10 min"}
 
 SETTINGS = {
@@ -28,6 +30,7 @@ EVENTS = {
 }  # fmt: skip
 RATES = {"dTLB-load-misses": "dTLB-loads", "iTLB-load-misses": "iTLB-loads", "dtlb_load_misses.walk_active": "cycles",
          "itlb_misses.walk_active": "cycles"}  # fmt: skip
+REAL = 0.1  # of weights and moments must lie on more huge pages than without
 
 
 def run(scale, records, threads, seed):
@@ -87,13 +90,31 @@ def rates(records) -> dict:
     return out
 
 
+def verdicts(records) -> dict:
+    """With huge pages there is less of each: page faults before training and in it, TLB misses, page walks."""
+    found, counted = medians(records), rates(records)
+    off, on = found[False], found[True]
+    if (on["huge_bytes"] - off["huge_bytes"]) < REAL * on["bytes"]:
+        return {"huge_pages": unmeasured("the system gave no huge pages, both runs have the same ones")}
+    why = (
+        f"page faults fall from {off['start']:,.0f} to {on['start']:,.0f} before training and from "
+        f"{off['faults_per_s']:,.0f} to {on['faults_per_s']:,.0f} a second in it, a batch takes {on['ms']:.2f} ms with "
+        f"huge pages and {off['ms']:.2f} ms without"
+    )
+    less = [on["start"] < off["start"], on["faults_per_s"] < off["faults_per_s"]]
+    less += [rate[True] < rate[False] for rate in counted.values()]
+    if not counted:
+        why += "; TLB misses and page walks could not be counted"
+        less.append(False)
+    return {"huge_pages": judged(less, why)}
+
+
 def finding(records) -> str:
     found, counted, note = medians(records), rates(records), of(records, "counters")[0]
     off, on = found[False], found[True]
     gain = off["ms"] / on["ms"]
-    real = (on["huge_bytes"] - off["huge_bytes"]) / max(on["bytes"], 1)
     words = [
-        f"a batch takes {on['ms']:.2f} ms with huge pages and {off['ms']:.2f} ms without ({gain:.2f} times); page "
+        f"A batch takes {on['ms']:.2f} ms with huge pages and {off['ms']:.2f} ms without ({gain:.2f} times); page "
         f"faults per second of training are {on['faults_per_s']:,.0f} and {off['faults_per_s']:,.0f}, before training "
         f"{on['start']:,.0f} and {off['start']:,.0f}; {on['huge_bytes'] / 2**20:,.0f} MB really lie on huge pages, "
         f"{off['huge_bytes'] / 2**20:,.0f} MB without (weights and moments: {on['bytes'] / 2**20:,.0f} MB)"
@@ -101,9 +122,7 @@ def finding(records) -> str:
     words += [f"{EVENTS[name]} {v[False]:.2f} % without, {v[True]:.2f} % with" for name, v in counted.items()]
     if not counted:
         words.append(f"TLB misses and page walks could not be counted: {note['why']}")
-    verdict = "Reproduced" if gain > 1.05 else "Not reproduced"
-    verdict = "Nothing to compare, both runs have the same pages" if real < 0.1 else verdict
-    return f"{verdict}: {'; '.join(words)}."
+    return f"{'; '.join(words)}."
 
 
 def plot(records):

@@ -3,6 +3,7 @@
 import time
 
 from experiments.frame import draw, machine, processes, roofline
+from experiments.frame.claims import judged, unmeasured
 from experiments.frame.problems import problem
 from experiments.frame.records import of
 from experiments.frame.training import for_timing
@@ -13,6 +14,7 @@ PAPER = (
     "Memory-bound slots are the largest class in both systems; their share grows with the cores in TensorFlow and "
     "shrinks in SLIDE (figure 6, VTune)"
 )
+CLAIMS = ("memory_bound",)
 TIME = {"smoke": "5 s", "small": "40 s", "paper": "20 min"}
 
 SETTINGS = {
@@ -23,6 +25,7 @@ SETTINGS = {
 # Event: what it tells, as a share of the cycles or of the slots.
 EVENTS = ("cycles", "instructions", "stalled-cycles-frontend", "stalled-cycles-backend", "cache-references",
           "cache-misses", "branches", "branch-misses")  # fmt: skip
+BACK_END = "stalled, back end"
 STAGES = {"input": "first layer", "input_update": "update, first layer", "hash": "hashing the input",
           "sample": "tables and active sets", "forward": "forward and backward, output layer",
           "update": "gradient and Adam, output layer", "rehash": "rehashing all neurons"}  # fmt: skip
@@ -90,12 +93,29 @@ def ratios(counted) -> dict:
     """Percent and instructions per cycle of what perf counted."""
     pairs = {
         "stalled, front end": ("stalled-cycles-frontend", "cycles"), "branches missed": ("branch-misses", "branches"),
-        "stalled, back end": ("stalled-cycles-backend", "cycles"), "cache missed": ("cache-misses", "cache-references"),
+        BACK_END: ("stalled-cycles-backend", "cycles"), "cache missed": ("cache-misses", "cache-references"),
     }  # fmt: skip
     out = {name: 100 * counted[a] / counted[b] for name, (a, b) in pairs.items() if counted.get(a) and counted.get(b)}
     if counted.get("cycles") and counted.get("instructions"):
         out["instructions per cycle (x 10)"] = 10 * counted["instructions"] / counted["cycles"]
     return out
+
+
+def verdicts(records) -> dict:
+    """From one thread to the most, the back end's stalls fall with SLIDE and rise with PyTorch."""
+    note, by = of(records, "counters")[0], shares(records)
+    stalls = {(x["system"], x["threads"]): ratios(x["counts"]).get(BACK_END) for x in of(records, "counted")}
+    ends = [stalls.get((system, n)) for system in ("slide", "torch") for n in (min(by), max(by))]
+    if None in ends or len(by) == 1:
+        stages = f"by its stages memory and arithmetic need {floor_of(records)[max(by)]:.0f} % of SLIDE's time at least"
+        why = note["why"] or "stalls of both systems on several threads are not on record"
+        return {"memory_bound": unmeasured(f"{why}; {stages}")}
+    own, other, few, many = ends[:2], ends[2:], min(by), max(by)
+    why = (
+        f"from {few} to {many} threads the stalls of the back end go from {own[0]:.0f} to {own[1]:.0f} % of the cycles "
+        f"with SLIDE, from {other[0]:.0f} to {other[1]:.0f} % with PyTorch"
+    )
+    return {"memory_bound": judged([ends[1] < ends[0], ends[3] > ends[2]], why)}
 
 
 def finding(records) -> str:
@@ -104,7 +124,7 @@ def finding(records) -> str:
     top = sorted(most.items(), key=lambda item: -item[1])[:3]
     words = ", ".join(f"{STAGES.get(name, name)} {value:.0f} %" for name, value in top)
     if not note["allowed"]:
-        counted = f"Cannot be answered here as in the paper: {note['why']}"
+        counted = f"Nothing was counted: {note['why']}"
     else:
         parts = (f"{line['system']} on {line['threads']} threads: " + ", ".join(f"{k} {v:.1f}" for k, v in
                  ratios(line["counts"]).items()) for line in of(records, "counted"))  # fmt: skip

@@ -1,6 +1,7 @@
 """SLIDE and the sampled softmax: as many or far more neurons, drawn without looking at the input."""
 
 from experiments.frame import draw
+from experiments.frame.claims import judged
 from experiments.frame.problems import problem
 from experiments.frame.records import of
 from experiments.frame.training import best, seconds_to, settings, sized, tuned_run
@@ -11,6 +12,7 @@ PAPER = (
     "SLIDE has about 0.5 % of the classes active; the sampled softmax needs 20 % of them for any decent accuracy, "
     "rises faster at first on Amazon-670K and saturates lower (figure 7)"
 )
+CLAIMS = ("sampled_softmax",)
 TIME = {"smoke": "5 s", "small": "5 min", "paper": "12 h"}
 
 SETTINGS = {
@@ -21,6 +23,7 @@ SETTINGS = {
     "paper": dict(data="amazon-670k", share=0.005, shares=[0.005, 0.02, 0.1, 0.2], group_size=16,
                   rates=[5e-4, 1e-3, 2e-3], epochs=3, tune_epochs=1, evaluations=12),
 }  # fmt: skip
+DECENT, PUBLISHED = 0.98, 0.2  # part of SLIDE's best P@1; share of the classes that the paper's sampled softmax needs
 
 
 def run(scale, records, threads, seed):
@@ -48,25 +51,29 @@ def curves(records):
     return [(system, share, of(records, "evaluation", system=system, share=share)) for system, share in keys]
 
 
-def finding(records) -> str:
+def verdicts(records) -> dict:
+    """The sampled softmax needs more classes than SLIDE for `DECENT` of its best P@1, and as many as published."""
     (_, share, slide), *others = curves(records)
-    target = 0.98 * best(slide)
-    enough = [share for _, share, lines in others if best(lines) >= target]
-    alike = next(lines for _, other, lines in others if other == share)
-    at = seconds_to(slide, target)
-    if not enough:
-        verdict = "Reproduced: no sampled softmax reaches 98 % of SLIDE's best P@1"
-    elif min(enough) > share:
-        verdict = f"In part: the sampled softmax reaches 98 % of SLIDE's best P@1 with {min(enough):.1%} of the classes"
-    else:
-        seconds = seconds_to(alike, target)
-        verdict = (
-            f"Not reproduced: drawn uniformly, {share:.1%} of the classes reach 98 % of SLIDE's best P@1 too, in "
-            f"{seconds:.1f} s ({at:.1f} s with SLIDE): with the true labels always active and sets shared by groups"
-        )
+    enough = min((other for _, other, lines in others if best(lines) >= DECENT * best(slide)), default=None)
+    least = 1.0 if enough is None else enough
+    words = "no share that was tried is" if enough is None else f"{100 * enough:g} % of the classes are"
+    why = f"drawn uniformly, {words} enough for {100 * DECENT:g} % of SLIDE's best P@1 with {100 * share:g} % active"
+    return {"sampled_softmax": judged([least > share, least >= PUBLISHED], why)}
+
+
+def finding(records) -> str:
+    (_, _, slide), *others = curves(records)
+    times = (f"{other:.1%} {_time(seconds_to(lines, DECENT * best(slide)))}" for _, other, lines in others)
     scores = ", ".join(f"{other:.1%}: {best(lines):.3f} (end {lines[-1]['p1']:.3f})" for _, other, lines in others)
-    return f"{verdict}. Best P@1: SLIDE at {slide[-1]['active'] / n_labels(records):.2%} active {best(slide):.3f} " \
-           f"(end {slide[-1]['p1']:.3f}); uniform {scores}."  # fmt: skip
+    return (
+        f"Best P@1: SLIDE at {slide[-1]['active'] / n_labels(records):.2%} active {best(slide):.3f} (end "
+        f"{slide[-1]['p1']:.3f}); uniform {scores}. To {DECENT:.0%} of SLIDE's best: SLIDE "
+        f"{_time(seconds_to(slide, DECENT * best(slide)))}, uniform {', '.join(times)}."
+    )
+
+
+def _time(seconds) -> str:
+    return "never" if seconds is None else f"{seconds:.1f} s"
 
 
 def n_labels(records):

@@ -21,6 +21,7 @@ the plain set, with as many training rows as the paper's, which has textures fro
 import numpy as np
 
 from experiments.frame import binary_images, draw, mnist
+from experiments.frame.claims import judged
 from experiments.frame.problems import Problem, find, one_hot
 from experiments.frame.records import of
 from experiments.frame.training import held_out, n_batches
@@ -32,6 +33,7 @@ PAPER = (
     "With 5 % of the nodes active LSH is within 1 % of the dense network on average, in training and in inference, "
     "where dropout at random falls off (KDD 2017, abstract; the talk has no numbers on its curves)"
 )
+CLAIMS = ("few_neurons", "sparse")
 TIME = {"smoke": "5 s", "small": "8 min", "paper": "20 h"}
 
 SETS = {"mnist": "MNIST", "rectangles": "Rectangles", "convex": "Convex"}
@@ -59,7 +61,7 @@ NAMES = {
     "lsh": "LSH", "dropout": "dropout", "adaptive": "adaptive dropout", "winners": "winner-take-all",
     "dense": "dense network",
 }  # fmt: skip
-NEAR = 0.02  # of the dense network's accuracy
+NEAR = 0.01  # of the dense network's accuracy
 
 
 def run(scale, records, threads, seed):
@@ -188,26 +190,44 @@ def final(records, data, method, share) -> dict:
     return of(records, "evaluation", data=data, method=method, share=share)[-1]
 
 
-def finding(records) -> str:
+def at_the_lowest(records) -> dict:
+    """{data: {method: its last evaluation with the fewest active nodes}}; of the dense network, with all."""
     low = records[0]["settings"]["shares"][0]
-    words, near, ahead, measured = [], [], [], []
-    for data in of(records, "data"):
-        at = {m: final(records, data["name"], m, 1.0 if m == "dense" else low) for m in METHODS}
+    return {data["name"]: {m: final(records, data["name"], m, 1.0 if m == "dense" else low) for m in METHODS}
+            for data in of(records, "data")}  # fmt: skip
+
+
+def verdicts(records) -> dict:
+    """By activations, and by hash tables: on each set within `NEAR` of the dense network, and above dropout."""
+    p1 = [{m: line["p1"] for m, line in found.items()} for found in at_the_lowest(records).values()]
+    near = {m: [x["dense"] - x[m] <= NEAR and x[m] > x["dropout"] for x in p1] for m in METHODS if m != "dropout"}
+    worst = max(x["dense"] - x["lsh"] for x in p1)
+    above, low = sum(x["lsh"] > x["dropout"] for x in p1), records[0]["settings"]["shares"][0]
+    few = (
+        f"with {100 * low:g} % of the nodes winner-take-all is within {100 * NEAR:g} point of the dense network on "
+        f"{sum(near['winners'])} of {len(p1)} data sets, adaptive dropout on {sum(near['adaptive'])}"
+    )
+    tables = (
+        f"LSH with {100 * low:g} % of the nodes is within {100 * NEAR:g} point of the dense network on "
+        f"{sum(near['lsh'])} of {len(p1)} data sets (at most {100 * worst:.1f} points below) and above dropout at "
+        f"random on {above}"
+    )
+    return {"few_neurons": judged([*near["winners"], *near["adaptive"]], few), "sparse": judged(near["lsh"], tables)}
+
+
+def finding(records) -> str:
+    words, measured = [], []
+    for data, at in zip(of(records, "data"), at_the_lowest(records).values(), strict=True):
         p1 = {m: line["p1"] for m, line in at.items()}
-        near.append(p1["dense"] - p1["lsh"] <= NEAR)
-        ahead.append(p1["lsh"] > p1["dropout"])
         measured += at["lsh"]["active"]
         words.append(
             f"{data['title']} {p1['lsh']:.3f} (dense {p1['dense']:.3f}, dropout {p1['dropout']:.3f}, adaptive "
             f"{p1['adaptive']:.3f}, winner-take-all {p1['winners']:.3f}; all nodes of the LSH network "
             f"{at['lsh']['p1_exact']:.3f})"
         )
-    good = sum(a and b for a, b in zip(near, ahead, strict=True))
-    verdict = "Reproduced" if good == len(near) else "Reproduced in part" if good else "Not reproduced"
     return (
-        f"{verdict}: LSH at {100 * low:g} % active nodes is within {100 * NEAR:g} points of the dense network on "
-        f"{sum(near)} of {len(near)} sets and above dropout on {sum(ahead)}. P@1 at the end of training: "
-        f"{'; '.join(words)}. Active nodes of LSH as measured: {100 * np.mean(measured):.1f} %."
+        f"P@1 of LSH at the end of training: {'; '.join(words)}. Active nodes of LSH as measured: "
+        f"{100 * np.mean(measured):.1f} %."
     )
 
 

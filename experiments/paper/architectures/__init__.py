@@ -9,13 +9,16 @@ quarters of a minute, which is before the rate has fallen where steps are slow, 
 import time
 
 from experiments.frame import draw, processes
+from experiments.frame.claims import judged, unmeasured
 from experiments.frame.records import of
 
 QUESTION = "Does the sampled layer train a CNN, a GRU and a transformer as it does a network on sparse input?"
 FIGURE = "talk: SLIDE on more complex architectures like CNN/RNN"
 PAPER = "The talk names CNN and RNN as what comes next; nothing is measured"
+CLAIMS = ("architectures",)
 TIME = {"smoke": "30 s", "small": "18 min", "paper": "12 h"}
 
+BELOW = 0.01  # the full softmax's share of targets
 SYSTEMS = ("slide", "torch-sampled", "torch-adaptive", "torch")
 FULL = {
     "gru": dict(given={}, width=100, batch=64, candidates=1290, steps=9000, tune_steps=1000),
@@ -176,6 +179,24 @@ def last_of(records, task, system) -> list[dict]:
 
 def tasks_in(records) -> dict:
     return {line["task"]: line for line in of(records, "task")}
+
+
+def verdicts(records) -> dict:
+    """In every task as many targets are found in the end as by PyTorch's full softmax, less `BELOW`."""
+    if not of(records, "evaluation"):
+        return {"architectures": unmeasured("PyTorch was not installed where it was to be measured")}
+    conditions, words = [], []
+    for name in tasks_in(records):
+        slide, full = (mean_recall(records, name, system) for system in ("slide", "torch"))
+        conditions.append(slide >= full - BELOW)
+        words.append(f"{name} {slide:.3f} and {full:.3f}")
+    why = f"targets found at the end of training by the sampled layer and by the full softmax: {', '.join(words)}"
+    return {"architectures": judged(conditions, why)}
+
+
+def mean_recall(records, task, system) -> float:
+    last = last_of(records, task, system)
+    return sum(line["recall"] for line in last) / len(last)
 
 
 def finding(records) -> str:
