@@ -134,7 +134,7 @@ def draw_records(args) -> int:
         module, path = catalogue.load(name), runner.record_path(name, args.scale, args.folder)
         if group and not path.exists():
             continue
-        if group and not runner.current(module, records.load(path)):
+        if group and not records.current(module, records.load(path)):
             print(f"{name}: not drawn, its record is of other settings; run it again", file=sys.stderr)
         else:
             print(draw.draw(module, path))

@@ -41,7 +41,7 @@ def test_smoke_run_leaves_records_and_picture(folder):
     header, *measured = records.load(folder / "demo-smoke.jsonl")
     assert (folder / "demo-smoke.png").read_bytes().startswith(b"\x89PNG")
     assert not list(folder.glob("*.partial"))
-    assert header["settings"] == runner.settings_of(demo, "smoke")
+    assert header["settings"] == records.settings_of(demo, "smoke")
     assert {"commit", "cpu", "threads", "seed", "build"} <= set(header)
     lines = [line for line in measured if line["record"] == "evaluation"]
     for system in demo.SYSTEMS:

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from experiments.benchmarks import bench_peers, bench_predict, label_scaling
-from experiments.frame import catalogue, claims, records, report, runner
+from experiments.benchmarks import bench_peers, bench_predict, bench_step, label_scaling
+from experiments.frame import catalogue, claims, draw, records, report, runner
 from experiments.frame.claims import FAILS, HOLDS, IN_PART, UNMEASURED
 from experiments.paper import batch_size, core_utilization, hash_tables, huge_pages, scalability, time_accuracy
 
@@ -29,7 +29,7 @@ def test_a_record_is_of_the_settings_of_its_experiment(name):
     header = records.load(runner.FIGURES / f"{name}.jsonl")[0]
     module = catalogue.load(header["experiment"])
     assert runner.record_path(header["experiment"], header["scale"]).stem == name
-    assert header["settings"] == runner.settings_of(module, header["scale"]), "run it again, or name it in STALE"
+    assert header["settings"] == records.settings_of(module, header["scale"]), "run it again, or name it in STALE"
 
 
 def test_what_is_stale_is_there():
@@ -187,3 +187,28 @@ def test_wider_layers(cost, word, monkeypatch):
 def test_prediction_by_the_tables(speedup, p1, word, monkeypatch):
     line = {"record": "sampled", "stale": True, "speedup": speedup, "p1": p1, "exact_p1": 0.4}
     assert word_of(monkeypatch, bench_predict, "inference", [line]) == word
+
+
+def test_pictures_are_there_in_both_forms():
+    for name in NAMES:
+        assert {path.suffix for path in runner.FIGURES.glob(f"{name}.*")} >= {".png", ".svg"}, name
+
+
+def test_drawing_again_changes_no_byte_and_svg_keeps_its_words(tmp_path):
+    pytest.importorskip("matplotlib")
+    module, path = catalogue.load("core_utilization"), tmp_path / "core_utilization.jsonl"
+    path.write_bytes((runner.FIGURES / path.name).read_bytes())
+    first = [draw.draw(module, path).with_suffix(suffix).read_bytes() for suffix in (".png", ".svg")]
+    assert [draw.draw(module, path).with_suffix(suffix).read_bytes() for suffix in (".png", ".svg")] == first
+    assert module.QUESTION in first[1].decode() and len(first[1]) < 300_000
+
+
+def test_a_record_of_other_settings_is_drawn_and_says_so():
+    lines = [{"record": "header", "scale": "small", "settings": {}}]
+    assert draw.found_in(core_utilization, lines) == f"{records.OLD.capitalize()}."
+
+
+def test_below_a_picture_without_a_verdict_is_the_first_sentence(monkeypatch):
+    monkeypatch.setattr(records, "current", lambda *_: True)
+    monkeypatch.setattr(bench_step, "finding", lambda _: "A step takes 7.5 ms, at least 3.2. The longest stages: x.")
+    assert draw.found_in(bench_step, []) == "A step takes 7.5 ms, at least 3.2."

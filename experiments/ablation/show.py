@@ -33,8 +33,7 @@ def draw_all(path) -> list[Path]:
     for name in lines[0]["settings"]["vary"]:
         figure = plot(lines, name)
         draw.caption(figure, finding(lines, name))
-        pictures.append(Path(path).with_name(f"{Path(path).stem}-{name}.png"))
-        figure.savefig(pictures[-1], dpi=130)
+        pictures.append(draw.save(figure, Path(path).with_name(f"{Path(path).stem}-{name}.png")))
     return pictures
 
 

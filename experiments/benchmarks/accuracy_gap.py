@@ -35,6 +35,13 @@ VARIANTS = {
     "large": dict(label="recommended, four times as many", size=4),
     "grown": dict(label="recommended, four times as many after a third", grow=4),
 }
+SHORT = {
+    "retrieved": "retrieved alone (before)", "dwta": "retrieved by DWTA", "recommended": "recommended",
+    "twice": "recommended, epochs x 2", "frequency": "rest by frequency", "no tables": "no tables",
+    "frequency alone": "by frequency alone", "uncorrected": "logits as they are", "logQ": "logits corrected",
+    "large": "recommended, sets x 4", "grown": "recommended, sets x 4 later", "full": "full softmax",
+    "torch-sampled": "sampled softmax (PyTorch)",
+}  # fmt: skip
 OTHERS = {"full": "full softmax", "torch-sampled": "PyTorch, sampled softmax"}
 ORDER = [*VARIANTS, *OTHERS]
 CLOSED = 0.005  # so far below the full softmax's best P@1
@@ -43,9 +50,9 @@ FEW = ("retrieved", "dwta", "recommended", "twice", "uncorrected", "grown", *OTH
 # Systems that other figures show have their colours there.
 COLOURS = {
     "recommended": draw.COLOURS["slide"], "full": draw.COLOURS["full"], "torch-sampled": draw.COLOURS["torch-sampled"],
-    "retrieved": "#E69F00", "dwta": "#7B3294", "frequency": "#CC79A7", "no tables": "#009E73",
+    "retrieved": "#E69F00", "dwta": "#7B3294", "frequency": "#D7191C", "no tables": "#009E73",
     "frequency alone": "#999999", "logQ": "#000000", "large": "#8C510A", "twice": "#666600",
-    "grown": "#D7191C", "uncorrected": "#1A9850",
+    "grown": "#CC79A7", "uncorrected": "#1A9850",
 }  # fmt: skip
 BOTH = dict(dropout=0.3, label_smoothing=0.7)
 # seeds: how many runs, each with a seed of its own, are averaged, where that is not one; epochs: with which the
@@ -229,19 +236,18 @@ def name_of(variant) -> str:
 
 def plot(records):
     names = list(records[0]["settings"])
-    figure, axes = draw.panels(3, QUESTION, len(names), width=5.2)
+    figure, axes = draw.panels(2, QUESTION, len(names), width=6.5)
     for number, data in enumerate(names):
         facts, found = of(records, "data", data=data)[0], lines_of(records, data)
-        left, middle, right = axes[3 * number : 3 * number + 3]
+        left, right = axes[2 * number : 2 * number + 2]
         for name in DRAWN:
             if name in found:
                 draw.curve(left, found[name], "seconds", "p1", **look_of(name))
         draw.popularity(left, facts)
         draw.accuracy(left, draw.SECONDS)
         left.set_title(f"{facts['title']}\n{facts['n_labels']:,} labels", fontsize=10)
-        draw.seconds_axis(left)
-        bars(middle, found)
-        recalls(right, found)
+        draw.plain_log_axis(left)
+        bars(right, found, facts["n_labels"])
     draw.legend_above(figure, axes[0], columns=3)
     return figure
 
@@ -250,22 +256,23 @@ def look_of(name, **more) -> dict:
     return {**draw.series(ORDER.index(name), name_of(name)), "color": COLOURS[name], **more}
 
 
-def bars(axis, found):
-    """The best P@1 of every variant, with a mark where it ends."""
+def bars(axis, found, n_labels):
+    """The best P@1 of every variant, with a mark where it ends, and what its tables hold of the true top 10."""
     names = list(found)
-    axis.barh(range(len(names)), [best(found[name]) for name in names], color=[COLOURS[name] for name in names])
+    scores = [best(found[name]) for name in names]
+    made = axis.barh(range(len(names)), scores, color=[COLOURS[name] for name in names])
+    labels = [f" {p1:.3f}{held(found[name][-1], n_labels)}" for name, p1 in zip(names, scores, strict=True)]
+    axis.bar_label(made, labels, fontsize=7.5)
     ends = [found[name][-1]["p1"] for name in names]
     axis.plot(ends, range(len(names)), linestyle="", marker="|", color="black", markersize=11)
-    axis.set_yticks(range(len(names)), names, fontsize=8)
+    axis.set_yticks(range(len(names)), [SHORT[name] for name in names], fontsize=8)
     axis.invert_yaxis()
-    axis.set(xlabel="P@1 on the test set (fraction)", title="best of the run; black: at its end")
+    axis.set(xlabel="P@1 on the test set (fraction)", xlim=(0, 1.75 * max(scores)))
+    axis.set_title("best of the run, black: at its end; what the tables hold of the true top 10", fontsize=10)
 
 
-def recalls(axis, found):
-    """What the tables hold of the true top 10 neurons, as training goes on."""
-    for name in DRAWN:
-        if name in found and "recall" in found[name][0]:
-            lines = found[name]
-            axis.plot([x["step"] for x in lines], [x["recall"][1] for x in lines], **look_of(name, label=None))
-    axis.set(xlabel=draw.BATCHES, ylabel="share of the true top 10 neurons", ylim=(-0.03, 1.03),
-             title="what a sample's buckets hold of them")  # fmt: skip
+def held(line, n_labels) -> str:
+    """What the tables hold at the end, in words; nothing where there are none."""
+    if "recall" not in line:
+        return ""
+    return f"; tables: {line['recall'][1]:.0%} in {line['retrieved'] / n_labels:.2%} of the neurons"

@@ -96,17 +96,21 @@ def finding(records) -> str:
             f"{name}: {line['ms']['total']:.4f} ms per sample{compared}, {line['bytes'] / 1e6:,.0f} MB of weights and "
             f"moments, best P@1 {top:.3f}"
         )
-    return f"{'; '.join(said)}. {_verdict(lines)}"
+    return f"{_in_short(lines)} Measured: {'; '.join(said)}."
 
 
-def _verdict(lines):
+def _in_short(lines) -> str:
+    first, *_, last = lines.values()
     ratio = min(statistics.median(line["ratios"]) for line in lines.values())
-    return "It saves memory and time." if ratio < 0.97 else "It saves memory, but no time here."
+    return (
+        f"Weights and moments in bfloat16 take {last['bytes'] / first['bytes']:.0%} of the memory, "
+        f"{'and save time' if ratio < 0.97 else 'but save no time'} ({ratio:.2f} times float32's at best)."
+    )
 
 
 def plot(records):
     lines, data = of(records, "step"), of(records, "data")[0]
-    figure, (left, middle, right) = draw.panels(3, f"A softmax stored as bfloat16, {draw.threads(records)}")
+    figure, (left, middle, right) = draw.panels(3, f"{QUESTION}\n{draw.threads(records)}")
     short = ["float32", "bfloat16\nweights", "bfloat16 weights\nand moments"]
     below = [0.0] * len(lines)
     for number, stage in enumerate((*STAGES, "rest")):

@@ -90,10 +90,12 @@ def finding(records) -> str:
         f"({line['ms']['hash'] / line['ms']['rebuild']:.0%} of it hashing) and {line['ms']['queries']:.2f} ms"
         for line in lines
     ]
+    low, high = (pick(lines, key=lambda line: line["ms"]["rebuild"]) for pick in (min, max))
     return (
-        f"On {draw.threads(records)} a rebuild of {first['n']:,} neurons and the hashing of a batch of {BATCH} take: "
-        f"{', '.join(said)}. To reinsert {first['touched']:,} neurons, as many as a batch touches, takes {moved:.0%} "
-        "of a rebuild (median), but after every batch."
+        f"On {draw.threads(records)} a rebuild of {first['n']:,} neurons takes {low['ms']['rebuild']:,.0f} "
+        f"({draw.FAMILIES[low['hash']]}) to {high['ms']['rebuild']:,.0f} ms ({draw.FAMILIES[high['hash']]}); to "
+        f"reinsert the {first['touched']:,} that a batch touches takes {moved:.0%} of that (median), but after every "
+        f"batch. Rebuilds, and the hashing of a batch of {BATCH}: {', '.join(said)}."
     )
 
 
@@ -102,7 +104,7 @@ def plot(records):
     most = lines[0]["threads"]
     names = [f"{draw.FAMILIES[line['hash']]}\nK = {line['K']}" for line in lines]
     n, touched = lines[0]["n"], lines[0]["touched"]
-    figure, (left, right) = draw.panels(2, f"Hashing and tables on {most} threads: {n:,} neurons")
+    figure, (left, right) = draw.panels(2, f"{QUESTION}\n{n:,} neurons, {most} threads")
     hashing, building = ([line["ms"][stage] for line in lines] for stage in ("hash", "build"))
     left.bar(names, hashing, color=draw.COLOURS["slide"], label="hash all neurons")
     bars = left.bar(names, building, bottom=hashing, color=draw.COLOURS["full"], label="build the tables")
@@ -116,7 +118,8 @@ def plot(records):
         places = np.arange(len(lines)) + 0.27 * (i - 1)
         right.bar(places, [line["ms"][stage] for line in lines], 0.27, color=draw.COLOURS[colour], label=label)
     right.set_xticks(range(len(lines)), names)
-    right.set(ylabel="milliseconds (log scale)", yscale="log", title="a training batch of 256")
+    draw.plain_log_axis(right, "y")
+    right.set(ylabel="milliseconds (log scale)", title="a training batch of 256")
     for panel in (left, right):
         panel.legend(fontsize=8, loc="upper left")
         panel.set_ylim(top=1.3 * panel.get_ylim()[1] if panel is left else 6 * panel.get_ylim()[1])

@@ -149,7 +149,7 @@ def finding(records) -> str:
 def plot(records):
     data = list(dict.fromkeys(line["data"] for line in of(records, "result")))
     names = [name for name in dict.fromkeys(line["system"] for line in of(records, "result")) if name != "exact"]
-    figure, axes = draw.panels(len(data), "Recall of the top 1 against time per row, one thread")
+    figure, axes = draw.panels(len(data), f"{QUESTION}\none thread")
     for axis, which in zip(axes, data, strict=True):
         for number, name in enumerate(names):
             for turn, lines in enumerate(by_seed(of(records, "result", data=which, system=name))):
@@ -158,7 +158,7 @@ def plot(records):
         exact = of(records, "result", data=which, system="exact")[0]
         axis.axvline(exact["ms"], linestyle=":", color=draw.COLOURS["popularity"], label="exact")
         axis.set(title=f"{exact['title']}\n{exact['n']:,} labels", xlabel="ms per row (log scale)")
-        draw.seconds_axis(axis)
+        draw.plain_log_axis(axis)
     axes[0].set_ylabel("exact top 1 found (share of rows)")
     draw.legend(figure, axes[0])
     return figure

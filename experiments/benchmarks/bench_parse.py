@@ -94,7 +94,7 @@ def finding(records) -> str:
 
 def plot(records):
     found = summarise(records)
-    figure, (axis,) = draw.panels(1, "Reading a file of the Extreme Classification Repository", width=8)
+    figure, (axis,) = draw.panels(1, QUESTION, width=8)
     colours = [draw.COLOURS["slide"], *[draw.COLOURS["torch"]] * (len(found) - 1)]
     bars = axis.barh(list(found), [line["rate"] for line in found.values()], 0.6, color=colours)
     axis.bar_label(bars, [f" {line['seconds']:.2f} s, {line['ratio']:.1f} x" for line in found.values()])

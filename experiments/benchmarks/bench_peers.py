@@ -48,7 +48,7 @@ LABELS = {
     "torch": "PyTorch, full softmax as one writes it", "torch-full": "PyTorch, full softmax in chunks, one buffer",
     "torch-sampled": "PyTorch, sampled softmax (log-uniform)", "released": "released C++ SLIDE",
 }  # fmt: skip
-COLOURS = {"torch": "#000000", "torch-full": "#444444", "torch-sampled": "#888888", "released": "#CC79A7"}
+COLOURS = {"torch-full": "#444444", "released": "#8C510A"}
 BATCH, HIDDEN, LR = 256, 128, 2e-3
 PUBLISHED = 100  # times less
 EPOCH = 490_449  # training samples of Amazon-670K
@@ -235,14 +235,14 @@ def finding(records) -> str:
 
 
 def plot(records):
-    figure, (axis,) = draw.panels(1, "A training step at the shape of Amazon-670K, all in")
-    figure.set_size_inches(10.5, 4.8)
+    figure, (axis,) = draw.panels(1, f"{QUESTION}\nthe shape of Amazon-670K, all in", width=9.5)
     lines = summarise(of(records, "round"))
     names = [f"{title(line)}\n{line['active']:,.0f} active" for line in lines]
     colours = {**draw.COLOURS, **COLOURS}
     bars = axis.barh(names, [line["ms"] for line in lines], color=[colours[line["system"]] for line in lines])
     axis.bar_label(bars, [f" {line['ms']:.3g} ms, {line['ratio']:.3g} x, {line['peak_gb']:.1f} GB" for line in lines])
-    axis.set(xlabel="milliseconds per sample (log scale); times SLIDE's; peak memory", xscale="log")
+    draw.plain_log_axis(axis)
+    axis.set(xlabel="milliseconds per sample (log scale); times SLIDE's; peak memory")
     axis.set_xlim(right=12 * max(line["ms"] for line in lines))
     axis.invert_yaxis()
     notes = [line["text"] for line in of(records, "note")]

@@ -151,7 +151,7 @@ def bound_of(stage) -> str:
 
 def plot(records):
     lines = summarise(of(records, "step"))
-    figure, (left, right) = draw.panels(2, "A training step at the shape of Amazon-670K, stage by stage")
+    figure, (left, right) = draw.panels(2, f"{QUESTION}\nthe shape of Amazon-670K")
     first, places = lines[0], np.arange(len(STAGES))
     bars = left.barh(places, [first["stages"][name]["ms"] for name in STAGES], 0.6, color=draw.COLOURS["slide"],
                      label=f"measured, {first['name']}")  # fmt: skip

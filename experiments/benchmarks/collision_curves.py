@@ -49,7 +49,7 @@ def verdicts(records) -> dict:
     """With each family `MOST` of the pairs collide as often as its formula says, within the 95 % interval."""
     inside = {name: agreements(of(records, "point", family=name)) for name in TITLES}
     all_points = agreements(of(records, "point"))
-    why = f"{sum(all_points)} of {len(all_points)} pairs of rows do, within the formula's 95 % interval"
+    why = f"{sum(all_points)} of {len(all_points)} pairs of rows collide so often, within the 95 % interval"
     return {"collisions": judged([sum(own) >= MOST * len(own) for own in inside.values()], why)}
 
 
@@ -72,7 +72,7 @@ def finding(records) -> str:
 
 def plot(records):
     """A figure, a panel for each family: its formula as a line, the measured shares with 95 % intervals."""
-    figure, panels = draw.panels(2, "How often one hash of a pair of rows agrees", rows=2)
+    figure, panels = draw.panels(2, QUESTION, rows=2)
     for axes, (name, (title, similarity)) in zip(panels, TITLES.items(), strict=True):
         [curve], points = of(records, "curve", family=name), of(records, "point", family=name)
         x = np.array([point["similarity"] for point in points])

@@ -149,7 +149,7 @@ def plot(records):
     header, [data], [summary] = records[0], of(records, "data"), of(records, "summary")
     figure, axes = draw.panels(
         2,
-        f"{data['name']}:\n"
+        f"{QUESTION}\n{data['name']}: "
         f"{data['n_labels']:,} labels, {data['n_train']:,} training samples, {in_words(header['threads'])}",
     )
     for axis, x, label in zip(axes, ("seconds", "step"), (draw.SECONDS, draw.BATCHES), strict=True):
@@ -157,7 +157,7 @@ def plot(records):
             draw.curve(axis, of(records, "evaluation", system=system), x, "p1", **draw.style(system))
         draw.popularity(axis, data)
         draw.accuracy(axis, label)
-    draw.seconds_axis(axes[0])
+    draw.plain_log_axis(axes[0])
     mark_gap(axes[0], summary)
     draw.legend_above(figure, axes[0], columns=4)
     return figure

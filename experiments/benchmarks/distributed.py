@@ -210,7 +210,7 @@ def _gain(found, ranks, name):
 
 
 def plot(records):
-    figure, axes = draw.panels(4, "One network over several processes, by MPI", width=4.6)
+    figure, axes = draw.panels(4, QUESTION, width=4.6)
     if not of(records, "step"):
         return figure
     found = medians(records)

@@ -102,7 +102,7 @@ def finding(records) -> str:
 
 
 def plot(records):
-    figure, (left, right) = draw.panels(2, "The shape of Amazon-670K at full size (synthetic data)")
+    figure, (left, right) = draw.panels(2, f"{QUESTION}\nthe shape of Amazon-670K (synthetic data)")
     for hash_, marker in (("dwta", "o"), ("simhash", "s")):
         lines = of(records, "retrieval", hash=hash_)
         bits = 3 if hash_ == "dwta" else 1
@@ -112,13 +112,15 @@ def plot(records):
                       label=f"{draw.FAMILIES[hash_]}, per {name}")  # fmt: skip
     n = of(records, "retrieval")[0]["n"]
     left.axhline(0.005 * n, linestyle=":", color="#666666", label="0.5 % of the neurons")
-    left.set(xlabel="bits of a code (DWTA: 3 K, SimHash: K)", ylabel="neurons retrieved (log scale)", yscale="log")
+    left.set(xlabel="bits of a code (DWTA: 3 K, SimHash: K)", ylabel="neurons retrieved (log scale)")
+    draw.plain_log_axis(left, "y")
     left.legend(fontsize=8)
     lines = of(records, "system")
     names = [f"{draw.LABELS[line['system']]}\n{line['active']:,.0f} active" for line in lines]
     bars = right.barh(names, [line["ms"] for line in lines], color=[draw.COLOURS[line["system"]] for line in lines])
     right.bar_label(bars, [f" {line['ms']:.3f} ms, {line['peak_gb']:.1f} GB" for line in lines])
-    right.set(xlabel="training, all in (milliseconds per sample, log scale)", xscale="log")
+    draw.plain_log_axis(right)
+    right.set(xlabel="training, all in (milliseconds per sample, log scale)")
     right.set_xlim(right=6 * max(line["ms"] for line in lines))
     right.invert_yaxis()
     return figure

@@ -15,6 +15,7 @@ from experiments.frame import draw, machine, processes
 from experiments.frame.claims import judged
 from experiments.frame.problems import Problem
 from experiments.frame.records import of
+from experiments.frame.roofline import STAGES
 from experiments.frame.timing import median_seconds, timed_steps
 from experiments.frame.training import PLAIN, network, settings, sized
 
@@ -163,7 +164,7 @@ def finding(records) -> str:
 def plot(records):
     lines = summarise(of(records, "round"))
     targets = sorted({line["target"] for line in lines})
-    figure, axes = draw.panels(1 + len(targets), "The cost of a sample against the number of labels")
+    figure, axes = draw.panels(1 + len(targets), QUESTION)
     for system in SYSTEMS:
         for target, marker in zip(targets, "os^D", strict=False):
             mine = [x for x in lines if x["system"] == system and x["target"] == target]
@@ -173,11 +174,15 @@ def plot(records):
             axes[0].plot(x, [line["step_ms"] for line in mine], label=name, **look)
             if system == "slide":
                 axes[0].plot(x, [line["ms"] for line in mine], linestyle="--", label=f"{name}, with rebuilds", **look)
-    axes[0].set(xlabel="labels (log scale)", ylabel="milliseconds per sample, training", xscale="log")
+    counts = sorted({line["labels"] for line in lines})
+    axes[0].set(xlabel="labels (thousands, log scale)", ylabel="milliseconds per sample, training", xscale="log")
+    axes[0].set_xticks(counts, [f"{n / 1000:,.0f}" for n in counts])
+    axes[0].minorticks_off()
     axes[0].set_ylim(bottom=0)
     axes[0].legend(fontsize=7.5)
     for axis, target in zip(axes[1:], targets, strict=True):
         bars(axis, [x for x in lines if x["system"] == "slide" and x["target"] == target])
+    draw.legend(figure, axes[1])
     return figure
 
 
@@ -189,9 +194,8 @@ def bars(axis, lines):
     parts = {name: np.array([line["stages"][name] for line in lines]) for name in stages}
     parts["rebuilds"] = np.array([line["ms"] - line["step_ms"] for line in lines])
     for (name, part), colour in zip(parts.items(), STACKED, strict=False):
-        axis.bar(names, part, bottom=below, label=name, color=colour, width=0.6)
+        axis.bar(names, part, bottom=below, label=STAGES.get(name, name), color=colour, width=0.6)
         below += part
     axis.set(xlabel="labels", ylabel="milliseconds per sample, by stage")
     axis.set_title(f"SLIDE, {lines[0]['target']:,} neurons asked for", fontsize=10)
-    axis.set_ylim(top=1.45 * below.max())
-    axis.legend(fontsize=7, ncols=3)
+    axis.set_ylim(top=1.05 * below.max())

@@ -194,7 +194,7 @@ def plot(records):
     lines = summarise(records)
     sets, systems = (list(dict.fromkeys(line[name] for line in lines)) for name in ("set", "system"))
     columns = min(3, len(sets))
-    figure, axes = draw.panels(columns, "slide beside other systems for many labels", rows=-(-len(sets) // columns))
+    figure, axes = draw.panels(columns, QUESTION, rows=-(-len(sets) // columns))
     for system in systems:
         axes[0].plot([], [], label=LABELS[system], **look(system))
     for axis, name in zip(axes, sets, strict=False):
@@ -207,7 +207,7 @@ def plot(records):
             xlabel="CPU seconds: training, prediction; line: tuning (log)", ylabel="P@1 on the test set (fraction)",
             ylim=(min(bottom, 0.9 * top), 1.01 * top),
         )  # fmt: skip
-        draw.seconds_axis(axis)
+        draw.plain_log_axis(axis)
     for axis in axes[len(sets) :]:
         axis.set_axis_off()
     draw.legend_above(figure, axes[0], columns=4)

@@ -1,10 +1,12 @@
 """Pictures from records: colours, labels, styles. Never imports slide; nothing here measures."""
 
+import re
 import textwrap
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from experiments.frame import records
 
@@ -76,15 +78,16 @@ def accuracy(axis, xlabel: str) -> None:
 
 def legend(figure, axis) -> None:
     """One legend to the right of all panels, where it hides no curve."""
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", fontsize=9, frameon=False)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside right center", fontsize=9, frameon=False)
 
 
 def legend_above(figure, axis, columns: int) -> None:
     """One legend of many entries between the title and the panels."""
-    figure.legend(
+    made = figure.legend(
         *axis.get_legend_handles_labels(), loc="outside upper center", ncols=columns, fontsize=9, frameon=False,
         title=figure.get_suptitle(), title_fontsize=14,
     )  # fmt: skip
+    made.get_title().set_multialignment("center")
     figure.suptitle("")  # the layout would put it where the legend is
 
 
@@ -94,12 +97,16 @@ def threads(lines) -> str:
 
 
 def panels(n: int, title: str, rows: int = 1, width: float = 5) -> tuple[Figure, list]:
-    """A figure with n panels side by side, in so many rows, under one title; width: inches per panel."""
+    """A figure with n panels side by side, in so many rows; width: inches per panel.
+
+    Its title is the question that it answers, and in a second line what it was measured on.
+    """
     figure = Figure(figsize=(1 + width * n, 0.4 + 4.2 * rows + 0.4), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(broken(title, 11 * figure.get_figwidth()))
     axes = list(figure.subplots(rows, n, squeeze=False).flat)
     for panel in axes:
         panel.grid(alpha=0.3, linewidth=0.6)
+        panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
@@ -111,30 +118,51 @@ def threads_axis(axis, counts) -> None:
     axis.set_xlabel("threads (log scale)")
 
 
-def seconds_axis(axis, which="x") -> None:
+def plain_log_axis(axis, which="x") -> None:
     """A logarithmic axis, x or y, with plain numbers on it."""
     getattr(axis, f"set_{which}scale")("log")
     low, high = getattr(axis, f"get_{which}lim")()
     ticks = getattr(axis, f"{which}axis")
     ticks.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))
-    ticks.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ticks.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.12g}"))
     ticks.set_minor_formatter(NullFormatter())
 
 
 def caption(figure, text: str) -> None:
-    """A sentence below a figure, broken to its width."""
-    width = int(figure.get_figwidth() * 13)
-    figure.supxlabel("\n".join(textwrap.wrap(text, width)), fontsize=9.5, ha="center")
+    """What was found, below a figure."""
+    figure.supxlabel(broken(text, 13 * figure.get_figwidth()), fontsize=9.5, ha="center")
+
+
+def broken(text: str, width: float) -> str:
+    """Lines of at most so many characters."""
+    return "\n".join(part for line in text.splitlines() for part in textwrap.wrap(line, int(width)))
 
 
 def draw(module, path) -> Path:
-    """The picture of the records at path (.jsonl), by the module's plot, beside them under the same stem.
+    """The picture of the records at path (.jsonl), by the module's plot, beside them under the same stem, as PNG and
+    SVG; returns the path of the first.
 
-    What the module finds in its records is written below the picture.
+    Below it are the verdicts on what the module measures of the claims; where it measures none, the first sentence of
+    what it finds; and of a record of other settings, that it is one.
     """
-    path = Path(path)
-    picture, lines = path.with_suffix(".png"), records.load(path)
+    lines = records.load(path)
     figure = module.plot(lines)
-    caption(figure, module.finding(lines))
+    caption(figure, found_in(module, lines))
+    return save(figure, Path(path).with_suffix(".png"))
+
+
+def found_in(module, lines) -> str:
+    """What is said below the picture of a record."""
+    if not records.current(module, lines):
+        return f"{records.OLD.capitalize()}."
+    if hasattr(module, "verdicts"):
+        return " ".join(map(str, module.verdicts(lines).values()))
+    return re.split(r"(?<=\.) (?=[A-Z])", module.finding(lines), maxsplit=1)[0]
+
+
+def save(figure, picture) -> Path:
+    """Writes a figure as PNG, and as SVG beside it: text as text, and the same bytes each time. Returns `picture`."""
     figure.savefig(picture, dpi=130)
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "slide"}):
+        figure.savefig(picture.with_suffix(".svg"), metadata={"Date": None})
     return picture

@@ -97,6 +97,19 @@ def finished_blocks(path: Path, header: dict) -> list[dict]:
     return kept
 
 
+OLD = "this record is of an earlier version of the experiment, with other settings"
+
+
+def settings_of(module, scale: str) -> dict:
+    """An experiment's settings at a scale, as JSON keeps them."""
+    return json.loads(json.dumps(module.SETTINGS.get(scale, {})))
+
+
+def current(module, lines) -> bool:
+    """Whether a record was made with the module's present settings; an older one may lack what is drawn today."""
+    return lines[0].get("settings") == settings_of(module, lines[0].get("scale"))
+
+
 def in_words(setting: dict) -> str:
     """A setting for people: its values, or name=value where a value alone says nothing."""
     return ", ".join(str(v) if isinstance(v, str) else f"{k}={v}" for k, v in setting.items())

@@ -8,8 +8,8 @@ from experiments.frame import catalogue, claims, records, runner
 HEAD = """# Figures
 
 Each picture has its record beside it (`.jsonl`: a header with settings, seed, commit and machine, then raw
-measurements). `python -m experiments run NAME` measures and draws, `python -m experiments draw NAME` draws the record
-again, `make figures` does all of it; this page is made by `python -m experiments report`.
+measurements), and is there as SVG, too. `python -m experiments run NAME` measures and draws, `python -m experiments
+draw NAME` draws the record again, `make figures` does all of it; this page is made by `python -m experiments report`.
 """
 CLAIMS_HEAD = """## Claims
 
@@ -19,7 +19,6 @@ the conditions that `verdicts` of that experiment states: all are met (holds), s
 | claim | verdict | why | figure |
 |---|---|---|---|
 """
-OLD = "this record is of an earlier version of the experiment, with other settings"
 
 
 def report(folder=None) -> Path:
@@ -85,8 +84,8 @@ def verdict_on(key, name, found) -> claims.Verdict:
     if name not in found:
         return claims.unmeasured("its experiment has not been run: there is no record")
     module = catalogue.load(name)
-    if not runner.current(module, found[name]):
-        return claims.unmeasured(f"{OLD}, and has to be run again")
+    if not records.current(module, found[name]):
+        return claims.unmeasured(f"{records.OLD}, and has to be run again")
     return module.verdicts(found[name])[key]
 
 
@@ -98,8 +97,8 @@ def section(name, module, lines) -> str:
         f"{module.QUESTION}{f' ({source}.)' if source else ''} `python -m experiments run {name}`\n",
         f"The paper: {module.PAPER}.\n",
     ]
-    if not runner.current(module, lines):
-        text.append(f"**Found:** {OLD}; run it again\n")
+    if not records.current(module, lines):
+        text.append(f"**Found:** {records.OLD}; run it again\n")
     else:
         verdicts = module.verdicts(lines) if hasattr(module, "verdicts") else {}
         said = [f"- {claims.CLAIMS[key].words}: **{found.word}**, {found.why}." for key, found in verdicts.items()]

@@ -1,6 +1,5 @@
 """Runs an experiment at a scale, or all of them, and keeps from measuring twice."""
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -30,7 +29,7 @@ def run(name, scale="small", threads=None, seed=0, folder=None, again=False, pro
         raise ValueError(f"scale: found {scale!r}, expected one of {', '.join(module.TIME)}")
     path = record_path(name, scale, folder)
     settings = {"experiment": name, "scale": scale, "threads": check_threads(threads), "seed": int(seed)}
-    header = {**settings, "settings": settings_of(module, scale), **machine.facts()}
+    header = {**settings, "settings": records.settings_of(module, scale), **machine.facts()}
     if not again and finished(path, header):
         return draw.draw(module, path), False
     with records.Records(path, header, again, progress) as log:
@@ -75,16 +74,6 @@ def seconds(words: str) -> float:
     """A duration in words ("20 s", "5 min", "2 h") as seconds; 60 where the words say none."""
     found = re.search(r"([0-9.]+) *(s|min|h)\b", words)
     return float(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]] if found else 60.0
-
-
-def settings_of(module, scale: str) -> dict:
-    """The module's settings at a scale, as JSON keeps them."""
-    return json.loads(json.dumps(module.SETTINGS.get(scale, {})))
-
-
-def current(module, lines) -> bool:
-    """Whether a record was made with the module's present settings; an older one may lack what is drawn today."""
-    return lines[0].get("settings") == settings_of(module, lines[0].get("scale"))
 
 
 def finished(path: Path, header: dict) -> bool:

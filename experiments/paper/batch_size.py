@@ -82,7 +82,7 @@ def _scores(records, system, sizes):
 
 def plot(records):
     data, sizes = of(records, "data")[0], records[0]["settings"]["sizes"]
-    title = f"Batch size: {data['title']}, {data['n_labels']:,} labels, {draw.threads(records)}"
+    title = f"{QUESTION}\n{data['title']}, {data['n_labels']:,} labels, {draw.threads(records)}"
     figure, axes = draw.panels(2, title, rows=-(-len(sizes) // 2))
     for axis, size in zip(axes, sizes, strict=False):
         for system in SYSTEMS:
@@ -90,8 +90,8 @@ def plot(records):
             draw.curve(axis, lines, "seconds", "p1", **draw.style(system))
         draw.popularity(axis, data)
         draw.accuracy(axis, draw.SECONDS)
-        draw.seconds_axis(axis)
-        axis.set_title(f"batches of {size}")
+        draw.plain_log_axis(axis)
+        axis.set_title(f"batches of {size:,}")
     for axis in axes[len(sizes):]:
         axis.set_visible(False)
     draw.legend(figure, axes[0])

@@ -76,7 +76,7 @@ def finding(records) -> str:
 
 
 def plot(records):
-    figure, (axis,) = draw.panels(1, "Core utilization in training", width=8)
+    figure, (axis,) = draw.panels(1, QUESTION, width=8)
     for system in SYSTEMS:
         found = used(records, system)
         if found:

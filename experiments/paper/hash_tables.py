@@ -130,7 +130,7 @@ def finding(records) -> str:
 
 def plot(records):
     data, found, settings = of(records, "data")[0], medians(records), records[0]["settings"]
-    figure, (left, right) = draw.panels(2, "Insertion of all neurons into the hash tables")
+    figure, (left, right) = draw.panels(2, QUESTION)
     rows = [(f"{draw.FAMILIES[name]} K={settings['hashes'][name]}\n{NAMES[policy]}", v[policy], v["hashing"])
             for name, v in found.items() for policy in POLICIES]  # fmt: skip
     rows += [(f"paper, SimHash\n{NAMES[policy]}", PUBLISHED[policy], PUBLISHED["all"] - PUBLISHED[policy])
@@ -143,7 +143,8 @@ def plot(records):
     left.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=8)
     left.invert_yaxis()
     top = max(max(row[1:]) for row in rows)
-    left.set(xscale="log", xlabel="seconds (log scale)", xlim=(None, 6 * top),
+    draw.plain_log_axis(left)
+    left.set(xlabel="seconds (log scale)", xlim=(None, 6 * top),
              title=f"{settings['n']:,} neurons of {settings['dim']} weights, L={settings['L']}")  # fmt: skip
     left.legend(loc="upper right", fontsize=8)
     for number, policy in enumerate(POLICIES):

@@ -132,7 +132,7 @@ def plot(records):
               "page faults per\nsecond, training": {huge: found[huge]["faults_per_s"] for huge in found},
               "MB on\nhuge pages": {huge: found[huge]["huge_bytes"] / 2**20 for huge in found}}  # fmt: skip
     values |= {f"{EVENTS[event]}\n(percent)": value for event, value in counted.items()}
-    figure, axes = draw.panels(len(values), "Huge pages: SLIDE with and without", width=2.4)
+    figure, axes = draw.panels(len(values), QUESTION, width=2.4)
     for axis, (name, value) in zip(axes, values.items(), strict=True):
         bars = axis.bar(["without", "with"], [value[False], value[True]], color=[draw.SERIES[1], draw.SERIES[0]])
         axis.bar_label(bars, [f"{value[huge]:,.3g}" if value[huge] < 1000 else f"{value[huge]:,.0f}"

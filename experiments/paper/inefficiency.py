@@ -26,9 +26,11 @@ SETTINGS = {
 EVENTS = ("cycles", "instructions", "stalled-cycles-frontend", "stalled-cycles-backend", "cache-references",
           "cache-misses", "branches", "branch-misses")  # fmt: skip
 BACK_END = "stalled, back end"
-STAGES = {"input": "first layer", "input_update": "update, first layer", "hash": "hashing the input",
-          "sample": "tables and active sets", "forward": "forward and backward, output layer",
-          "update": "gradient and Adam, output layer", "rehash": "rehashing all neurons"}  # fmt: skip
+STAGES = {
+    "input": "first layer", "input_update": "update, first layer", "hash": "hashing the input",
+    "sample": "tables and active sets", "forward": "forward and backward, output layer",
+    "transpose": "pairs sorted by row", "update": "gradient and Adam, output layer", "rehash": "rehashing all neurons",
+}  # fmt: skip
 
 
 def run(scale, records, threads, seed):
@@ -144,7 +146,7 @@ def floor_of(records) -> dict:
 
 def plot(records):
     by, counted = shares(records), [x for x in of(records, "counted") if ratios(x["counts"])]
-    figure, axes = draw.panels(2 if counted else 1, "Where SLIDE's time goes", width=7.5)
+    figure, axes = draw.panels(2 if counted else 1, QUESTION, width=7.5)
     names = [name for name in [*STAGES, "other"] if any(name in known for known in by.values())]
     names += sorted({name for known in by.values() for name in known} - set(names))
     left, floor = dict.fromkeys(by, 0.0), floor_of(records)

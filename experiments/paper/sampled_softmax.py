@@ -82,7 +82,7 @@ def n_labels(records):
 
 def plot(records):
     data = of(records, "data")[0]
-    figure, axes = draw.panels(2, f"SLIDE and the sampled softmax: {data['title']}, {data['n_labels']:,} labels")
+    figure, axes = draw.panels(2, f"{QUESTION}\n{data['title']}, {data['n_labels']:,} labels")
     shades = ("#00442F", "#009E73", "#56C4A0", "#A9DCC8")
     for axis, x, label in zip(axes, ("seconds", "step"), (draw.SECONDS, draw.BATCHES), strict=True):
         for number, (system, _, lines) in enumerate(curves(records)):
@@ -93,6 +93,6 @@ def plot(records):
             draw.curve(axis, lines, x, "p1", **look)
         draw.popularity(axis, data)
         draw.accuracy(axis, label)
-    draw.seconds_axis(axes[0])
+    draw.plain_log_axis(axes[0])
     axes[1].legend(fontsize=8, loc="lower right")
     return figure

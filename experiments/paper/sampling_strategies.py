@@ -179,14 +179,14 @@ def finding(records) -> str:
 
 def plot(records):
     data = of(records, "data")[0]
-    figure, (left, middle, right) = draw.panels(3, "Sampling strategies")
+    figure, (left, middle, right) = draw.panels(3, QUESTION)
     for number, (name, points) in enumerate(costs(records).items()):
         left.plot(*zip(*(point for point in points if point[0] >= 1), strict=True), **draw.series(number, NAMES[name]))
         lines = of(records, "evaluation", system=name)
         draw.curve(middle, lines, "step", "p1", **draw.series(number, NAMES[name]))
     settings = records[0]["settings"]
     for which in "xy":
-        draw.seconds_axis(left, which)
+        draw.plain_log_axis(left, which)
     left.set(xlabel="neurons retrieved per sample (log scale)", ylabel="sampling (milliseconds per sample, log scale)",
              title="{n:,} neurons, SimHash K={K}, L={L}, 1 thread".format(**settings))  # fmt: skip
     left.legend()
@@ -195,8 +195,8 @@ def plot(records):
     middle.set_title(data["title"])
     middle.legend(loc="lower right")
     grid = np.linspace(0, 1, 101)
-    for m in range(1, TABLES):
-        look = draw.series(m - 1, f"m = {m}")
+    for number, m in enumerate(range(1, TABLES, 2)):
+        look = draw.series(number, f"m = {m}")
         right.plot(grid, theory(grid, m), color=look["color"], linewidth=1.3)
         lines = of(records, "selection", m=m)
         right.plot([x["p"] for x in lines], [x["hits"] / x["trials"] for x in lines], linestyle="", color=look["color"],

@@ -124,7 +124,7 @@ def finding(records) -> str:
 def plot(records):
     found, target = times(records)
     settings, counts = records[0]["settings"], sorted({line["threads"] for line in of(records, "evaluation")})
-    figure, axes = draw.panels(2, f"Scalability: {settings['data']}, to P@1 {target:.3f}")
+    figure, axes = draw.panels(2, f"{QUESTION}\n{settings['data']}, P@1 {target:.3f}")
     for name, by in found.items():
         look = {**draw.style(LOOKS[name]), "label": SYSTEMS[name]}
         there = {n: seconds for n, (seconds, _) in by.items() if seconds is not None}
@@ -132,7 +132,7 @@ def plot(records):
         axes[1].plot(by.keys(), [pace / by[max(by)][1] for _, pace in by.values()], **look)
     axes[1].plot(counts, [max(counts) / n for n in counts], ":", color="#888888", label="ideal")
     axes[0].set_ylabel("training to the target (seconds, log scale)")
-    draw.seconds_axis(axes[0], "y")
+    draw.plain_log_axis(axes[0], "y")
     axes[1].set(ylabel="time per batch / time with the most threads")
     for axis in axes:
         draw.threads_axis(axis, counts)

@@ -233,7 +233,7 @@ def finding(records) -> str:
 
 def plot(records):
     sets, shares = of(records, "data"), records[0]["settings"]["shares"]
-    figure, axes = draw.panels(len(sets), "Accuracy by share of active nodes", width=4)
+    figure, axes = draw.panels(len(sets), QUESTION, width=4)
     for axis, data in zip(axes, sets, strict=True):
         for number, method in enumerate(m for m in METHODS if m != "dense"):
             lines = [final(records, data["name"], method, share) for share in shares]

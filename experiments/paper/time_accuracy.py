@@ -195,7 +195,7 @@ def _times(other, slide) -> str:
 
 def plot(records):
     names = list(records[0]["settings"])
-    figure, axes = draw.panels(2, f"Accuracy against time and iterations, {draw.threads(records)}", len(names))
+    figure, axes = draw.panels(2, f"{QUESTION}\n{draw.threads(records)}", len(names))
     for number, data in enumerate(names):
         facts, lines, (target, _) = of(records, "data", data=data)[0], curves(records, data), reached(records, data)
         pair = zip(axes[2 * number : 2 * number + 2], ("seconds", "step"), (draw.SECONDS, draw.BATCHES), strict=True)
@@ -207,6 +207,6 @@ def plot(records):
             draw.accuracy(axis, label)
             axis.axhline(target, color="#999999", linewidth=0.8, label=f"full softmax's best less {BELOW}")
             axis.set_title(f"{facts['title']}, {facts['n_labels']:,} labels", fontsize=10)
-        draw.seconds_axis(axes[2 * number])
+        draw.plain_log_axis(axes[2 * number])
     draw.legend(figure, axes[0])
     return figure

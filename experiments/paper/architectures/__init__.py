@@ -217,7 +217,7 @@ def finding(records) -> str:
 
 def plot(records):
     found = tasks_in(records)
-    figure, axes = draw.panels(max(1, len(found)), f"Output layers of PyTorch models, {draw.threads(records)}")
+    figure, axes = draw.panels(max(1, len(found)), f"{QUESTION}\n{draw.threads(records)}")
     for axis, (name, task) in zip(axes, found.items(), strict=False):
         for system in SYSTEMS:
             lines = of(records, "evaluation", task=name, system=system)
@@ -226,7 +226,7 @@ def plot(records):
                 draw.curve(axis, of(lines, "evaluation", seed=seed), "seconds", "recall", **look)
         axis.set(xlabel=draw.SECONDS, ylabel=f"targets among the {task['k']} best (fraction)")
         axis.set_title(task["title"], fontsize=9)
-        draw.seconds_axis(axis)
+        draw.plain_log_axis(axis)
     if found:
         draw.legend(figure, axes[0])
     return figure

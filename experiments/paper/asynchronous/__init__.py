@@ -10,8 +10,6 @@ matrix products that those are computed with are on record too, on one thread.
 
 import statistics
 
-from matplotlib.lines import Line2D
-
 from experiments.frame import draw, machine, processes
 from experiments.frame.claims import judged, unmeasured
 from experiments.frame.mnist import mnist
@@ -250,28 +248,20 @@ def finding(records) -> str:
 def plot(records):
     data, limit = of(records, "data")[0], cpus(records)
     width = records[0]["settings"]["width"]
-    title = f"Updates without locks: {data['title']}, {LAYERS} hidden layers of {width:,}"
+    title = f"{QUESTION}\n{data['title']}, {LAYERS} hidden layers of {width:,}"
     figure, axes = draw.panels(2, title, rows=2)
     draw_accuracy(axes[0], axes[1], records)
     draw.popularity(axes[0], data)
     draw.accuracy(axes[0], "epochs (log scale)")
     draw_speed(axes[2], records, limit)
     draw_conflicts(axes[3], records, limit)
-    legend(figure, {"accuracy": axes[:2], "speed-up": axes[2:3], "additions": axes[3:]})
+    for axis, place in zip(axes, ("lower right", "lower right", "lower left", "lower left"), strict=True):
+        axis.legend(fontsize=8, loc=place, handlelength=3.5)
     return figure
 
 
-def legend(figure, groups):
-    """One legend to the right: what each group of axes shows, under the group's name."""
-    shown = {}
-    for name, axes in groups.items():
-        shown[f"{name}:"] = figure.add_artist(Line2D([], [], linestyle=""))
-        for axis in axes:
-            shown |= {label: line for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(shown.values(), shown.keys(), loc="outside right upper", fontsize=9, frameon=False, handlelength=3.5)
-
-
 def draw_accuracy(axis, difference, records):
+    """P@1 on one thread and on the most; the difference from one thread on all, of dense layers on the most."""
     for name in SYSTEMS:
         look = draw.style(LOOKS[name])
         first = of(records, "evaluation", system=name, threads=1)
@@ -279,9 +269,10 @@ def draw_accuracy(axis, difference, records):
             lines = of(records, "evaluation", system=name, threads=n)
             more = {**look, "marker": draw.SIGNS[number], "linestyle": LINES[number % len(LINES)], "linewidth": 1.4,
                     "label": f"{name}, {n} thread{'s' * (n != 1)}"}  # fmt: skip
-            draw.curve(axis, lines, "epoch", "p1", **more)
+            if n in (1, max(counts_of(records, name))):
+                draw.curve(axis, lines, "epoch", "p1", **more)
             gap = [100 * (line["p1"] - one["p1"]) for line, one in zip(lines, first, strict=True)]
-            if n > 1:
+            if n > 1 and (name == "sampled" or n == max(counts_of(records, name))):
                 difference.plot([line["epoch"] for line in lines], gap, **more)
     for name in CONTROLLED:
         last = of(records, "control", system=name)[-1]

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from matplotlib.ticker import StrMethodFormatter
 
 from experiments.frame import draw
 from experiments.frame.claims import judged
@@ -37,6 +36,7 @@ SETTINGS = {
 }
 FAMILIES = ("simhash", "wta", "dwta", "minhash")
 LOWER = 0.98  # part of the uniform loss
+BEYOND = 3  # times the median of the losses: not drawn
 MODELS = ("linear", "logistic")
 
 
@@ -171,20 +171,32 @@ def plot(records):
             title=f"K = {K}, L = {L}, {settings['trials']:,} draws of the functions")  # fmt: skip
     top.legend(fontsize=8)
     sums_panel(estimate, records)
-    columns = [(m, x) for x in ("epochs", "seconds") for m in MODELS]
-    for axis, (model, x) in zip([*axes[1:3], *axes[4:]], columns, strict=True):
-        for method, look in sampled_gradients.LOOKS.items():
-            lines = of(records, "descent", model=model, method=method)
-            draw.curve(axis, lines, x, "loss", **look)
-        label = {"epochs": "gradients of single samples (passes over the data)", "seconds": draw.SECONDS}[x]
-        axis.set(xlabel=label, ylabel="training loss (log scale)", title=f"{model} regression")
-        axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
-        if x == "seconds":
-            draw.seconds_axis(axis)
-        axis.legend(fontsize=8)
+    for number, model in enumerate(MODELS):
+        for axis, x in zip(axes[3 * number + 1 : 3 * number + 3], ("epochs", "seconds"), strict=True):
+            descent_panel(axis, records, model, x)
     return figure
+
+
+def descent_panel(axis, records, model, x):
+    """The losses of a model, at the scale of the sampled gradients: what is beyond it is said in words."""
+    lines = {method: of(records, "descent", model=model, method=method) for method in sampled_gradients.LOOKS}
+    sampled = np.array([line["loss"] for method in ("lsh", "uniform") for line in lines[method]])
+    low, high = 0.97 * sampled.min(), 1.05 * sampled[sampled < BEYOND * np.median(sampled)].max()
+    for method, look in sampled_gradients.LOOKS.items():
+        end = lines[method][-1]
+        ends = f"{look['label']} (ends at {end['loss']:.3f} after {end['epochs']:.0f} passes)"
+        draw.curve(axis, lines[method], x, "loss", **{**look, "label": ends})
+        for line in lines[method]:
+            if method != "full" and line["loss"] > high:
+                axis.annotate(f"{line['loss']:.2f}", (line[x], high), (3, -9), textcoords="offset points", fontsize=8)
+    label = {"epochs": "gradients of single samples (passes over the data)", "seconds": draw.SECONDS}[x]
+    axis.set(xlabel=label, ylabel="training loss", title=f"{model} regression")
+    axis.set_ylim(low, high + 0.25 * (high - low))  # room for the legend
+    if x == "seconds":
+        draw.plain_log_axis(axis)
+    else:
+        axis.set_xlim(0, 1.05 * lines["lsh"][-1]["epochs"])
+    axis.legend(fontsize=8, loc="upper right", framealpha=1)
 
 
 def sums_panel(axis, records):
