@@ -228,7 +228,9 @@ def finding(records) -> str:
     counts = counts_of(records, "sampled")
     if counts == [1]:
         return "One thread only: nothing to compare."
-    fit, least, _, gap, speed, meet, batch, gone = summary(records).values()
+    found = summary(records)
+    fit, least, gap, speed = (found[name] for name in ("fit", "least", "gap", "speed"))
+    meet, batch, gone = (found[name] for name in ("meet", "batch", "gone"))
     epoch = {name: seconds_per_epoch(records, name, 1) for name in (*SYSTEMS, "matrix")}
     seeds = " and ".join(f"{name} {100 * abs(control(records, name)):.1f}" for name in CONTROLLED)
     millionth = {name: 1e4 * gone[name, "lost"] for name in SYSTEMS}
