@@ -11,7 +11,7 @@ PYTHON=$(realpath -s "${PYTHON:-.venv/bin/python}")
 
 build() {  # folder, CFLAGS; then CC and LDSHARED from the environment
   CFLAGS="${LEVEL:--O1} -g1 -fno-omit-frame-pointer $2" "$PYTHON" setup.py -q build --build-base "build/$1-temp" --build-lib "build/$1"
-  rm -rf "build/$1/tests" && cp -r tests examples pyproject.toml README.md "build/$1"
+  rm -rf "build/$1/"{tests,experiments} && cp -r tests examples experiments pyproject.toml README.md "build/$1"
 }
 
 address() {
