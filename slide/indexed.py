@@ -12,7 +12,7 @@ from slide._kernels import topk as _topk
 from slide.activations import last_hidden, row_blocks
 from slide.layers.base import as_dense
 from slide.layers.lane_block import LaneBlock
-from slide.rows import ActiveSet, Matrix, SparseRows
+from slide.rows import ActiveSet, Matrix, SparseRows, offsets
 from slide.search import Found, TopIndex
 from slide.search.recall import find_parameters
 from slide.settings.attributes import ReadOnly
@@ -40,6 +40,7 @@ class Indexed:
     _alone: Callable[..., Any]
     _as_rows: Callable[..., SparseRows]
     _beside: Callable[..., Any]
+    _exact_calls_blas: Callable[[], bool]
 
     def build_index(self, X: Matrix | None = None) -> None:
         """Builds the index that `predict` with `recall` uses, which otherwise does so when it is first needed.
@@ -119,7 +120,7 @@ class Indexed:
     def _with_index(self, do, *args):
         """do(*args) beside others, while there is an index of the weights as they are."""
         while True:
-            done, found = self._beside("predict", self._if_indexed, do, *args)
+            done, found = self._beside("predict", self._if_indexed, do, *args, blas=self._exact_calls_blas())
             if done:
                 return found
             self._alone("predict", self._build_if_stale)
@@ -128,7 +129,7 @@ class Indexed:
         return (True, do(*args)) if self._is_indexed() else (False, None)
 
     def _is_indexed(self):
-        return self._top is not None and np.array_equal(self._top.stamp, self._stamp())
+        return self._top is not None and bool((self._top.stamp == self._stamp()).all())
 
     def _build_if_stale(self):
         if not self._is_indexed():
@@ -136,9 +137,10 @@ class Indexed:
 
     def _stamp(self):
         """int64 (2,): of the weights of the last layer: the batches trained, and a sum over some weights."""
-        parameters = self.layers[-1].parameters
-        parts = [a[:: max(1, len(a) // PROBED)] for a in (parameters.w.reshape(-1), parameters.bias[0])]
-        return np.array([self.step, zlib.crc32(b"".join(part.tobytes() for part in parts))], np.int64)
+        parameters, total = self.layers[-1].parameters, 0
+        for some in (parameters.w.reshape(-1), parameters.bias[0]):
+            total = zlib.crc32(some[:: max(1, len(some) // PROBED)].tobytes(), total)
+        return np.array([self.step, total], np.int64)
 
     def _build_index(self, rows):
         inputs, output = self._index_inputs(rows), self.layers[-1]
@@ -188,9 +190,7 @@ class Indexed:
     def _candidates_topk(self, x, k, probes, candidates):
         output, threads = self.layers[-1], self.threads
         ids, screened = self._top.candidates(x, probes, min(candidates, self.n_labels), threads)
-        there = ids >= 0
-        indptr = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int64)
-        active = ActiveSet(indptr, ids[there])
+        active = _as_active(ids)
         logits = np.empty((len(active.ids), 1), np.float32)
         if len(active.ids):
             block = LaneBlock.from_dense(x, 1, output.scratch, threads)
@@ -222,3 +222,12 @@ class Indexed:
         top = Part(state, "top.")
         index = TopIndex.load(top, self.n_labels, width) if len(top) else None
         self._inputs, self._top = (() if inputs is None else (np.ascontiguousarray(inputs),)), index
+
+
+def _as_active(ids) -> ActiveSet:
+    """Of ids (n, kept): those of each row, but for -1, which come last."""
+    n, kept = ids.shape
+    if (ids[:, -1] >= 0).all():
+        return ActiveSet(np.arange(n + 1, dtype=np.int64) * kept, ids.reshape(-1))
+    there = ids >= 0
+    return ActiveSet(offsets(there.sum(axis=1)), ids[there])

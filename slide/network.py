@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from threading import get_ident
@@ -38,6 +39,7 @@ WEIGHTS, ORDER, DROPOUT = 1, 2, 3  # what random numbers are for: each has a str
 # Samples a call of the layers in prediction, and bytes of their input where that is made dense: what is held at once,
 # and once more in panels.
 PREDICT_ROWS, PREDICT_BYTES = 1024, 32 << 20
+NO_LIMIT = nullcontext()
 DRAWN = ("seed", "huge_pages")  # settings that a network is made with once and for all
 
 
@@ -353,11 +355,11 @@ class Network(Scores, Indexed, Saved, Attributes):
         with self._turns.waiting:
             return self._in_turn(self._turns.write, self._whole, do, *args)
 
-    def _beside(self, what, do, *args, sampled=False):
+    def _beside(self, what, do, *args, sampled=False, blas=True):
         """do(*args), which changes nothing, while nobody changes the network; alone where a batch, or with `sampled`
-        the tables, have to be finished first."""
+        the tables, have to be finished first. blas: whether it calls NumPy's products, unless it is alone."""
         refuse_within(Network._in_turn.__code__, self, what)
-        done, found = self._in_turn(self._turns.read, self._if_finished, sampled, do, *args)
+        done, found = self._in_turn(self._turns.read, self._if_finished, sampled, do, *args, blas=blas)
         return found if done else self._alone(what, do, *args)
 
     def _if_finished(self, sampled, do, *args):
@@ -369,11 +371,11 @@ class Network(Scores, Indexed, Saved, Attributes):
         self._finish()
         return do(*args)
 
-    def _in_turn(self, turn, do, *args):
-        return turn(self._at_work, do, args)
+    def _in_turn(self, turn, do, *args, blas=True):
+        return turn(self._at_work, one_blas_thread() if blas else NO_LIMIT, do, args)
 
-    def _at_work(self, do, args):
-        with one_blas_thread(), np.errstate(all="ignore"):
+    def _at_work(self, limit, do, args):
+        with limit, np.errstate(all="ignore"):
             return do(*args)
 
     def _as_trainer(self, what, do, *args):
@@ -557,8 +559,12 @@ class Network(Scores, Indexed, Saved, Attributes):
         if recall is not None:
             ids, values, _ = self._with_index(self._predict, rows, k, False, seen, recall)
         else:
-            ids, values, _ = self._beside("predict", self._predict, rows, k, sampled, seen, sampled=sampled)
+            blas = self._exact_calls_blas()
+            ids, values, _ = self._beside("predict", self._predict, rows, k, sampled, seen, sampled=sampled, blas=blas)
         return ids, values
+
+    def _exact_calls_blas(self):
+        return any(layer.exact_calls_blas for layer in self.layers[:-1])
 
     def _rows_at_once(self):
         if self.layers[0].exact_reads_sparse:

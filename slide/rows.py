@@ -72,12 +72,14 @@ class SparseRows:
 
     def normalized(self) -> SparseRows:
         """The same rows scaled to unit Euclidean norm; rows without values stay as they are."""
-        sizes = np.diff(self.indptr)
-        filled = self.indptr[:-1][sizes > 0]
-        norms = np.ones(len(sizes), dtype=np.float64)
-        if len(filled):
-            norms[sizes > 0] = np.sqrt(np.add.reduceat(np.square(self.values, dtype=np.float64), filled))
-        values = (self.values / np.repeat(norms, sizes)).astype(np.float32)
+        starts, sizes = self.indptr[:-1], self.indptr[1:] - self.indptr[:-1]
+        filled = sizes > 0
+        if not filled.all():
+            starts, sizes = starts[filled], sizes[filled]
+        if not len(starts):
+            return self
+        norms = np.sqrt(np.add.reduceat(np.square(self.values, dtype=np.float64), starts))
+        values = (self.values / (norms if len(norms) == 1 else np.repeat(norms, sizes))).astype(np.float32)
         return SparseRows(self.indptr, self.ids, values, self.shape)
 
     def take(self, rows: slice | ArrayLike) -> SparseRows:
@@ -287,9 +289,9 @@ def _dense(X, name):
 
 def _canonical(indptr, columns, values, shape):
     """(indptr, columns, values) of CSR arrays of one's own, columns ascending and unique in a row."""
-    ascends = columns[1:] > columns[:-1]
-    ends = indptr[1:-1]
-    ascends[ends[(ends > 0) & (ends < len(columns))] - 1] = True
+    ascends, ends = columns[1:] > columns[:-1], indptr[1:-1]
+    if len(ends):
+        ascends[ends[(ends > 0) & (ends < len(columns))] - 1] = True
     if ascends.all():
         return indptr, columns, values
     values = values.astype(np.float64 if values.dtype.kind != "f" else values.dtype, copy=False)

@@ -15,7 +15,7 @@ from slide.layers import panels
 from slide.reference import screen as oracle
 from slide.search import TopIndex
 from slide.search.clusters import whitening
-from slide.search.codes import encode_inputs, encode_rows, side_by_side
+from slide.search.codes import encode_rows, side_by_side
 from slide.search.recall import share_found
 
 assert reference  # the oracle is a part of it
@@ -53,10 +53,6 @@ def test_clusters_are_chosen_as_by_sorting(seed, n, n_clusters, spread, tied):
         chosen = np.empty((n, probes), np.int32)
         _screen.choose_rows(scores, n_clusters, few, np.empty((threads, n_clusters), np.float32), chosen, threads)
         np.testing.assert_array_equal(chosen, expected)
-    cluster_ptr, inputs = np.zeros(n_clusters + 1, np.int64), np.empty(n * probes, np.int32)
-    _screen.group_rows(chosen, cluster_ptr, inputs)
-    for found, wanted in zip((cluster_ptr, inputs), oracle.group_rows(chosen, n_clusters), strict=True):
-        np.testing.assert_array_equal(found, wanted)
 
 
 def test_products_of_a_row_do_not_depend_on_others(simd):
@@ -77,21 +73,37 @@ def test_products_of_a_row_do_not_depend_on_others(simd):
 def test_scores_are_those_of_the_decoded_rows(simd, d):
     *_, x, index = made(d, 700, d)
     scores = index.scores(x, 1)[:, : index.n_clusters].copy()
-    codes, factors = encode_inputs(np.ascontiguousarray(x @ index.of_inputs))
+    codes, factors = oracle.encode_rows(x @ index.of_inputs)
     probes, kept = min(9, index.n_clusters), 12
-    chosen = oracle.choose_rows(scores, 2, probes)
+    chosen = oracle.choose_rows(scores, 2, probes).astype(np.int32)
     arrays = index.first, index.codes, index.scale, index.shift, index.ids
-    values, _ = oracle.screen_rows(*arrays, codes * factors[:, :1].astype(float), scores, chosen, kept)
-    pointers, inputs = oracle.group_rows(chosen, index.n_clusters)
+    values, _ = oracle.search_rows(*arrays, codes * factors[:, :1].astype(float), scores, chosen, kept)
+    blocks = int(np.diff(index.first)[chosen].sum())
     for threads in (1, 2, 8):
-        found = np.zeros((threads, len(x), kept), np.float32)
-        ids, floors = np.full(found.shape, -1, np.int32), np.full(len(x), -np.inf, np.float32)
-        parts = np.linspace(0, index.n_clusters, threads + 1).astype(np.int64)
-        _screen.screen_rows(_screen.Blocks(*arrays), codes, factors, scores, pointers.astype(np.int64),
-                            inputs.astype(np.int32), parts, floors, found, ids, threads)  # fmt: skip
-        _screen.join_rows(found, ids, floors, True, threads)
+        found, ids = np.zeros((threads, len(x), kept), np.float32), np.zeros((threads, len(x), kept), np.int32)
+        scratch = (np.full(shape, 7, kind) for shape, kind in (
+            (index.n_clusters + 1, np.int64), (chosen.size, np.int32), (threads + 1, np.int64), (len(x), np.float32)
+        ))  # fmt: skip
+        screened = _screen.search_rows(_screen.Blocks(*arrays), codes, factors.astype(np.float32), scores, chosen, 2,
+                                       *scratch, found, ids, threads)  # fmt: skip
+        assert screened == blocks
         np.testing.assert_allclose(found[0][ids[0] >= 0], values[np.isfinite(values)], rtol=1e-3, atol=1e-3)
         assert (np.isfinite(values) == (ids[0] >= 0)).all()
+
+
+def test_inputs_are_coded_as_by_numpy(simd):
+    rng = np.random.default_rng(0)
+    x = normal(rng, 30, 16) * np.float32(10) ** rng.integers(-20, 20, (30, 1)).astype(np.float32)
+    x[3], x[4, :5] = 0, 1e-38
+    x.setflags(write=False)
+    expected = oracle.encode_rows(x)
+    for threads in (1, 2, 8):
+        codes, factors = np.empty((30, 16), np.int8), np.empty((30, 2), np.float32)
+        _screen.encode_rows(x, codes, factors, threads)
+        assert (np.abs(codes.astype(int) - expected[0]) <= 1).all() and (codes == expected[0]).mean() > 0.99
+        np.testing.assert_allclose(factors[:, 0], expected[1][:, 0], rtol=1e-6)
+        np.testing.assert_allclose(factors[:, 1], factors[:, 0] * 7.5 * codes.sum(axis=1, dtype=int), rtol=1e-6)
+        assert (np.abs(codes * factors[:, :1] - x) <= 0.5001 * factors[:, :1]).all()
 
 
 def test_codes_are_within_half_a_step():
@@ -100,8 +112,6 @@ def test_codes_are_within_half_a_step():
     codes, scale = encode_rows(rows)
     decoded = oracle.decode_blocks(side_by_side(codes), scale)
     assert (np.abs(decoded - rows) <= 0.5001 * scale[:, None]).all()
-    codes, factors = encode_inputs(rows)
-    assert (np.abs(codes * factors[:, :1] - rows) <= 0.5001 * factors[:, :1]).all()
 
 
 def test_inputs_have_unit_moments_and_logits_stay():

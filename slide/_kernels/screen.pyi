@@ -8,23 +8,19 @@ ROWS: Final[int]
 def products_rows(
     x: NDArray[float32], panels: NDArray[float32], bias: NDArray[float32], out: NDArray[float32], threads: int
 ) -> None: ...
+def encode_rows(x: NDArray[float32], codes: NDArray[int8], factors: NDArray[float32], threads: int) -> None: ...
 def choose_rows(
     scores: NDArray[float32], n_clusters: int, few: int, scratch: NDArray[float32], chosen: NDArray[int32],
     threads: int
 ) -> None: ...
-def group_rows(chosen: NDArray[int32], cluster_ptr: NDArray[int64], inputs: NDArray[int32]) -> None: ...
-
 class Blocks:
     def __init__(
         self, first: NDArray[int64], codes: NDArray[uint8], scale: NDArray[float32], shift: NDArray[float32],
         ids: NDArray[int32]
     ) -> None: ...
 
-def screen_rows(
+def search_rows(
     blocks: Blocks, codes: NDArray[int8], factors: NDArray[float32], scores: NDArray[float32],
-    cluster_ptr: NDArray[int64], inputs: NDArray[int32], part_ptr: NDArray[int64], floors: NDArray[float32],
-    values: NDArray[float32], ids: NDArray[int32], threads: int
-) -> None: ...
-def join_rows(
-    values: NDArray[float32], ids: NDArray[int32], floors: NDArray[float32], last: bool, threads: int
-) -> None: ...
+    chosen: NDArray[int32], few: int, cluster_ptr: NDArray[int64], inputs: NDArray[int32], part_ptr: NDArray[int64],
+    floors: NDArray[float32], values: NDArray[float32], ids: NDArray[int32], threads: int
+) -> int: ...

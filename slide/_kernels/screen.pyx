@@ -3,19 +3,22 @@
 In:   inputs (n x d) and what `slide.search.TopIndex` holds: centers of clusters, and the rows of each in blocks
 Out:  scores and ids (n x kept) of the candidates of each input, best first; ties go to the smaller id
 Steps:
-  1. products_rows  the scores of all centers for each input, or the inputs' coordinates in another basis
-  2. choose_rows    the clusters of largest score
-  3. group_rows     the inputs of each cluster
-  4. screen_rows    cluster by cluster, while its rows are in the cache: scores of its rows, and each input's heap, for
+  1. products_rows  the scores of all centers for each input, and the inputs' coordinates in another basis
+  2. encode_rows    the coordinates in 8 bits
+  3. choose_rows    the clusters of largest score
+  4. search_rows    the candidates:
+     group          the inputs of each cluster
+     screen         cluster by cluster, while its rows are in the cache: scores of its rows, and each input's heap, for
                     each part of the clusters
-  5. join_rows      the heaps of the parts
-Steps 3 to 5 are done for an input's few best clusters first, so that few rows of the others enter its heap.
+     join           the heaps of the parts
+     All three are done for an input's few best clusters first, so that few rows of the others enter its heap.
 
 A block is SCREEN_ROWS rows of weights side by side: of each group of 8 columns 4 bytes a row, whose low halves are the
 columns 0 to 3 and whose high halves are 4 to 7. Places of a block without a neuron have id -1.
 """
 
 from cython.parallel cimport prange, threadid
+from libc.math cimport INFINITY, fabsf, rintf
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 
 from slide._kernels.heaps cimport offer, sort_heap
@@ -27,6 +30,8 @@ cdef enum:
     TILE_QUERIES = 8  # that share a block of weights while it is in the cache
 
 ROWS = SCREEN_ROWS
+cdef double MIDDLE = 7.5  # of the codes 0 to 15 of weights
+cdef double LEAST = 1e-30  # the largest of an input, below which all of it counts as 0
 
 
 def products_rows(const float[:, ::1] x, const float[:, :, ::1] panels, const float[::1] bias, float[:, ::1] out,
@@ -49,6 +54,27 @@ cdef void products_tile(const float[:, ::1] x, int64_t first, const float[:, :, 
     for i in range(first, first + count):
         for j in range(bias.shape[0]):
             out[i, j] += bias[j]
+
+
+def encode_rows(const float[:, ::1] x, int8_t[:, ::1] codes, float[:, ::1] factors, int threads):
+    """codes (n x width) of the first columns of x, and factors (n x 2) of each row: step, with x = step * code, nearly,
+    and zero = step * 7.5 * (sum of codes)."""
+    cdef int64_t i
+    for i in prange(x.shape[0], nogil=True, num_threads=threads, schedule="static"):
+        encode_row(&x[i, 0], codes.shape[1], &codes[i, 0], &factors[i, 0])
+
+
+cdef void encode_row(const float *x, int64_t width, int8_t *codes, float *factors) noexcept nogil:
+    cdef float most = 0, step, inverse
+    cdef int64_t j, total = 0
+    for j in range(width):
+        most = max(most, fabsf(x[j]))
+    step = most / 127
+    inverse = 1 / step if most > <float>LEAST else 0
+    for j in range(width):
+        codes[j] = <int8_t>rintf(x[j] * inverse)
+        total += codes[j]
+    factors[0], factors[1] = step, <float>(<double>(step * <float>MIDDLE) * total)
 
 
 def choose_rows(const float[:, ::1] scores, int64_t n_clusters, int64_t few, float[:, ::1] scratch,
@@ -135,26 +161,6 @@ cdef inline float nth_of_some(float *x, int64_t n, int64_t nth) noexcept nogil:
     return x[nth - 1]
 
 
-def group_rows(const int32_t[:, :] chosen, int64_t[::1] cluster_ptr, int32_t[::1] inputs):
-    """The inputs that chose cluster c, rising: inputs[cluster_ptr[c]:cluster_ptr[c + 1]]. cluster_ptr: clusters + 1,
-    zeroed."""
-    cdef int64_t n_clusters = cluster_ptr.shape[0] - 1, i, j, c
-    with nogil:
-        for i in range(chosen.shape[0]):
-            for j in range(chosen.shape[1]):
-                cluster_ptr[chosen[i, j] + 1] += 1
-        for c in range(n_clusters):
-            cluster_ptr[c + 1] += cluster_ptr[c]
-        for i in range(chosen.shape[0]):
-            for j in range(chosen.shape[1]):
-                c = chosen[i, j]
-                inputs[cluster_ptr[c]] = <int32_t>i
-                cluster_ptr[c] += 1
-        for c in range(n_clusters, 0, -1):
-            cluster_ptr[c] = cluster_ptr[c - 1]
-        cluster_ptr[0] = 0
-
-
 cdef class Blocks:
     """Rows of weights, cluster by cluster.
 
@@ -174,26 +180,91 @@ cdef class Blocks:
         self.first, self.codes, self.scale, self.shift, self.ids = first, codes, scale, shift, ids
 
 
-def screen_rows(Blocks blocks, const int8_t[:, ::1] codes, const float[:, ::1] factors, const float[:, ::1] scores,
-                const int64_t[::1] cluster_ptr, const int32_t[::1] inputs, const int64_t[::1] part_ptr,
-                const float[::1] floors, float[:, :, ::1] values, int32_t[:, :, ::1] ids, int threads):
-    """Offers the rows of the clusters to the heaps of the inputs that chose them, unless they are below floors (n).
+def search_rows(Blocks blocks, const int8_t[:, ::1] codes, const float[:, ::1] factors, const float[:, ::1] scores,
+                const int32_t[:, ::1] chosen, int64_t few, int64_t[::1] cluster_ptr, int32_t[::1] inputs,
+                int64_t[::1] part_ptr, float[::1] floors, float[:, :, ::1] values, int32_t[:, :, ::1] ids, int threads):
+    """values[0], ids[0] (n x kept): of each input the rows of largest score in the clusters it chose, best first; where
+    they are fewer, ids is -1. Returns the blocks that were screened, of all inputs.
 
-    codes (n x 8 * groups), factors (n x 2: step and zero), scores (n x clusters at least) of the inputs.
-    cluster_ptr, inputs as of `group_rows`; part_ptr (parts + 1): the clusters of each part. values, ids (parts x n x
-    kept): a heap for each part, at first with ids -1.
+    codes, factors (n x 8 * groups, n x 2) as of `encode_rows`, scores (n x clusters at least), and chosen (n x probes)
+    as of `choose_rows`. Scratch: cluster_ptr (clusters + 1), inputs (n * probes), part_ptr (parts + 1), floors (n), and
+    the heaps of all parts, values and ids (parts x n x kept).
     """
+    cdef int64_t screened
+    with nogil:
+        floors[:] = -INFINITY
+        ids[:, :, :] = -1
+        group(chosen, 0, few, cluster_ptr, inputs)
+        screened = share_out(blocks, cluster_ptr, part_ptr)
+        screen(blocks, codes, factors, scores, cluster_ptr, inputs, part_ptr, floors, values, ids, threads)
+        join(values, ids, floors, False, threads)
+        group(chosen, few, chosen.shape[1], cluster_ptr, inputs)
+        screened += share_out(blocks, cluster_ptr, part_ptr)
+        screen(blocks, codes, factors, scores, cluster_ptr, inputs, part_ptr, floors, values, ids, threads)
+        join(values, ids, floors, True, threads)
+    return screened
+
+
+cdef void group(const int32_t[:, ::1] chosen, int64_t low, int64_t high, int64_t[::1] cluster_ptr,
+                int32_t[::1] inputs) noexcept nogil:
+    """The inputs that have cluster c among chosen[:, low:high], rising: inputs[cluster_ptr[c]:cluster_ptr[c + 1]]."""
+    cdef int64_t n_clusters = cluster_ptr.shape[0] - 1, i, j, c
+    cluster_ptr[:] = 0
+    for i in range(chosen.shape[0]):
+        for j in range(low, high):
+            cluster_ptr[chosen[i, j] + 1] += 1
+    for c in range(n_clusters):
+        cluster_ptr[c + 1] += cluster_ptr[c]
+    for i in range(chosen.shape[0]):
+        for j in range(low, high):
+            c = chosen[i, j]
+            inputs[cluster_ptr[c]] = <int32_t>i
+            cluster_ptr[c] += 1
+    for c in range(n_clusters, 0, -1):
+        cluster_ptr[c] = cluster_ptr[c - 1]
+    cluster_ptr[0] = 0
+
+
+cdef int64_t share_out(Blocks blocks, const int64_t[::1] cluster_ptr, int64_t[::1] part_ptr) noexcept nogil:
+    """The clusters of each part, part_ptr[p]:part_ptr[p + 1], which take about as long; the blocks that are screened
+    in all."""
+    cdef int64_t n_clusters = cluster_ptr.shape[0] - 1, parts = part_ptr.shape[0] - 1, c, part = 1
+    cdef int64_t total = 0, before = 0
+    for c in range(n_clusters):
+        total += effort(blocks, cluster_ptr, c)
+    part_ptr[0] = 0
+    for c in range(n_clusters):
+        while part < parts and before * parts >= total * part:
+            part_ptr[part] = c
+            part += 1
+        before += effort(blocks, cluster_ptr, c)
+    for c in range(part, parts + 1):
+        part_ptr[c] = n_clusters
+    return total
+
+
+cdef inline int64_t effort(Blocks blocks, const int64_t[::1] cluster_ptr, int64_t c) noexcept nogil:
+    """Blocks that are screened in cluster c, of all inputs."""
+    return (cluster_ptr[c + 1] - cluster_ptr[c]) * (blocks.first[c + 1] - blocks.first[c])
+
+
+cdef void screen(Blocks blocks, const int8_t[:, ::1] codes, const float[:, ::1] factors, const float[:, ::1] scores,
+                 const int64_t[::1] cluster_ptr, const int32_t[::1] inputs, const int64_t[::1] part_ptr,
+                 const float[::1] floors, float[:, :, ::1] values, int32_t[:, :, ::1] ids,
+                 int threads) noexcept nogil:
+    """Offers the rows of the clusters to the heaps of the inputs that chose them, unless they are below floors."""
     cdef int64_t part
-    for part in prange(values.shape[0], nogil=True, num_threads=threads, schedule="dynamic"):
+    for part in prange(values.shape[0], num_threads=threads, schedule="dynamic"):
         screen_part(blocks, codes, factors, scores, cluster_ptr, inputs, part_ptr[part], part_ptr[part + 1],
                     floors, values, ids, part)
 
 
-def join_rows(float[:, :, ::1] values, int32_t[:, :, ::1] ids, float[::1] floors, bint last, int threads):
-    """The heaps of all parts joined in the first, the others emptied; floors (n) become the least of it, where it is
-    full. last: the candidates are sorted, best first, and no more are offered."""
+cdef void join(float[:, :, ::1] values, int32_t[:, :, ::1] ids, float[::1] floors, bint last,
+               int threads) noexcept nogil:
+    """The heaps of all parts joined in the first, the others emptied; floors become the least of it, where it is full.
+    last: the candidates are sorted, and no more are offered."""
     cdef int64_t part, i, j, kept = values.shape[2]
-    for i in prange(values.shape[1], nogil=True, num_threads=threads, schedule="static"):
+    for i in prange(values.shape[1], num_threads=threads, schedule="static"):
         for part in range(1, values.shape[0]):
             for j in range(kept):
                 offer(values[part, i, j], ids[part, i, j], kept, &values[0, i, 0], &ids[0, i, 0])

@@ -57,6 +57,9 @@ class Layer(Attributes):
     exact_reads_sparse = False
     """Whether `exact` takes SparseRows as they are, without a dense array of them."""
 
+    exact_calls_blas = True
+    """Whether `exact` of a hidden layer calls NumPy's products, whose threads are then limited."""
+
     updates_early = False
     """Whether `gradient` of an output layer is known only after its Commit was run."""
 

@@ -16,8 +16,8 @@ HELD = 1 << 20  # logits at once
 
 
 def few_logits(parameters, x: np.ndarray, scratch, threads: int):
-    """Yields (first, z), z float32 (parts, n, size): the logits of x float32 (n, width) for some neurons from `first`
-    on, `size` neurons a part. z is valid until the next."""
+    """Yields (neurons, z): an ActiveSet of some neurons, `size` of them a part, and z float32 (parts, n, size), their
+    logits of x float32 (n, width). z is valid until the next."""
     n_neurons, width = parameters.w.shape
     n, first = len(x), 0
     part = max(1, min(n_neurons, PART_BYTES // (4 * width)))
@@ -26,14 +26,10 @@ def few_logits(parameters, x: np.ndarray, scratch, threads: int):
         size = min(part, n_neurons - first)
         parts = min(most, (n_neurons - first) // size)
         z = scratch.get("few", (parts, n, size))
-        _forward(parameters, x, first, z, scratch, threads)
-        yield first, z
+        neurons, block = _neurons(first, *z.shape), LaneBlock.from_dense(np.tile(x, (parts, 1)), 1, scratch, threads)
+        parameters.forward(neurons, block, False, z.reshape(-1, 1), threads)
+        yield neurons, z
         first += parts * size
-
-
-def _forward(parameters, x, first, z, scratch, threads):
-    block = LaneBlock.from_dense(np.tile(x, (len(z), 1)), 1, scratch, threads)
-    parameters.forward(_neurons(first, *z.shape), block, False, z.reshape(-1, 1), threads)
 
 
 def _neurons(first, parts, n, size) -> ActiveSet:
@@ -46,8 +42,8 @@ def _neurons(first, parts, n, size) -> ActiveSet:
 def few_topk(parameters, x: np.ndarray, k: int, scratch, threads: int) -> tuple[np.ndarray, np.ndarray]:
     """(values, ids), (n, k): the k largest logits of each row among all neurons, ties to the smaller id."""
     n, found = len(x), []
-    for first, z in few_logits(parameters, x, scratch, threads):
-        neurons, kept = _neurons(first, *z.shape), min(k, z.shape[2])
+    for neurons, z in few_logits(parameters, x, scratch, threads):
+        kept = min(k, z.shape[2])
         best = _best(neurons, z, kept, threads)
         found.append([array.reshape(-1, n, kept).swapaxes(0, 1).reshape(n, -1) for array in best])
     values, ids = (np.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))

@@ -20,6 +20,7 @@ class SparseInputLayer(Layer):
     """
 
     exact_reads_sparse = True
+    exact_calls_blas = False
 
     bias_parameters: ReadOnly[Weights] = ReadOnly("write into the array bias")
 

@@ -13,10 +13,12 @@ def choose_rows(scores, few, probes):
     return np.concatenate([np.sort(order[:, :few], axis=1), np.sort(order[:, few:], axis=1)], axis=1)
 
 
-def group_rows(chosen, n_clusters):
-    """(cluster_ptr, inputs): the inputs of each cluster."""
-    inputs = [np.nonzero((chosen == c).any(axis=1))[0] for c in range(n_clusters)]
-    return np.cumsum([0, *map(len, inputs)]), np.concatenate(inputs)
+def encode_rows(x):
+    """(int8 (n, width), (n, 2)): codes, and of each row step, with x = step * code, nearly, and step * 7.5 * (sum of
+    codes)."""
+    step = np.abs(x).max(axis=1, initial=0) / np.float32(127)
+    codes = np.rint(x * np.divide(1, step, where=step > 0, out=np.zeros_like(step))[:, None]).astype(np.int8)
+    return codes, np.stack([step, step * 7.5 * codes.sum(axis=1, dtype=np.int64)], axis=1)
 
 
 def decode_blocks(codes, scale):
@@ -27,7 +29,7 @@ def decode_blocks(codes, scale):
     return (halves.reshape(-1, groups * 8) - 7.5) * scale.reshape(-1, 1)
 
 
-def screen_rows(first, codes, scale, shift, ids, inputs, scores, chosen, kept):
+def search_rows(first, codes, scale, shift, ids, inputs, scores, chosen, kept):
     """(values, ids), (n, kept): of each input, decoded, the neurons of largest score in the clusters it chose."""
     rows, places = decode_blocks(codes, scale), np.repeat(np.arange(len(first) - 1), np.diff(first) * ids.shape[1])
     flat, out = ids.reshape(-1), (np.full((len(inputs), kept), -np.inf), np.full((len(inputs), kept), -1))

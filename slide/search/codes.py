@@ -1,4 +1,4 @@
-"""Numbers of few bits: rows of weights of 4, inputs of 8, as `slide/_kernels/screen.pyx` multiplies them."""
+"""Rows of weights in 4 bits a number, as `slide/_kernels/screen.pyx` multiplies them with inputs of 8."""
 
 import numpy as np
 
@@ -29,11 +29,3 @@ def side_by_side(codes: np.ndarray) -> np.ndarray:
     """uint8 (blocks, groups, 4 * ROWS): codes (blocks * ROWS, width / 2) in blocks of rows."""
     blocks = codes.reshape(-1, _screen.ROWS, codes.shape[1] // 4, 4)
     return np.ascontiguousarray(blocks.swapaxes(1, 2)).reshape(len(blocks), -1, 4 * _screen.ROWS)
-
-
-def encode_inputs(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(int8 (n, width), float32 (n, 2)): codes, and factors of each input: step, with input = step * code, nearly, and
-    zero = step * 7.5 * (sum of codes)."""
-    step = np.abs(x).max(axis=1, initial=0) / 127
-    codes = np.rint(x * np.divide(1, step, where=step > 0, out=np.zeros_like(step))[:, None]).astype(np.int8)
-    return codes, np.stack([step, step * MIDDLE * codes.sum(axis=1, dtype=np.int32)], axis=1).astype(np.float32)

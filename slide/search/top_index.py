@@ -7,11 +7,12 @@ from slide.layers import panels
 from slide.machine.memory import Scratch
 from slide.matrices import falls
 from slide.search.clusters import BLOCK, cluster, coordinates, in_blocks, means, whitening
-from slide.search.codes import encode_inputs, encode_rows, padded, side_by_side
+from slide.search.codes import encode_rows, padded, side_by_side
 from slide.search.recall import Found
 from slide.settings.checks import check_array
 
 ARRAYS = ("of_inputs", "centers", "center_bias", "first", "codes", "scale", "shift", "ids", "inputs", "best", "stamp")
+NO_BIAS = np.zeros(0, np.float32)
 FIRST = 8  # one in so many of the chosen clusters, the best, is screened first
 
 
@@ -86,33 +87,20 @@ class TopIndex:
     def candidates(self, x: np.ndarray, probes: int, kept: int, threads: int) -> tuple[np.ndarray, float]:
         """(ids int32 (n, kept), neurons screened per input): the neurons of largest score in `probes` clusters, for x
         float32 (n, d), C-contiguous; -1 where they are fewer. Those of a row do not depend on other rows."""
-        n, s = len(x), self._scratch
+        n, get, n_clusters = len(x), self._scratch.get, self.n_clusters
         scores = self.scores(x, threads)
-        rotated = self._products("rotated", x, self._basis_panels, np.zeros(0, np.float32), threads)
-        codes, factors = encode_inputs(rotated[:, : self.of_inputs.shape[1]])
-        few, chosen = -(-probes // FIRST), s.get("chosen", (n, probes), np.int32)
-        work = s.get("work", (threads, self.n_clusters))
-        _screen.choose_rows(scores, self.n_clusters, few, work, chosen, threads)
-        values, ids = s.get("values", (threads, n, kept)), s.get("ids", (threads, n, kept), np.int32)
-        floors = np.full(n, -np.inf, np.float32)
-        ids[...], effort = -1, 0
-        for last, some in enumerate((chosen[:, :few], chosen[:, few:])):
-            cluster_ptr, inputs = np.zeros(self.n_clusters + 1, np.int64), s.get("inputs", (some.size,), np.int32)
-            _screen.group_rows(some, cluster_ptr, inputs)
-            part_ptr, blocks = self._parts(cluster_ptr, threads)
-            queries = codes, factors, scores, cluster_ptr, inputs
-            _screen.screen_rows(self._blocks, *queries, part_ptr, floors, values, ids, threads)
-            _screen.join_rows(values, ids, floors, bool(last), threads)
-            effort += blocks
-        return ids[0].copy(), _screen.ROWS * effort / max(n, 1)
-
-    def _parts(self, cluster_ptr, n):
-        """(n + 1 clusters from which n parts go that take about as long, blocks that are screened in all)."""
-        if n == 1:
-            return np.array([0, self.n_clusters]), int(np.diff(cluster_ptr) @ self._sizes)
-        effort = np.cumsum(np.diff(cluster_ptr) * self._sizes)
-        between = np.searchsorted(effort, effort[-1] * np.arange(1, n) / n)
-        return np.concatenate([[0], between, [self.n_clusters]]).astype(np.int64), int(effort[-1])
+        rotated = self._products("rotated", x, self._basis_panels, NO_BIAS, threads)
+        codes, factors = get("codes", (n, self.of_inputs.shape[1]), np.int8), get("factors", (n, 2))
+        _screen.encode_rows(rotated, codes, factors, threads)
+        few, chosen = -(-probes // FIRST), get("chosen", (n, probes), np.int32)
+        _screen.choose_rows(scores, n_clusters, few, get("work", (threads, n_clusters)), chosen, threads)
+        ids = get("ids", (threads, n, kept), np.int32)
+        blocks = _screen.search_rows(
+            self._blocks, codes, factors, scores, chosen, few, get("cluster_ptr", (n_clusters + 1,), np.int64),
+            get("inputs", (n * probes,), np.int32), get("part_ptr", (threads + 1,), np.int64), get("floors", (n,)),
+            get("values", (threads, n, kept)), ids, threads,
+        )  # fmt: skip
+        return ids[0].copy(), _screen.ROWS * blocks / max(n, 1)
 
     def ranks(self, threads: int) -> np.ndarray:
         """int (m, k): for each of `best`, how many clusters come before its own."""

@@ -22,7 +22,7 @@ class ReadOnly(Generic[T]):
         return ReadOnly(self.instead, get)
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
+        self.name, self.own = name, f"_{name}"
 
     @overload
     def __get__(self, owner: None, cls: type) -> Self: ...
@@ -33,7 +33,7 @@ class ReadOnly(Generic[T]):
     def __get__(self, owner: Any, cls: type | None = None) -> Any:
         if owner is None:
             return self
-        return self.get(owner) if self.get else getattr(owner, f"_{self.name}")
+        return self.get(owner) if self.get else getattr(owner, self.own)
 
     def __set__(self, owner: object, value: T) -> NoReturn:
         raise AttributeError(f"{type(owner).__name__}.{self.name} cannot be set: {self.instead}")

@@ -185,6 +185,21 @@ def test_the_blas_limit_ends_with_the_last_who_wants_it():
     assert blas_threads() == before
 
 
+@pytest.mark.parametrize("hidden", [[8], [8, 8]])
+def test_predictions_limit_blas_where_they_call_it(hidden):
+    network, seen = Network(N_FEATURES, [*map(Dense, hidden), Dense(N_LABELS)], threads=1).fit(X, Y, steps=3), []
+    for layer in network.layers[:-1]:
+        def exact(x, exact=layer.exact, calls_blas=layer.exact_calls_blas):
+            seen.append(set(blas_threads()) <= {1} or not calls_blas)
+            return exact(x)
+
+        object.__setattr__(layer, "exact", exact)
+    before = blas_threads()
+    network.predict(X[:5])
+    assert seen == [True] * len(hidden) and blas_threads() == before
+    assert [layer.exact_calls_blas for layer in network.layers[:-1]] == [False] + [True] * (len(hidden) - 1)
+
+
 def test_a_blas_limit_that_was_never_left_ends_when_it_is_forgotten():
     before = blas_threads()
     forgotten = one_blas_thread()
