@@ -175,10 +175,13 @@ class Indexed:
         commit.set(self, _inputs=kept)
 
     def _found(self, k, recall):
-        key, found = (k, recall), self._top.found
-        if key not in found:
-            found[key] = find_parameters(self._top, self._candidates_topk, k, recall, self.threads)
-        return found[key]
+        """Found: measured where it is needed first, by several threads perhaps, all of which find the same."""
+        top, key = self._top, (k, recall)
+        found = top.found.get(key)
+        if found is None:
+            found = find_parameters(top, self._candidates_topk, k, recall, self.threads)
+            top.found = {**top.found, key: found}  # others read it meanwhile
+        return found
 
     def _indexed_topk(self, x, k, recall):
         """(values, ids, neurons screened per row)."""

@@ -256,3 +256,16 @@ def test_settings_without_effect_are_refused(trained):
     new.build_index(X)
     assert new.predict(X[:2], recall=0.9)[0].shape == (2, 5)
     assert new.predict(X[:0], recall=0.9)[0].shape == (0, 5)
+
+
+def test_what_recalls_take_is_measured_once_whoever_asks_first(trained):
+    network, X, _ = trained
+    network.build_index(X)
+    asked = [(k, recall) for k in (1, 2, 3) for recall in (0.9, 0.95)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda each: network.predict(X[:5], each[0], recall=each[1]), asked * 3))
+    kept = network._top.found
+    for each, (ids, _) in zip(asked * 3, together, strict=True):
+        np.testing.assert_array_equal(ids, network.predict(X[:5], each[0], recall=each[1])[0])
+        assert network.measured_recall(*each).recall >= each[1]
+    assert set(network._top.found) == set(asked) and all(kept[key] == network._top.found[key] for key in kept)

@@ -1,5 +1,7 @@
 """TopIndex: which few neurons of a wide layer may have the largest logits for an input."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from slide._kernels import screen as _screen
@@ -46,7 +48,7 @@ class TopIndex:
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         for name in ARRAYS:
             setattr(self, name, arrays[name])
-        self.found: dict[tuple[int, float], Found] = {}  # by the (k, recall) that was asked for
+        self.found: Mapping[tuple[int, float], Found] = {}  # by (k, recall); replaced, never changed
         self._blocks = _screen.Blocks(self.first, self.codes, self.scale, self.shift, self.ids)
         self._center_panels = panels.pack(self.centers.T)
         self._basis_panels = panels.pack(self.of_inputs)
