@@ -11,10 +11,11 @@ import numpy as np
 from slide._kernels import topk as _topk
 from slide.activations import last_hidden, row_blocks
 from slide.layers.base import as_dense
+from slide.layers.few import FEW_ROWS
 from slide.layers.lane_block import LaneBlock
 from slide.rows import ActiveSet, Matrix, SparseRows, offsets
 from slide.search import Found, TopIndex
-from slide.search.recall import find_parameters
+from slide.search.recall import MORE, find_floor, find_parameters
 from slide.settings.attributes import ReadOnly
 from slide.settings.checks import check_integer, check_number
 from slide.state.commit import Commit
@@ -25,6 +26,9 @@ SAMPLE = 1024  # inputs of the last layer that an index is made for and measured
 FEWEST_LABELS = 1000  # below, an exact prediction takes no longer
 WIDEST = 4096  # inputs of the last layer
 PROBED = 128  # weights, and biases, that tell whether an index is of these
+BOUNDED_ROWS = 256  # inputs at once of which all neurons that may reach a floor are held
+ROOM = 8192  # of these neurons, of an input; of one that has more, every neuron is computed
+SPARSE = 1 / 3  # of the neurons, which rows at once must screen less than: products of all take no longer
 AT_ONCE = 4  # times as many rows at once as in exact prediction: each block of the index is read once for all
 
 
@@ -78,7 +82,7 @@ class Indexed:
         k : int
             Labels per row, at most 100.
         recall : float
-            In (0, 1), the share of the k best labels that is to be found.
+            In (0, 1], the share of the k best labels that is to be found.
 
         Returns
         -------
@@ -109,7 +113,7 @@ class Indexed:
         """None, or a number that may be asked for."""
         if recall is None:
             return None
-        recall = check_number("recall", recall, "(0, 1)")
+        recall = check_number("recall", recall, "(0, 1]")
         if sampled:
             raise ValueError(f"recall: found {recall} with sampled=True, expected one of them")
         if k > MOST_K:
@@ -179,7 +183,10 @@ class Indexed:
         top, key = self._top, (k, recall)
         found = top.found.get(key)
         if found is None:
-            found = find_parameters(top, self._candidates_topk, k, recall, self.threads)
+            if recall == 1:
+                found = find_floor(top, self._bounded_topk, k, self.threads)
+            else:
+                found = find_parameters(top, self._candidates_topk, k, recall, self.threads)
             top.found = {**top.found, key: found}  # others read it meanwhile
         return found
 
@@ -187,20 +194,50 @@ class Indexed:
         """(values, ids, neurons screened per row)."""
         if k > MOST_K:  # of rows that leave out more labels than a recall is measured for
             return self.layers[-1].topk(x, k)
-        found = self._found(k, recall)
-        return self._candidates_topk(np.ascontiguousarray(as_dense(x)), k, found.probes, found.candidates)
+        x, found = np.ascontiguousarray(as_dense(x)), self._found(k, recall)
+        if recall < 1:
+            return self._candidates_topk(x, k, found.probes, found.candidates)
+        if len(x) > FEW_ROWS and found.screened > SPARSE * self.n_labels:
+            return self.layers[-1].topk(x, k)
+        return self._bounded_topk(x, k, found.probes)[:3]
 
     def _candidates_topk(self, x, k, probes, candidates):
+        ids, screened = self._top.candidates(x, probes, min(candidates, self.n_labels), self.threads)
+        return *self._topk_of(x, k, _as_active(ids)), screened
+
+    def _topk_of(self, x, k, active):
+        """(values, ids), (n, k): of the active neurons of each row."""
         output, threads = self.layers[-1], self.threads
-        ids, screened = self._top.candidates(x, probes, min(candidates, self.n_labels), threads)
-        active = _as_active(ids)
         logits = np.empty((len(active.ids), 1), np.float32)
         if len(active.ids):
             block = LaneBlock.from_dense(x, 1, output.scratch, threads)
             output.parameters.forward(active, block, False, logits, threads)
         values, best = np.full((len(x), k), -np.inf, np.float32), np.full((len(x), k), -1, np.int32)
         _topk.topk_active(active.indptr, active.ids, logits, values, best, threads)
-        return values, best, screened
+        return values, best
+
+    def _bounded_topk(self, x, k, probes):
+        """(values, ids, neurons screened per row, neurons computed per row): the k best of all, exact.
+
+        The k-th best of the first clusters is a floor, and every neuron whose logit may reach it is computed.
+        """
+        values, ids = np.empty((len(x), k), np.float32), np.empty((len(x), k), np.int32)
+        effort = np.zeros((2, len(x)))
+        for low in range(0, len(x), BOUNDED_ROWS):
+            part = slice(low, low + BOUNDED_ROWS)
+            values[part], ids[part], effort[:, part] = self._bounded_rows(x[part], k, probes)
+        return values, ids, *(effort.sum(axis=1) / max(len(x), 1)).tolist()
+
+    def _bounded_rows(self, x, k, probes):
+        floors, _, first = self._candidates_topk(x, k, probes, k + MORE)
+        found, counts, screened = self._top.bounded(x, floors[:, -1], ROOM, self.threads)
+        fits = counts <= ROOM
+        sizes = np.where(fits, counts, 0)
+        active = ActiveSet(offsets(sizes), np.concatenate([row[:size] for row, size in zip(found, sizes, strict=True)]))
+        values, ids = self._topk_of(x, k, active)
+        if not fits.all():
+            values[~fits], ids[~fits], _ = self.layers[-1].topk(x[~fits], k)
+        return values, ids, (screened + first, np.where(fits, counts, self.n_labels))
 
     def _index_state(self, narrowed=False) -> dict:
         """Arrays of a file: the index, where it is of the weights as they are, and inputs for the next.
@@ -215,14 +252,14 @@ class Indexed:
 
     def _load_index(self, state):
         """Takes over what `_index_state` gave; ValueError where an array is not what it can be."""
-        width = self.layers[-1].n_inputs
-        inputs = state.get("inputs")
+        width, top, inputs = self.layers[-1].n_inputs, Part(state, "top."), state.get("inputs")
+        if len(top) and top.get("slack") is None:  # of a version whose index had no bounds: it is built anew
+            top, inputs = Part({}, ""), top.get("inputs") if inputs is None else inputs
         if inputs is not None:
             fits = inputs.dtype == np.float32 and inputs.ndim == 2 and inputs.shape[1] == width
             if not (fits and 0 < len(inputs) <= SAMPLE and np.isfinite(inputs).all() and self._may_have_index()):
                 found = f"{inputs.dtype} of shape {inputs.shape}"
                 raise ValueError(f"inputs: found {found}, expected up to {SAMPLE} finite rows of {width}")
-        top = Part(state, "top.")
         index = TopIndex.load(top, self.n_labels, width) if len(top) else None
         self._inputs, self._top = (() if inputs is None else (np.ascontiguousarray(inputs),)), index
 

@@ -541,10 +541,12 @@ class Network(Scores, Indexed, Saved, Attributes):
             features and labels are the same items; a matrix, SciPy sparse or dense, those of its non-zeros. The k best
             of the others are exact; where they are fewer, ids is -1 and values -inf.
         recall : float or None
-            In (0, 1), the share of the k best labels, at most 100, that is to be found: by an index of all labels,
+            In (0, 1], the share of the k best labels, at most 100, that is to be found: by an index of all labels,
             which is built where there is none of the weights as they are (see `build_index`), in a part of the time.
             Values are exact, and a row's result does not depend on other rows. `measured_recall` says what is found.
             Where more than 100 labels are computed, to leave out seen ones, all are. None: every label is computed.
+            1: the k best of all, provably: the index bounds each logit, and those that may be among them are computed.
+            They are as without a recall, where rows come together but for rounding in their last bits.
 
         Returns
         -------

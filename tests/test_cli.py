@@ -69,8 +69,12 @@ def test_train_evaluate_predict(files, tmp_path, capsys):
     best = [int(line.split()[0].split(":")[0]) for line in out.splitlines()]
     assert code == 0 and "recall 0.9" in err
     np.testing.assert_array_equal(best, network.predict(X_test, recall=0.9)[0][:, 0])
+    code, out, err = run(capsys, "predict", model, "--input", files[3], "--recall", 1)
+    best = [int(line.split()[0].split(":")[0]) for line in out.splitlines()]
+    assert code == 0 and "recall 1.0000" in err
+    np.testing.assert_array_equal(best, network.predict(X_test)[0][:, 0])
     for wrong in (["--threshold", 0.5], ["--probabilities", "--sampled"], ["--probabilities", "--threshold", 2],
-                  ["--recall", 0.9, "--sampled"], ["--recall", 0.9, "--probabilities"], ["--recall", 1]):  # fmt: skip
+                  ["--recall", 0.9, "--sampled"], ["--recall", 0.9, "--probabilities"], ["--recall", 1.5]):  # fmt: skip
         code, _, err = run(capsys, "predict", model, "--input", files[3], *wrong)
         assert code == 2 and "found" in err
 

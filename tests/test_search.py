@@ -243,7 +243,7 @@ def test_seen_labels_are_left_out(trained):
 
 def test_settings_without_effect_are_refused(trained):
     network, X, _ = trained
-    for given_, match in (({"recall": 1.0}, "recall"), ({"recall": 0.9, "sampled": True}, "sampled"),
+    for given_, match in (({"recall": 1.01}, "recall"), ({"recall": 0.9, "sampled": True}, "sampled"),
                           ({"recall": 0.9, "k": 101}, "k=101")):  # fmt: skip
         with pytest.raises(ValueError, match=match):
             network.predict(X[:1], **given_)

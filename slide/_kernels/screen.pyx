@@ -169,12 +169,6 @@ cdef class Blocks:
     scale, shift (blocks x SCREEN_ROWS), ids alike: of each row; its score is as `Query` says
     """
 
-    cdef const int64_t[::1] first
-    cdef const uint8_t[:, :, ::1] codes
-    cdef const float[:, ::1] scale
-    cdef const float[:, ::1] shift
-    cdef const int32_t[:, ::1] ids
-
     def __init__(self, const int64_t[::1] first, const uint8_t[:, :, ::1] codes, const float[:, ::1] scale,
                  const float[:, ::1] shift, const int32_t[:, ::1] ids):
         self.first, self.codes, self.scale, self.shift, self.ids = first, codes, scale, shift, ids

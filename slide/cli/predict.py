@@ -18,9 +18,9 @@ def add_arguments(parser):
     files.add_reading_arguments(parser)
     parser.add_argument("--top-k", type=positive_int, default=5, metavar="K", help="labels per row (default 5)")
     parser.add_argument("--sampled", action="store_true", help="only labels that the hash tables retrieve")
-    parser.add_argument("--recall", type=of_kind(Number("(0, 1)")), metavar="R", help="the share of the best K labels "
-                        "that is to be found, by an index of all labels, at a fraction of the time; what was measured "
-                        "is printed")  # fmt: skip
+    parser.add_argument("--recall", type=of_kind(Number("(0, 1]")), metavar="R", help="the share of the best K labels "
+                        "that is to be found, by an index of all labels, at a fraction of the time; 1: all of them, "
+                        "provably; what was measured is printed")  # fmt: skip
     parser.add_argument("--probabilities", action="store_true", help="scores are probabilities, of the softmax "
                         "over all labels")  # fmt: skip
     parser.add_argument("--threshold", type=of_kind(Number("[0, 1]")), metavar="P", help="with --probabilities, only "

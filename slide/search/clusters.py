@@ -43,25 +43,30 @@ def coordinates(w, bias, of_rows) -> np.ndarray:
     return out
 
 
-def assign(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """int32 (n,): the nearest center of each point; the first of equals."""
+def assign(points: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(int32 (n,), float32 (n,)): the nearest center of each point, the first of equals, and the square of its
+    distance."""
     scores = points @ centers.T
     scores -= 0.5 * np.square(centers).sum(axis=1)
-    return scores.argmax(axis=1).astype(np.int32)
+    of = scores.argmax(axis=1)
+    nearest = np.take_along_axis(scores, of[:, None], 1)[:, 0]
+    return of.astype(np.int32), np.square(points).sum(axis=1) - 2 * nearest
 
 
-def cluster(w, bias, of_rows, n_clusters: int, seed: int, threads: int) -> np.ndarray:
-    """int32 (n,): the cluster of each row of weights, numbered from 0 on without a gap."""
+def cluster(w, bias, of_rows, n_clusters: int, seed: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """(int32 (n,), float32 (n,)): the cluster of each row of weights, numbered from 0 on without a gap, and the square
+    of its distance from the center that it was found by."""
     rng = np.random.default_rng(seed)
     taken = np.sort(rng.permutation(len(w))[: PER_CLUSTER * n_clusters])
     points = coordinates(w[taken], bias[taken], of_rows)
     centers = points[np.sort(rng.permutation(len(points))[:n_clusters])]
     for _ in range(ROUNDS):
-        of = np.concatenate(in_blocks(lambda part, at=centers: assign(points[part], at), len(points), threads))
+        of = np.concatenate(in_blocks(lambda part, at=centers: assign(points[part], at)[0], len(points), threads))
         sums, counts = sums_of(points, of, len(centers))
         centers = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centers)
-    of = in_blocks(lambda part: assign(coordinates(w[part], bias[part], of_rows), centers), len(w), threads)
-    return np.unique(np.concatenate(of), return_inverse=True)[1].astype(np.int32).reshape(-1)
+    found = in_blocks(lambda part: assign(coordinates(w[part], bias[part], of_rows), centers), len(w), threads)
+    of, away = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return np.unique(of, return_inverse=True)[1].astype(np.int32).reshape(-1), away
 
 
 def sums_of(rows, of, n_clusters) -> tuple[np.ndarray, np.ndarray]:

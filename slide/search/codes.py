@@ -25,6 +25,13 @@ def encode_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (low | high << 4).reshape(len(rows), -1), scale
 
 
+def decode_rows(codes: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """float32 (n, width): what codes and scales of `encode_rows` stand for."""
+    groups = codes.reshape(len(codes), -1, GROUP // 2)
+    both = np.concatenate([groups & 15, groups >> 4], axis=2).reshape(len(codes), -1)
+    return (both - np.float32(MIDDLE)) * scale[:, None]
+
+
 def side_by_side(codes: np.ndarray) -> np.ndarray:
     """uint8 (blocks, groups, 4 * ROWS): codes (blocks * ROWS, width / 2) in blocks of rows."""
     blocks = codes.reshape(-1, _screen.ROWS, codes.shape[1] // 4, 4)
