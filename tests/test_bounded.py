@@ -1,5 +1,6 @@
 """Exact prediction by the index: its kernel by the oracle, bounds that hold, and the top k of awkward weights."""
 
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 
 import numpy as np
@@ -197,3 +198,15 @@ def test_an_index_without_bounds_is_built_anew(tmp_path):
     assert other._top is None
     np.testing.assert_array_equal(other.predict(X[:1], recall=1)[0], network.predict(X[:1])[0])
     assert other._top is not None
+
+
+def test_threads_find_what_each_would_alone():
+    X = np.abs(normal(np.random.default_rng(1), 300, 30))
+    network = network_of(*weights_of("plain"))
+    network.build_index(X)
+    jobs = [(n, k) for n in (1, 2, 40) for k in (1, 5)] * 3
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda job: network.predict(X[: job[0]], job[1], recall=1), jobs))
+    for (n, k), found in zip(jobs, together, strict=True):
+        for array, expected in zip(found, network.predict(X[:n], k, recall=1), strict=True):
+            np.testing.assert_array_equal(array, expected)
