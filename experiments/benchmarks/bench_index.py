@@ -22,7 +22,7 @@ SETTINGS = {
     "smoke": {"seeds": 1, "rows": 200, "alone": 20, "repeats": 1, "recalls": [0.9, 1],
               "data": {"tiny": dict(lr=5e-3, epochs=2)}},
     "small": {
-        "seeds": 2, "rows": 2000, "alone": 300, "repeats": 3, "recalls": [0.9, 0.95, 0.97, 0.99, 0.995, 1],
+        "seeds": 2, "rows": 2000, "alone": 300, "repeats": 2, "recalls": [0.9, 0.95, 0.97, 0.99, 0.995, 1],
         "data": {
             "citeulike-tags-53k": dict(lr=5e-3, epochs=12, **BOTH),
             "wiki-skipgram-218k": dict(lr=5e-3, epochs=1),
