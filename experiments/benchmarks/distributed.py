@@ -15,7 +15,6 @@ import numpy as np
 from experiments.frame import draw, machine, processes
 from experiments.frame.problems import problem
 from experiments.frame.records import of
-from experiments.frame.timing import timed_steps
 from experiments.frame.training import PLAIN, n_batches, network, settings, train
 
 QUESTION = "What does a step over several processes cost, when is the network its limit, and does it learn as much?"
@@ -74,15 +73,21 @@ def step(scale, threads, seed):
     found = problem(chosen["step_data"], seed, n_test=1)
     net = network(found, {**settings("slide", found), **PLAIN}, LR, 10**6, threads, seed, ranks)
     net.fit(*found.train, steps=chosen["warm_up"])
-    sent, waited = getattr(ranks, "bytes", 0), getattr(ranks, "seconds", 0.0)
-    seconds, samples = timed_steps(net, *found.train, chosen["steps"])
-    n = chosen["steps"]
+    clock, n, at = net.context.clock, chosen["steps"], []
+    ends = net.step + 1, net.step + 1 + n
+
+    def now():
+        stages = dict(getattr(clock, "seconds", {}))
+        return time.perf_counter(), getattr(ranks, "bytes", 0), getattr(ranks, "seconds", 0.0), stages, net.samples
+
+    # From the end of one batch to that of another: what is done once for a call of fit is outside.
+    net.fit(*found.train, steps=n + 1, callback=lambda *_: at.append(now()) if net.step in ends else None)
+    (start, sent, waited, before, samples), (end, all_sent, all_waited, stages, all_samples) = at
     if tells:
         yield dict(
-            stages={name: 1e3 * value / n for name, value in seconds.items() if name != "total"},
-            ms=1e3 * seconds["total"] / n, exchange_ms=1e3 * (getattr(ranks, "seconds", 0.0) - waited) / n,
-            bytes=(getattr(ranks, "bytes", 0) - sent) / n, active=net.active, peak_gb=machine.peak_gb(),
-            n_labels=found.n_labels, batch=samples / n,
+            stages={name: 1e3 * (value - before.get(name, 0.0)) / n for name, value in stages.items()},
+            ms=1e3 * (end - start) / n, exchange_ms=1e3 * (all_waited - waited) / n, bytes=(all_sent - sent) / n,
+            active=net.active, peak_gb=machine.peak_gb(), n_labels=found.n_labels, batch=(all_samples - samples) / n,
         )  # fmt: skip
 
 
