@@ -151,4 +151,4 @@ def test_a_missing_mnist_is_left_out_and_said(tmp_path, monkeypatch):
     assert "left out" in records.of(lines, "note")[0]["text"]
     lsh = records.of(lines, "evaluation", method="lsh", share=0.05)
     assert all(0 < share <= 0.06 for line in lsh for share in line["active"])
-    assert "of 2 sets" in sparsity_accuracy.finding(lines)
+    assert "of 2 data sets" in sparsity_accuracy.verdicts(lines)["sparse"].why

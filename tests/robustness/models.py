@@ -15,6 +15,7 @@ from slide.sampling import TopK
 from tests.robustness.archives import JsonMutator
 
 N_FEATURES, N_LABELS = 40, 60
+INDEXED = 1000  # labels of a network with an index
 OFTEN = RehashSchedule(N0=2, growth=0.0, renew_every=2)
 LAYERS = (
     [Dense(8), Sampled(N_LABELS, hash="ranged", K=3, L=5, active=12, label_fill=0.5, rehash=OFTEN)],
@@ -41,10 +42,18 @@ def good_files(folder) -> list[bytes]:
             network.partial_fit(X[low : low + 16], Y[low : low + 16])
         network.save(path)
         files.append(path.read_bytes())
-    for model in several(X, Y):
+    for model in (*several(X, Y), indexed(X)):
         model.save(path)
         files.append(path.read_bytes())
     return files
+
+
+def indexed(X) -> Network:
+    """A network with an index, which a recall is asked of."""
+    labels = np.eye(INDEXED, dtype=np.float32)[np.arange(len(X)) % INDEXED]
+    network = Network(N_FEATURES, [Dense(8), Sampled(INDEXED, K=2, L=3, active=12)], batch_size=16, threads=1)
+    network.fit(X, labels).build_index(X)
+    return network
 
 
 def several(X, Y):
@@ -68,10 +77,12 @@ def use(path) -> str:
     except (ValueError, MemoryError) as error:
         assert str(path) in str(error), error
         return "refused" if isinstance(error, ValueError) else "too large"
-    if (model.n_features, model.n_labels) != (N_FEATURES, N_LABELS):
+    if model.n_features != N_FEATURES or model.n_labels not in (N_LABELS, INDEXED):
         return "loaded"
     try:
         model.predict(X, 5)
+        if isinstance(model, Network) and model.n_labels == INDEXED:
+            return ask(model, X, path)
         for network in [model] if isinstance(model, Network) else model.networks:
             network.predict(X, 5, sampled=True)
             if not network.frozen:
@@ -83,6 +94,17 @@ def use(path) -> str:
     except MemoryError:  # groups of 2**40 samples
         return "loaded, too large"
     return "loaded"
+
+
+def ask(model, X, path) -> str:
+    try:
+        for recall in (0.9, 1):
+            model.predict(X, 5, recall=recall)
+    except RuntimeError as error:  # the index is of other weights, and there are no rows to make one for
+        assert "build_index" in str(error), error
+        return "loaded, without index"
+    model.save(f"{path}.again")
+    return "loaded, with index"
 
 
 def run(number, seed, folder, trial):
