@@ -153,16 +153,16 @@ class Network(Scores, Indexed, Saved, Attributes):
         check_names(settings)
         self._set_up(n_features, layers, settings, exchange=ranks.make(comm))
 
-    def _set_up(self, n_features, layers, settings, seeds=None, exchange=ALONE):
-        """seeds: of a frozen network, those of its layers."""
+    def _set_up(self, n_features, layers, settings, made=None, exchange=ALONE):
+        """made: in place of a random generator for each layer, Frozen or Unfilled."""
         self._n_features, self._specs = check_integer("n_features", n_features, 1, MOST), check_layers(layers)
         self._settings, self._exchange = NetworkSettings(**exchange.settings(settings)), exchange
         check_together(self._settings, self._specs)
         exchange.check(self.n_features, self.specs, self._settings)
         self._context = Context.of(self._settings, exchange=exchange)
-        made = self._rng(WEIGHTS) if seeds is None else [Frozen(seed) for seed in seeds]
+        made = made or self._rng(WEIGHTS)
         self._layers = tuple(build_layers(self.n_features, self.specs, self.context, made))
-        self._frozen = seeds is not None
+        self._frozen = isinstance(made, list) and isinstance(made[0], Frozen)
         self._step = self._samples = 0
         self._evaluations = []
         self._interrupted = None  # of training on held-out rows: what Watch.go_on takes

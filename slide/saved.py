@@ -11,7 +11,7 @@ import numpy as np
 from slide.distributed import ranks
 from slide.hashing import HashFamily
 from slide.layers import array_types
-from slide.layers.frozen import frozen_state
+from slide.layers.frozen import Frozen, Unfilled, frozen_state
 from slide.layers.sampled import SampledLayer
 from slide.machine.threads import MOST
 from slide.sampling import Sampler
@@ -109,11 +109,12 @@ class Saved:
         return {"n_features": self.n_features, "layers": self.specs, "settings": settings, "arrays": arrays,
                 "step": self.step, "samples": self.samples, "exchange": self._exchange,
                 "index": {name: np.array(array) for name, array in self._index_state().items()},
-                "seeds": storage.layer_seeds(self) if self.frozen else None}  # fmt: skip
+                "frozen": self.frozen, "seeds": storage.layer_seeds(self)}  # fmt: skip
 
     def __setstate__(self, state):
         settings = state["settings"] | {"threads": min(state["settings"]["threads"], MOST)}
-        self._set_up(state["n_features"], state["layers"], settings, state["seeds"], state["exchange"])
+        made = [(Frozen if state["frozen"] else Unfilled)(seed) for seed in state["seeds"]]
+        self._set_up(state["n_features"], state["layers"], settings, made, state["exchange"])
         if self.frozen:
             self._adopt(state["arrays"])
         else:
@@ -162,7 +163,7 @@ class Saved:
     @classmethod
     def _of_frozen(cls, n_features, layers, settings, seeds, arrays):
         network = cls.__new__(cls)
-        network._set_up(n_features, layers, settings, seeds)
+        network._set_up(n_features, layers, settings, [Frozen(seed) for seed in seeds])
         network._adopt(arrays)
         return network
 

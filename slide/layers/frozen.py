@@ -19,6 +19,22 @@ class Frozen:
         return self.seed
 
 
+@dataclass(frozen=True)
+class Unfilled:
+    """In place of a random generator: a layer is made with weights that are zero, since a state is loaded next.
+
+    seed   of a sampled layer, what it drew when it was made
+    """
+
+    seed: int | None = None
+
+    def integers(self, high):
+        return self.seed
+
+    def standard_normal(self, shape, dtype, out):
+        """Leaves `out` as it is."""
+
+
 def frozen_state(state: dict) -> dict:
     """Of the arrays of a network, {name: array}, those that prediction reads."""
     return {name: array[:1] if _is_bias(name) else array for name, array in state.items() if _is_kept(name)}

@@ -7,7 +7,7 @@ from slide.bfloat16 import TYPES, blocks, widen
 from slide.hashing.outside import is_outside
 from slide.index import LSHIndex, index_types
 from slide.layers.base import Layer, as_dense, exact_topk
-from slide.layers.frozen import Frozen
+from slide.layers.frozen import Frozen, Unfilled
 from slide.layers.labels import labels_found, of_others
 from slide.layers.lane_block import LaneBlock, lanes_of
 from slide.layers.passes import Pass, UpdateInputs
@@ -47,7 +47,7 @@ class SampledLayer(Layer):
                 getattr(spec.hash, "seed", self.seed), spec.bucket_size, spec.policy, context.threads,
                 context.huge_pages, isinstance(rng, Frozen),
             )  # fmt: skip
-            if not isinstance(rng, Frozen):
+            if not isinstance(rng, Frozen | Unfilled):
                 self.index.build(self.parameters.w)
 
     @classmethod
