@@ -1,6 +1,7 @@
 """SLIDE: sub-linear deep learning on a CPU (Chen et al., MLSys 2020)."""
 
 import os
+from importlib.util import find_spec
 
 # GNU OpenMP's idle threads spin for milliseconds unless told otherwise: with other work on the machine that makes
 # small parallel loops a hundred times slower. A tenth of a millisecond bridges the gaps between the loops of a step.
@@ -8,6 +9,12 @@ import os
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "passive"
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+if find_spec("slide._kernels.groups") is None:
+    raise ImportError(
+        f"the kernels of slide are not compiled in {__path__[0]}: import an installed slide from another folder than "
+        "that of its sources, or compile them in place by `pip install -e .`"
+    )
 
 # ruff: noqa: E402
 from slide.index import RehashSchedule

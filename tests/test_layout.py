@@ -1,6 +1,7 @@
 """Who may import whom: imports point down, and only tests know the oracle."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,13 @@ def test_other_frameworks_are_extras_of_their_own_folders():
 def test_slide_is_imported_without_other_frameworks():
     code = "import sys, slide; sys.exit(not {'torch', 'sklearn', 'mpi4py'}.isdisjoint(sys.modules))"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_sources_that_are_not_compiled_say_so(tmp_path):
+    shutil.copytree(ROOT / "slide", tmp_path / "slide", ignore=shutil.ignore_patterns("*.so", "*.pyd"))
+    run = subprocess.run([sys.executable, "-c", "import slide"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert f"not compiled in {tmp_path / 'slide'}: import an installed slide from another folder" in run.stderr
 
 
 def test_experiments_leave_kernels_alone():
