@@ -5,6 +5,9 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(shell find slide/_kernels -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
+# pip compiles no bytecode: Python does, of what it imports, which of SciPy, matplotlib and Cython is little.
+export PIP_COMPILE := 0
+
 .PHONY: demo test test-fast test-arm64 docs build figures fuzz sanitize soak wheel clean
 .DEFAULT_GOAL := demo
 

@@ -35,6 +35,7 @@ DIRECTIVES = {
 }
 
 
+@cache
 def openmp_flags():
     """Compiler flags for OpenMP, or [] with a clear warning where the compiler has none."""
     flags = ["-Xpreprocessor", "-fopenmp"] if sys.platform == "darwin" else ["-fopenmp"]
@@ -49,12 +50,11 @@ def openmp_flags():
     return []
 
 
-@cache
-def settings():
-    """What all modules are compiled with."""
+def settings(optimization="-O3"):
+    """What a module is compiled with."""
     openmp = openmp_flags()
-    flags = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi", "-Wno-unused-function", *openmp]
-    flags += os.environ.get("CFLAGS", "").split()  # once more, behind the others, which it may overrule
+    flags = [optimization, "-g0", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi", "-Wno-unused-function"]
+    flags += [*openmp, *os.environ.get("CFLAGS", "").split()]  # once more, behind the others, which it may overrule
     return {
         "extra_compile_args": flags,
         "extra_link_args": [*openmp, *(["-Wl,-s"] if STABLE and sys.platform == "linux" else [])],
@@ -67,7 +67,8 @@ def extensions():
     headers = sorted(str(path) for path in HEADERS.glob("*.h"))
     # Only the table's own module is made of all headers; Cython knows which ones the others name.
     seen_by_all = [str(HEADERS / name) for name in ("vec_ops.h", "prefetch.h")]
-    for source in sorted(KERNELS.rglob("*.pyx")):
+    # First the table, which takes the compiler longest: another processor compiles the others meanwhile.
+    for source in sorted(KERNELS.rglob("*.pyx"), key=lambda source: (source.parent != HEADERS, source)):
         yield Extension(
             ".".join(source.with_suffix("").parts),
             [str(source)],
@@ -78,11 +79,14 @@ def extensions():
 
 
 def shared_code():
-    """The module of what Cython (3.2 and later) else writes into every other, which then take a fifth of the time."""
+    """The module of what Cython (3.2 and later) else writes into every other, which then take a fifth of the time.
+
+    A call of a kernel needs it for its arguments, no loop does: -O1 compiles it in half the time.
+    """
     source = KERNELS / "_shared.c"
     if not (source.exists() and f"Cython {Cython.__version__} " in source.read_text()[:100]):
         subprocess.run([sys.executable, "-m", "cython", f"--generate-shared={source}"], check=True)
-    return Extension(".".join(source.with_suffix("").parts), [str(source)], **settings())
+    return Extension(".".join(source.with_suffix("").parts), [str(source)], **settings("-O1"))
 
 
 if __name__ == "__main__":
@@ -91,8 +95,8 @@ if __name__ == "__main__":
     os.environ.setdefault("MAX_JOBS", str(cores))
     modules, options = list(extensions()), {}
     if tuple(map(int, Cython.__version__.split(".")[:2])) >= (3, 2):
-        modules.append(shared_code())
-        options = {"shared_utility_qualified_name": modules[-1].name}
+        modules.insert(0, shared_code())
+        options = {"shared_utility_qualified_name": modules[0].name}
     setup(
         ext_modules=cythonize(modules, compiler_directives=DIRECTIVES, nthreads=cores, **options),
         options={
