@@ -73,7 +73,7 @@ def test_what_tables_share_is_left_after_many_draws():
 
 @pytest.mark.parametrize("queries", [1, 2])
 def test_items_are_found_as_often_as_the_formula_says(queries):
-    rows, _, p = sums.items_of(dict(sum_items=50, dim=60), 0)
+    rows, _, p = sums.items_of(dict(sum_items=50, sum_dim=60), 0)
     found = np.zeros(50)
     for number in range(400):
         found[np.unique(np.concatenate(sums.retrieved(rows, 3, 4, 100 + number)[:queries]))] += 1

@@ -19,7 +19,7 @@ CLAIMS = ("probability", "gradients")
 TIME = {"smoke": "8 s", "small": "85 s", "paper": "30 min"}
 
 _SMOKE = dict(
-    dim=48, K=2, L=4, trials=200, sum_items=200, sum_K=[1, 3], sum_L=[2, 10], sum_draws=40, seeds=1,
+    dim=48, K=2, L=4, trials=200, sum_items=200, sum_dim=48, sum_K=[1, 3], sum_L=[2, 10], sum_draws=40, seeds=1,
     spread=dict(n=150, K=[2, 5], points=[0, 0.5, 1], dims=[10, 90], tails=["normal", 4, 1.5]),
     error=dict(n=300, dim=20, tail=4, K=3, scale=0.5, point=0.5, L=[10], many=50, sets=2, draws=[1, 16, 256]),
     cost=dict(n=500, K=[2, 5], L=10, batch=16, batches=5, rounds=1),
@@ -27,8 +27,8 @@ _SMOKE = dict(
                     full_steps=5, rates=[0.1, 0.5], full_rates=[1.0], tune_epochs=1),
 )  # fmt: skip
 _SMALL = dict(
-    dim=128, K=3, L=10, trials=3000, sum_items=1000, sum_K=[1, 2, 4, 6, 8], sum_L=[1, 5, 20, 50], sum_draws=600,
-    seeds=3,
+    dim=128, K=3, L=10, trials=3000, sum_items=1000, sum_dim=48, sum_K=[1, 2, 4, 6, 8], sum_L=[1, 5, 20, 50],
+    sum_draws=600, seeds=3,
     spread=dict(n=1000, K=[2, 3, 5, 7], points=[0, 0.5, 1], dims=[10, 90, 386, 529], tails=["normal", 4, 3, 2, 1.5]),
     error=dict(n=4000, dim=90, tail=4, K=5, scale=0.45, point=0.5, L=[10, 100], many=1000, sets=24,
                draws=[1, 4, 16, 64, 256, 1024, 4096, 16384]),

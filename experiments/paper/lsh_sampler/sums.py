@@ -9,7 +9,7 @@ QUERIES = (1, 2)  # the query alone; it and its negative
 def items_of(chosen, seed):
     """(rows, the query first; values; p, the probability to share a bit of a hash with the query)."""
     rng = np.random.default_rng(seed)
-    n, dim = chosen["sum_items"], chosen["dim"]
+    n, dim = chosen["sum_items"], chosen["sum_dim"]
     query = rng.standard_normal(dim)
     items = rng.standard_normal((n, dim)) + rng.uniform(-1, 1, (n, 1)) * query
     cosine = items @ query / np.linalg.norm(items, axis=1) / np.linalg.norm(query)
