@@ -75,10 +75,9 @@ def test_what_tables_share_is_left_after_many_draws():
 def test_items_are_found_as_often_as_the_formula_says(queries):
     rows, _, p = sums.items_of(dict(sum_items=50, sum_dim=60), 0)
     found = np.zeros(50)
-    for number in range(400):
-        found[np.unique(np.concatenate(sums.retrieved(rows, 3, 4, 100 + number)[:queries]))] += 1
+    for held in sums.retrieved(rows, 3, 4, 400, 100):
+        found += held[:queries].any(axis=0)
     expected = sums.found_with(p, 3, 4, queries)
-    # A fold of 8 buckets: none is merged with another.
     assert np.abs(found / 400 - expected).max() < 4.5 * (0.25 / 400) ** 0.5
 
 
@@ -86,6 +85,16 @@ def test_chance_is_the_binomial_of_95_percent():
     assert sums.chance(40) == (35, 40)
     assert sums.holds_truth({"mean": 1.1, "std": 1.0, "draws": 100})
     assert not sums.holds_truth({"mean": 1.2, "std": 1.0, "draws": 100})
+    assert sums.varies({"std": 0.1}) and not sums.varies({"std": 1e-17})
+
+
+def test_draws_in_parts_are_as_many_as_asked_for(monkeypatch):
+    monkeypatch.setattr(sums, "TABLES", 7)
+    rows, _, _ = sums.items_of(dict(sum_items=9, sum_dim=60), 0)
+    held = list(sums.retrieved(rows, 2, 3, 5, 0))
+    assert len(held) == 5 and all(each.shape == (2, 9) for each in held)
+    # One query's bucket of a table is never its negative's.
+    assert not any((each[0] & each[1]).any() for each in sums.retrieved(rows, 2, 1, 5, 0))
 
 
 def test_least_loss_of_linear_regression_is_that_of_least_squares():

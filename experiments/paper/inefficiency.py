@@ -98,6 +98,7 @@ def floors(network, stages, touched, found, chosen, threads) -> dict:
 def memory_share(records) -> dict:
     """{(system, threads): percent of what a step needs at least that memory needs, by the model}."""
     lines = [line for line in of(records, "stages") if "needed" in line]
+    lines.sort(key=lambda x: (x["system"], x["threads"]))
     return {(x["system"], x["threads"]): 100 * x["needed"]["memory"] / sum(x["needed"].values()) for x in lines}
 
 
@@ -214,5 +215,5 @@ def model_panel(axis, records):
     memory = list(model.values())
     axis.barh(names, memory, color=draw.SERIES[1], label="memory")
     axis.barh(names, [100 - share for share in memory], left=memory, color=draw.SERIES[4], label="arithmetic")
-    axis.set(xlabel="least time of a step, by a model: the roofline (percent)", xlim=(0, 100), title="modelled")
+    axis.set(xlabel="least time of a step (percent)", xlim=(0, 100), title="by a model, the roofline")
     axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)

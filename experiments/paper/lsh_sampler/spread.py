@@ -51,9 +51,14 @@ def expected(size, cosine, between_rows, Ks) -> dict:
     both, p = angle[:, None] + angle, 1 - angle / np.pi
     with_query = np.clip(1 - (both + between_rows) / (2 * np.pi), 0, 1)
     with_negative = np.clip((both - between_rows) / (2 * np.pi), 0, 1)
-    out = {}
-    for K in Ks:
-        together = (with_query**K).sum(axis=1) + (with_negative**K).sum(axis=1)
+    out, query_power, negative_power = {}, with_query.copy(), with_negative.copy()
+    for K in range(1, max(Ks) + 1):
+        if K > 1:
+            query_power *= with_query
+            negative_power *= with_negative
+        if K not in Ks:
+            continue
+        together = query_power.sum(axis=1) + negative_power.sum(axis=1)
         out[K] = float(2 * ((size / (p**K + (1 - p) ** K)) ** 2 * together).sum() / n**2)
     return out
 

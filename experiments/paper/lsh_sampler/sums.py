@@ -4,6 +4,7 @@ import numpy as np
 
 KINDS = ("one", "all")  # of the items found
 QUERIES = (1, 2)  # the query alone; it and its negative
+TABLES = 2000  # built at once
 
 
 def items_of(chosen, seed):
@@ -25,20 +26,19 @@ def found_with(p, K, L, queries):
 def measure(K, L, chosen, records, seed):
     """Adds "sum" lines: mean and deviation of estimate / truth over draws of the hash functions.
 
-    Each kind has functions of its own, and no two settings share any. Unbiased; where nothing is found it is 0. The
-    query alone finds an item as seldom as p^K, and what is hardly ever found counts for so much that no number of
-    draws shows its spread: `unseen` is the part of the sum that less than one of the draws is expected to find. With
-    the negative no item is rarer than 2^(1 - K).
+    Each kind has functions of its own, and no two settings share any: intervals from the same draws would be wrong
+    together. Unbiased; where nothing is found it is 0. The query alone finds an item as seldom as p^K: `unseen` is the
+    part of the sum that less than one of the draws is expected to find, and whose spread none of them shows. With the
+    negative no item is rarer than 2^(1 - K).
     """
     rows, value, p = items_of(chosen, seed)
     seeds = np.random.SeedSequence([seed, K, L]).generate_state(len(KINDS), np.uint64) >> np.uint64(8)
     for kind, first in zip(KINDS, seeds.tolist(), strict=True):
         estimates = {queries: [] for queries in QUERIES}
         rng = np.random.default_rng(first)
-        for number in range(chosen["sum_draws"]):
-            held = retrieved(rows, K, L, first + number)
+        for held in retrieved(rows, K, L, chosen["sum_draws"], first):
             for queries in QUERIES:
-                found = np.unique(np.concatenate(held[:queries]))
+                found = np.flatnonzero(held[:queries].any(axis=0))
                 weighted = value[found] / found_with(p[found], K, L, queries)
                 if kind == "one" and len(found):
                     weighted = len(found) * weighted[rng.integers(len(found))]
@@ -50,20 +50,28 @@ def measure(K, L, chosen, records, seed):
                         std=float(ratio.std(ddof=1)), unseen=float(value[rare].sum() / value.sum()))  # fmt: skip
 
 
-def retrieved(rows, K, L, seed):
-    """The ids in the buckets of the query, of all tables, and those in the buckets of its negative."""
+def retrieved(rows, K, L, draws, seed):
+    """Yields for each draw of the functions bool (2, items): those in a bucket of the query, and of its negative."""
     from slide.hashing import SimHash
     from slide.tables import HashTables
 
-    n = len(rows) - 1
-    family = SimHash(rows.shape[1], K, L, seed=seed)
-    codes = family.codes(rows)
-    tables = HashTables(n, L, family.code_bits, bucket_size=n, seed=seed, threads=1)
-    tables.build(codes[1:])
-    both = np.concatenate([codes[:1], family.codes(-rows[:1])])
-    found = tables.query(both)
-    cut = found.indptr[L]
-    return found.ids[:cut], found.ids[cut:]
+    n, at_once = len(rows) - 1, max(1, TABLES // L)
+    for first in range(0, draws, at_once):
+        family = SimHash(rows.shape[1], K, L * min(at_once, draws - first), seed=seed + first)
+        tables = HashTables(n, family.L, family.code_bits, bucket_size=n, seed=seed, threads=1)
+        tables.build(family.codes(rows[1:]))
+        found = tables.query(family.codes(np.vstack([rows[:1], -rows[:1]])))
+        for number in range(family.L // L):
+            held = np.zeros((2, n), bool)
+            for query in range(2):
+                low = found.indptr[query * family.L + number * L]
+                held[query, found.ids[low : found.indptr[query * family.L + (number + 1) * L]]] = True
+            yield held
+
+
+def varies(line) -> bool:
+    """Whether the estimates of a "sum" differ: where every draw finds everything they are the truth."""
+    return line["std"] > 1e-6
 
 
 def holds_truth(line) -> bool:
