@@ -13,7 +13,7 @@ PAPER = (
     "code of a filled bin (Chen & Shrivastava, UAI 2018)"
 )
 CLAIMS = ("dwta",)
-TIME = {"smoke": "2 s", "small": "10 s"}
+TIME = {"smoke": "2 s", "small": "8 s"}
 
 SETTINGS = {
     "smoke": dict(dim=800, shares=[0.01, 0.3], common=[0.8, 0.3], pairs=20, K=3, L=10, seeds=1),
