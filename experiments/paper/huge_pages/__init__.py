@@ -156,8 +156,9 @@ def verdicts(records) -> dict:
         less += [large[0] < small[0], large[1] < small[1]] if small else [False]
         if small:
             why += (
-                f", a model of the TLBs of a Cascade Lake core has {small[0]:.2g} % of the loads miss the first level "
-                f"with pages of 4 KB and {large[0]:.2g} % with 2 MB, and {small[1]:.2g} and {large[1]:.2g} % walked"
+                f", a model of the TLBs of a Cascade Lake core has {small[0]:.2g} % of the loads of weights and tables "
+                f"miss the first level with pages of 4 KB, {large[0]:.2g} % with 2 MB, and {small[1]:.2g} and "
+                f"{large[1]:.2g} % walked"
             )
     return {"huge_pages": judged(less, why)}
 
@@ -175,8 +176,11 @@ def finding(records) -> str:
     words += [f"{EVENTS[name]} {v[False]:.2f} % without, {v[True]:.2f} % with" for name, v in counted.items()]
     if not counted:
         words.append(f"TLB misses and page walks could not be counted: {note['why']}")
-    words += [f"by the model, not counted, pages of {size}: {missed:.2f} % of the loads of 64 bytes miss the first "
-              f"level, {walked:.2f} % are walked" for size, (missed, walked) in modelled(records).items()]  # fmt: skip
+    for size, (missed, walked) in modelled(records).items():
+        words.append(
+            f"by the model, not counted, with pages of {size} {missed:.2f} % of the loads of weights and tables, of 64 "
+            f"bytes each, miss the first level and {walked:.2f} % are walked"
+        )
     if apart := [abs(line["found"] - line["expected"]) for line in of(records, "known")]:
         words.append(
             f"on {len(apart)} streams with a known answer the model is off by at most {100 * max(apart):.1f} points"

@@ -202,11 +202,12 @@ def finding(records) -> str:
     one = of(records, "one")[0]
     return (
         f"The largest gap from the formula is {gap:.3f}. Of {n} sums {inside} have the truth in their 95 % interval "
-        f"where items are found by the query or its negative ({low} to {high} by chance), of {of_own} where by the "
-        f"query alone {own}, and up to {100 * unseen:.0f} % of these is of items that less than one draw of all is "
-        f"expected to find: intervals are of functions of their own, and of sums that vary, since others do not miss "
-        f"independently. Of {grid} cells of dimension and tail tables beat uniform draws by gradients and by "
-        f"seconds in: {by} (before the first step, half-way, in the end; with the best K and scale of the targets). "
+        f"where items are found by the query or its negative ({low} to {high} by chance), and {own} of {of_own} where "
+        f"by the query alone, though up to {100 * unseen:.0f} % of such a sum is of items that less than one draw of "
+        f"all is expected to find. Intervals have hash functions of their own, and sums that do not vary are left out: "
+        f"others would not miss independently. Of {grid} cells of dimension and tail tables beat uniform draws by "
+        f"gradients and by seconds in: {by} (before the first step, half-way, in the end; with the best K and scale "
+        f"of the targets). "
         f"What tables share is {one['between'] / one['uniform']:.3f} / L of a uniform draw's error, and no number of "
         f"draws from the same tables takes it away. {reason(records).capitalize()} (hashing the query included, "
         f"building the tables not)."
