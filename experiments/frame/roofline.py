@@ -46,6 +46,30 @@ def floors(ms, counts, network, nonzeros, rehashes, bandwidth, gflops) -> dict:
         "rehash": ("read", rehashes * network.n_labels * (row + 3 * ID * L), 0.0),
         "rest": ("read", 0.0, 0.0),
     }
+    return _least(moved, ms, bandwidth, gflops)
+
+
+def full_floors(problem, batch, hidden, bandwidth, gflops) -> dict:
+    """The same of a full softmax that updates its weights after all gradients are there, which then are read again.
+
+    Bytes are those of the weights, their gradients and moments alone: that logits are written and read is left out, as
+    a chunk of them may stay in the cache.
+    """
+    nonzeros = problem.train[0].nnz / problem.train[0].shape[0]
+    row, products, first = 4 * hidden, 2.0 * batch * problem.n_labels * hidden, 2.0 * batch * nonzeros * hidden
+    features = problem.n_features * (1 - (1 - nonzeros / problem.n_features) ** batch)
+    matrix = problem.n_labels * row
+    moved = {
+        "input": ("gather", features * row, first),
+        "forward": ("read", matrix, products),
+        "backward": ("read", 2 * matrix, 2 * products),
+        "update": ("update", 7 * matrix, 0.0),
+        "input_update": ("update", features * 6 * row, first),
+    }
+    return _least(moved, {}, bandwidth, gflops)
+
+
+def _least(moved, ms, bandwidth, gflops) -> dict:
     out = {}
     for stage, (kind, n_bytes, flops) in moved.items():
         times = {kind: n_bytes / bandwidth[kind] / 1e6, "arithmetic": flops / gflops / 1e6}

@@ -1,4 +1,8 @@
-"""Where the cycles go: by the processor's counters where they may be read, by stages of a batch always."""
+"""Where the cycles go: by the processor's counters where they may be read, by stages of a batch always.
+
+Where nothing may be counted a model answers: a stage that memory sets the floor of is bound by memory, as the roofline
+has it (see `frame.roofline`), and the part that such stages have of all that a step needs at least is memory's.
+"""
 
 import time
 
@@ -67,19 +71,35 @@ def measure(scale, system, threads, seed):
     line = {"total": total, "faults": faults, "steps": steps, "stages": {}}
     if system == "slide":
         line["stages"] = dict(network.context.clock.seconds)
-        line["floors"] = floors(network, line["stages"], touched, found, chosen, threads)
+        least = floors(network, line["stages"], touched, found, chosen, threads)
+        line["floors"] = {name: len(touched) * 1e-3 * stage["floor_ms"] for name, stage in least.items()}
+    else:
+        least = roofline.full_floors(found, 256, 128, *machine_limits(chosen, threads))
+    line["needed"] = {"memory": 0.0, "arithmetic": 0.0}
+    for stage in least.values():
+        line["needed"]["arithmetic" if stage["bound"] == "arithmetic" else "memory"] += stage["floor_ms"]
     yield line
 
 
-def floors(network, stages, touched, found, chosen, threads) -> dict:
-    """{stage: the seconds that memory and arithmetic need at least}, for all steps together."""
+def machine_limits(chosen, threads):
+    """(bandwidth, GFLOP/s) of this machine: see slide.machine.roofline."""
     from slide.machine.roofline import measure_bandwidth, measure_products
 
     bandwidth = measure_bandwidth(threads, n_rows=chosen["probe"], touched=min(40_000, chosen["probe"]), repeats=3)
+    return bandwidth, measure_products(threads, chosen.get("square", 2048))
+
+
+def floors(network, stages, touched, found, chosen, threads) -> dict:
+    """What `roofline.floors` says of a batch."""
     nonzeros, rehashes = found.train[0].nnz / found.train[0].shape[0], network.layers[-1].index.rehashes / network.step
-    gflops = measure_products(threads, chosen.get("square", 2048))
-    least = roofline.floors(stages, touched, network, nonzeros, rehashes, bandwidth, gflops)
-    return {name: len(touched) * 1e-3 * stage["floor_ms"] for name, stage in least.items()}
+    return roofline.floors(stages, touched, network, nonzeros, rehashes, *machine_limits(chosen, threads))
+
+
+def memory_share(records) -> dict:
+    """{(system, threads): percent of what a step needs at least that memory needs, by the model}."""
+    lines = [line for line in of(records, "stages") if "needed" in line]
+    lines.sort(key=lambda x: (x["system"], x["threads"]))
+    return {(x["system"], x["threads"]): 100 * x["needed"]["memory"] / sum(x["needed"].values()) for x in lines}
 
 
 def shares(records) -> dict:
@@ -104,20 +124,31 @@ def ratios(counted) -> dict:
 
 
 def verdicts(records) -> dict:
-    """From one thread to the most, the back end's stalls fall with SLIDE and rise with PyTorch."""
+    """From one thread to the most, the back end's stalls fall with SLIDE and rise with PyTorch. Where they are not
+    counted, the same of memory's part in the model, which is also the larger of the two with both.
+    """
     note, by = of(records, "counters")[0], shares(records)
+    few, many = min(by), max(by)
     stalls = {(x["system"], x["threads"]): ratios(x["counts"]).get(BACK_END) for x in of(records, "counted")}
-    ends = [stalls.get((system, n)) for system in ("slide", "torch") for n in (min(by), max(by))]
-    if None in ends or len(by) == 1:
-        stages = f"by its stages memory and arithmetic need {floor_of(records)[max(by)]:.0f} % of SLIDE's time at least"
-        why = note["why"] or "stalls of both systems on several threads are not on record"
+    keys = [(system, n) for system in ("slide", "torch") for n in (few, many)]
+    if None not in (ends := [stalls.get(key) for key in keys]) and few < many:
+        why = (
+            f"from {few} to {many} threads the stalls of the back end go from {ends[0]:.0f} to {ends[1]:.0f} % of the "
+            f"cycles with SLIDE, from {ends[2]:.0f} to {ends[3]:.0f} % with PyTorch"
+        )
+        return {"memory_bound": judged([ends[1] < ends[0], ends[3] > ends[2]], why)}
+    model = memory_share(records)
+    why = note["why"] or "stalls of both systems on several threads are not on record"
+    if None in (ends := [model.get(key) for key in keys]) or few == many:
+        stages = f"by its stages memory and arithmetic need {floor_of(records)[many]:.0f} % of SLIDE's time at least"
         return {"memory_bound": unmeasured(f"{why}; {stages}")}
-    own, other, few, many = ends[:2], ends[2:], min(by), max(by)
     why = (
-        f"from {few} to {many} threads the stalls of the back end go from {own[0]:.0f} to {own[1]:.0f} % of the cycles "
-        f"with SLIDE, from {other[0]:.0f} to {other[1]:.0f} % with PyTorch"
+        f"{why}; by a model, the roofline, memory has {ends[0]:.0f} % of what a step of SLIDE needs at least on {few} "
+        f"thread{'s' * (few > 1)} and {ends[1]:.0f} % on {many}, of PyTorch's full softmax {ends[2]:.0f} and "
+        f"{ends[3]:.0f} %"
     )
-    return {"memory_bound": judged([ends[1] < ends[0], ends[3] > ends[2]], why)}
+    largest = [min(ends[:2]) > 50, min(ends[2:]) > 50]
+    return {"memory_bound": judged([*largest, ends[1] < ends[0], ends[3] > ends[2]], why)}
 
 
 def finding(records) -> str:
@@ -133,9 +164,13 @@ def finding(records) -> str:
         counted = f"Counted in whole processes, percent: {'; '.join(parts)}"
     lines = [x for x in of(records, "stages") if x["threads"] == max(by)]
     faulted = ", ".join(f"{draw.LABELS[x['system']]} {x['faults'] / x['total']:,.0f}" for x in lines)
+    model = ", ".join(f"{system} on {n} {100 - share:.0f} and {share:.0f} %" for (system, n), share in
+                      memory_share(records).items())  # fmt: skip
+    modelled = f" By the model arithmetic and memory have of what a step needs at least: {model}." if model else ""
     return (
         f"{counted}. What can be had is the time of each stage of a batch: {words} (on {max(by)} threads); memory and "
         f"arithmetic would need {floor_of(records)[max(by)]:.0f} % of the whole. Page faults per second: {faulted}."
+        f"{modelled}"
     )
 
 
@@ -146,7 +181,7 @@ def floor_of(records) -> dict:
 
 def plot(records):
     by, counted = shares(records), [x for x in of(records, "counted") if ratios(x["counts"])]
-    figure, axes = draw.panels(2 if counted else 1, QUESTION, width=7.5)
+    figure, axes = draw.panels(3 if counted else 2, QUESTION, width=6)
     names = [name for name in [*STAGES, "other"] if any(name in known for known in by.values())]
     names += sorted({name for known in by.values() for name in known} - set(names))
     left, floor = dict.fromkeys(by, 0.0), floor_of(records)
@@ -157,16 +192,28 @@ def plot(records):
                      label=STAGES.get(name, name))  # fmt: skip
         left = {n: left[n] + value for n, value in zip(by, values, strict=True)}
     axes[0].set(xlabel="time of a training step (percent)", xlim=(0, 100))
-    draw.legend(figure, axes[0])
+    axes[0].set_title("SLIDE, measured")
+    axes[0].legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
+    model_panel(axes[1], records)
     if counted:
         keys = sorted({key for line in counted for key in ratios(line["counts"])})
         for number, line in enumerate(counted):
             at = [i + 0.8 * number / len(counted) for i in range(len(keys))]
             values, label = ratios(line["counts"]), f"{line['system']}, {line['threads']} threads"
-            axes[1].barh(at, [values.get(key, 0) for key in keys], height=0.75 / len(counted),
+            axes[2].barh(at, [values.get(key, 0) for key in keys], height=0.75 / len(counted),
                          color=draw.SERIES[number % 9], label=label)  # fmt: skip
-        axes[1].set_yticks([i + 0.4 for i in range(len(keys))], keys)
-        axes[1].set_xlabel("percent")
-        axes[1].legend(fontsize=8)
+        axes[2].set_yticks([i + 0.4 for i in range(len(keys))], keys)
+        axes[2].set_xlabel("percent")
+        axes[2].legend(fontsize=8)
     return figure
 
+
+def model_panel(axis, records):
+    """What memory and arithmetic need at least, by the model, of both systems."""
+    model = memory_share(records)
+    names = [f"{draw.LABELS[system]},\n{n} thread{'s' * (n > 1)}" for system, n in model]
+    memory = list(model.values())
+    axis.barh(names, memory, color=draw.SERIES[1], label="memory")
+    axis.barh(names, [100 - share for share in memory], left=memory, color=draw.SERIES[4], label="arithmetic")
+    axis.set(xlabel="least time of a step (percent)", xlim=(0, 100), title="by a model, the roofline")
+    axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
