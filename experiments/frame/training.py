@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -198,20 +199,21 @@ def tuned(system, problem, add, chosen, *, rates, tune_epochs, threads, seed, se
 
 
 def tuned_run(system, problem, add, chosen, *, rates, epochs, tune_epochs, threads, seed, evaluations=10, seconds=None,
-              early=False, fields=None, choice=None, regularise=True):  # fmt: skip
-    """Tunes a system of `settings` (see `choices`) unless its `choice` is given, and trains it; returns evaluations.
+              early=False, fields=None, choice=None, regularise=True, seeds=1):  # fmt: skip
+    """Tunes a system of `settings` (see `choices`) unless its `choice` is given, and trains it with so many seeds, from
+    `seed` on.
 
-    add(record, **line) takes "trial" and "evaluation" lines, which carry the system and `fields`.
+    add(record, **line) takes "trial" and "evaluation" lines, which carry the system and `fields`; evaluations their
+    seed, too.
     """
     if choice is None:
         choice = tuned(system, problem, add, chosen, rates=rates, tune_epochs=tune_epochs, threads=threads, seed=seed,
                        seconds=seconds, fields=fields, regularise=regularise)  # fmt: skip
     steps, fields = n_batches(problem, epochs, chosen["batch_size"]), {"system": system, **(fields or {})}
-    return train(
-        make(system, problem, chosen, choice, steps, threads, seed), problem, steps,
-        lambda **line: add("evaluation", **fields, **choice, **line), evaluations=evaluations, seconds=seconds,
-        early=early,
-    )  # fmt: skip
+    for each in range(seed, seed + seeds):
+        add_one = partial(add, "evaluation", seed=each, **fields, **choice)
+        train(make(system, problem, chosen, choice, steps, threads, each), problem, steps, add_one,
+              evaluations=evaluations, seconds=seconds, early=early)  # fmt: skip
 
 
 def choice_of(line) -> dict:

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from experiments.frame import draw, processes
+from experiments.frame import draw, processes, seeds
 from experiments.frame.claims import judged, unmeasured
 from experiments.frame.problems import problem
 from experiments.frame.records import of
@@ -26,15 +26,17 @@ RATES = [2e-3, 5e-3, 1e-2, 2e-2]
 # full softmax that are timed and compared with those of this package; shape: of a synthetic set, and tune_scale: of
 # the smaller one of that kind on which it is tuned, since a trial at full size would end before anything is learned.
 SETTINGS = {
-    "smoke": {"tiny": dict(epochs=3, tune_epochs=1, rates=RATES[1:2], evaluations=4, seconds=20, check=3)},
+    "smoke": {"tiny": dict(epochs=3, tune_epochs=1, rates=RATES[1:2], evaluations=4, seconds=20, check=3, seeds=2)},
     "small": {
-        "citeulike-tags-53k": dict(epochs=8, tune_epochs=8, rates=RATES[1:3], evaluations=12, seconds=150, check=20),
-        "diginetica-43k": dict(epochs=1, tune_epochs=2, rates=RATES[1:3], evaluations=5, seconds=300, check=20),
+        "citeulike-tags-53k": dict(epochs=8, tune_epochs=8, rates=RATES[1:3], evaluations=12, seconds=150, check=20,
+                                   seeds=3),
+        "diginetica-43k": dict(epochs=1, tune_epochs=2, rates=RATES[1:3], evaluations=5, seconds=300, check=20,
+                               seeds=3),
         "amazon-670k": dict(shape=dict(n_train=60_000, n_test=4_000), tune_scale=0.1, epochs=1.2, tune_epochs=1,
-                            rates=RATES[2:], evaluations=6, seconds=480, check=4),
+                            rates=RATES[2:], evaluations=6, seconds=480, check=4, seeds=3),
     },
     "paper": {
-        name: dict(epochs=4, tune_epochs=0.2, rates=RATES, evaluations=16, seconds=None, check=20)
+        name: dict(epochs=4, tune_epochs=0.2, rates=RATES, evaluations=16, seconds=None, check=20, seeds=3)
         for name in ("amazon-670k", "delicious-200k")
     },
 }  # fmt: skip
@@ -119,7 +121,7 @@ def torch_steps(system, found, choice, check, threads, seed) -> dict:
 
 def curves(records, data) -> dict:
     """{system: evaluations}; PyTorch's full softmax has those of this package's, on its own time."""
-    out = {system: of(records, "evaluation", data=data, system=system) for system in SYSTEMS}
+    out = {system: seeds.curve(records, data=data, system=system) for system in SYSTEMS}
     for line in of(records, "steps", data=data):
         out["torch"] = [{**x, "seconds": x["step"] * line["seconds_a_step"]} for x in out["full"]]
     return {system: lines for system, lines in out.items() if lines}
@@ -167,7 +169,7 @@ def finding(records) -> str:
     words = []
     for data in records[0]["settings"]:
         lines, (target, at) = curves(records, data), reached(records, data)
-        scores = ", ".join(f"{draw.LABELS[s]} {best(own):.3f} (end {own[-1]['p1']:.3f})" for s, own in lines.items()
+        scores = ", ".join(f"{draw.LABELS[s]} {seeds.score(own)} (end {own[-1]['p1']:.3f})" for s, own in lines.items()
                            if s != "torch")  # fmt: skip
         popular, slide = of(records, "data", data=data)[0]["popularity"], at["slide"]
         if slide is None or target <= popular:
