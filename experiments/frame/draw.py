@@ -19,6 +19,7 @@ COLOURS = {
     "slide-plain": "#E69F00",
     "torch": "#000000",
     "torch-sampled": "#56B4E9",
+    "torch-bfloat16": "#888888",
     "torch-gpu": "#882255",
     "popularity": "#666666",
 }
@@ -30,6 +31,7 @@ LABELS = {
     "slide-plain": "SLIDE without SIMD and huge pages",
     "torch": "full softmax (PyTorch)",
     "torch-sampled": "sampled softmax (PyTorch)",
+    "torch-bfloat16": "full softmax (PyTorch, bfloat16)",
     "torch-gpu": "full softmax (PyTorch, GPU)",
     "popularity": "always the most frequent label",
 }
@@ -43,7 +45,7 @@ SIGNS = "os^Dv<>PX"
 SECONDS, BATCHES = "training (seconds, log scale)", "training (batches)"
 THEORY, MEASURED = "#0072B2", "#D55E00"  # where a formula is drawn with measurements of it
 MARKERS = {"slide": "o", "full": "s", "uniform": "^", "slide-paper": "D", "slide-plain": "v", "torch": "x",
-           "torch-sampled": ">", "torch-gpu": "P"}  # fmt: skip
+           "torch-sampled": ">", "torch-bfloat16": "+", "torch-gpu": "P"}  # fmt: skip
 
 
 def style(system: str) -> dict:

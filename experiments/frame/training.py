@@ -65,7 +65,8 @@ def choices(problem, rates, regularise=True, corrected=False) -> list[dict]:
 def make(system, problem, chosen, choice, steps, threads, seed):
     """The network of a system: `chosen` are its `settings`, `choice` (see `choices`) overrides them.
 
-    "torch" is PyTorch's full softmax, "torch-gpu" the same on a GPU, "torch-sampled" its sampled one, with as many
+    "torch" is PyTorch's full softmax, "torch-bfloat16" the same with products in bfloat16, "torch-gpu" on a GPU,
+    "torch-sampled" its sampled one, with as many
     candidates as SLIDE has active and logits corrected where SLIDE's are.
     """
     lr, regular = choice["lr"], {name: choice[name] for name in PLAIN if name in choice}
@@ -77,7 +78,8 @@ def make(system, problem, chosen, choice, steps, threads, seed):
     shape = {"lr": lr, "steps": steps, "seed": seed, "threads": threads, "batch_size": chosen["batch_size"], **regular}
     if system != "torch-sampled":
         device = "cuda" if system == "torch-gpu" else "cpu"
-        return pytorch.full_softmax(problem.n_features, problem.n_labels, **shape, device=device)
+        shape |= {"device": device, "bfloat16": system == "torch-bfloat16"}
+        return pytorch.full_softmax(problem.n_features, problem.n_labels, **shape)
     warmup = layer.get("logq_warmup", 0) if layer["logq_correction"] else None
     return pytorch.sampled_softmax(
         problem.n_features, problem.train[1], layer["min_active"], warmup=warmup, **shape

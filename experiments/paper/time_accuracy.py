@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from experiments.frame import draw, processes, seeds
+from experiments.frame import draw, machine, processes, seeds
 from experiments.frame.claims import judged, unmeasured
 from experiments.frame.problems import problem
 from experiments.frame.records import of
@@ -40,13 +40,14 @@ SETTINGS = {
         for name in ("amazon-670k", "delicious-200k")
     },
 }  # fmt: skip
-SYSTEMS = ("slide", "slide-plain", "full", "torch-sampled", "torch", "torch-gpu")
+SYSTEMS = ("slide", "slide-plain", "full", "torch-sampled", "torch", "torch-bfloat16", "torch-gpu")
 PLAIN = {"SLIDE_SIMD": "plain", **processes.NO_HUGE_PAGES}
 BELOW = 0.005  # the target is the full softmax's best P@1 less this
 # How many times faster the claims have it: than the full softmax on a GPU, on the CPU (rounded down), and than itself
 # without what this machine has (1.3, rounded).
 OF_THE_GPU, AS_PUBLISHED, OPTIMISED = 3.5, 8, 1.25
 TORCH_GPU = "torch-gpu"  # takes the full softmax's choice, and is trained: its time is its own
+TORCH_BFLOAT16 = "torch-bfloat16"  # likewise, where the processor multiplies bfloat16
 TORCH_STEPS = "torch"  # takes the full softmax's steps here, on the time that a step of its own takes
 
 
@@ -54,6 +55,9 @@ def run(scale, records, threads, seed):
     sets, systems = SETTINGS[scale], processes.present(SYSTEMS, records)
     if TORCH_GPU in systems and not processes.gpu():
         systems.remove(TORCH_GPU)
+    if TORCH_BFLOAT16 in systems and not machine.has_bfloat16():
+        systems.remove(TORCH_BFLOAT16)
+        records.add("note", text="PyTorch in bfloat16 is left out: this processor does not multiply it")
     for setting in records.pending([{"data": name, "system": s} for name in sets for s in systems]):
         plain = PLAIN if setting["system"] == "slide-plain" else {}
         environment = {**plain, **processes.waits(setting["system"], scale)}
@@ -64,7 +68,7 @@ def run(scale, records, threads, seed):
 
 def taken(setting, records) -> dict | None:
     """The choice that a system takes from another, which computes the same: None where it is tuned itself."""
-    other = {"slide-plain": "slide", "torch": "full", TORCH_GPU: "full"}.get(setting["system"])
+    other = {"slide-plain": "slide", "torch": "full", TORCH_BFLOAT16: "full", TORCH_GPU: "full"}.get(setting["system"])
     return choice_of(of(records.lines, "evaluation", data=setting["data"], system=other)[0]) if other else None
 
 
