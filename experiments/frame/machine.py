@@ -43,7 +43,8 @@ def _cpu_model() -> str:
 
 def has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 (AMX, AVX-512 BF16 or that of arm64), as its flags say."""
-    return re.search(r"^(flags|Features)\s*:.* (amx_bf16|avx512_bf16|bf16)\b", _text("/proc/cpuinfo"), re.MULTILINE) is not None
+    wanted = r"^(flags|Features)\s*:.* (amx_bf16|avx512_bf16|bf16)\b"
+    return re.search(wanted, _text("/proc/cpuinfo"), re.MULTILINE) is not None
 
 
 def _text(path) -> str:
