@@ -19,7 +19,7 @@ SETTINGS = {
     "smoke": dict(data="tiny", sizes=[64, 256], rates=RATES, epochs=2, tune_epochs=0.2, evaluations=3,
                   seeds=2),
     "small": dict(data="citeulike-tags-53k", sizes=[64, 128, 256, 1024], rates=RATES, epochs=5, tune_epochs=2,
-                  evaluations=6, seconds=60, seeds=3),
+                  evaluations=6, seconds=60),
     "paper": dict(data="amazon-670k", sizes=[64, 128, 256, 1024], rates=RATES, epochs=2, tune_epochs=0.2,
                   evaluations=10, seeds=3),
 }  # fmt: skip
@@ -37,7 +37,7 @@ def run(scale, records, threads, seed):
             system, data, records.add, settings(system, data, batch_size=setting["batch"]),
             rates=chosen["rates"], epochs=chosen["epochs"], tune_epochs=chosen["tune_epochs"],
             threads=threads, seed=seed, evaluations=chosen["evaluations"], seconds=chosen.get("seconds"),
-            fields={"batch": setting["batch"]}, regularise=False, seeds=chosen["seeds"],
+            fields={"batch": setting["batch"]}, regularise=False, seeds=chosen.get("seeds", 1),
         )  # fmt: skip
 
 
