@@ -166,7 +166,7 @@ def test_processes_of_their_own_measure_the_same(tmp_path):
 @pytest.mark.slow
 def test_accuracy_is_drawn_over_the_time_of_a_gpu_where_there_is_one(tmp_path, monkeypatch, one_process):
     pytest.importorskip("torch")
-    from experiments.frame import processes
+    from experiments.frame import machine, processes
     from experiments.paper import time_accuracy
     from experiments.peers import pytorch
 
@@ -178,11 +178,12 @@ def test_accuracy_is_drawn_over_the_time_of_a_gpu_where_there_is_one(tmp_path, m
     monkeypatch.setattr(pytorch, "full_softmax", on_the_cpu)
     monkeypatch.setattr(pytorch, "gpu", lambda: iter([{"name": "Made-up 100"}]))
     monkeypatch.setattr(processes, "gpu", lambda: "Made-up 100")
+    monkeypatch.setattr(machine, "has_bfloat16", lambda: False)
     picture, _ = runner.run("time_accuracy", "smoke", threads=2, folder=tmp_path)
     found = records.load(picture.with_suffix(".jsonl"))
     own, full = (records.of(found, "evaluation", system=system) for system in ("torch-gpu", "full"))
-    assert len(own) == 4 and {line["lr"] for line in own} == {line["lr"] for line in full}
-    assert not records.of(found, "trial", system="torch-gpu") and devices == ["cpu", "cuda", "cuda"]
+    assert len(own) == 2 * 4 and {line["lr"] for line in own} == {line["lr"] for line in full}
+    assert not records.of(found, "trial", system="torch-gpu") and devices == ["cpu", *["cuda"] * 3]
     [device] = records.of(found, "device")
     assert device["name"] == "Made-up 100" and device["losses_apart"] < 1e-3
     said = time_accuracy.finding(found)

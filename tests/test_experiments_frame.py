@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import main
-from experiments.frame import catalogue, draw, problems, processes, records, report, runner, training
+from experiments.frame import catalogue, draw, problems, processes, records, report, runner, seeds, training
 
 HEADER = {"experiment": "x", "scale": "smoke", "threads": 1, "seed": 0, "settings": {}, "cpu": "c", "build": {}}
 GRID = [{"K": 1}, {"K": 2}, {"K": 3}]
@@ -203,3 +203,27 @@ def test_axes_show_all_that_is_drawn():
     assert axis.get_ylim()[1] > 0.7
     assert json.dumps(records.in_words({"a": 1, "b": "two"})) == '"a=1, two"'
     assert np.isclose(figure.get_figwidth(), 6)
+
+
+def test_curves_of_several_seeds_are_their_mean_where_all_of_them_were_measured():
+    lines = [{"record": "evaluation", "seed": seed, "step": step, "seconds": step + seed, "p1": 0.1 * step + 0.2 * seed}
+             for seed in (0, 1) for step in (1, 2)]  # fmt: skip
+    lines.append({"record": "evaluation", "seed": 1, "step": 3, "seconds": 9.0, "p1": 0.9})  # the other had no time
+    first, second = seeds.curve(lines)
+    assert (first["step"], second["step"], first["seeds"]) == (1, 2, 2)
+    assert first["p1"] == pytest.approx(0.2) and first["p1_spread"] == pytest.approx(0.2 / 2**0.5)
+    assert first["seconds"] == 1.5 and seeds.score([first, second]) == "0.300 +- 0.141"
+    assert seeds.in_words([first]).startswith("mean of 2 seeds")
+
+
+def test_one_seed_has_no_spread():
+    [line] = seeds.mean_of([{"step": 1, "seconds": 1.0, "p1": 0.5, "recall": [0.25, 0.5]}])
+    assert line["p1_spread"] == 0 and line["recall"] == [0.25, 0.5]
+    assert seeds.score([line]) == "0.500" and seeds.in_words([line]) == "one seed"
+
+
+@pytest.mark.parametrize("bands", [0, 1])
+def test_a_curve_has_a_band_where_there_is_a_spread(bands):
+    _, [axis] = draw.panels(1, "?")
+    draw.curve(axis, [{"x": x, "p1": x, "p1_spread": 0.1 * bands} for x in (1, 2)], "x", "p1", color="#000000")
+    assert len(axis.collections) == bands

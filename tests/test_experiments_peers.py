@@ -50,6 +50,25 @@ def test_pytorch_peers_take_the_steps_of_the_full_softmax():
         assert [peer.partial_fit(X[rows], Y[rows]) for peer in peers] == pytest.approx([loss, loss], rel=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["by hand", "autocast"])
+def test_pytorch_in_bfloat16_takes_the_same_steps_to_its_rounding(kind):
+    pytest.importorskip("torch")
+    from experiments.peers import pytorch
+    from slide.data import make_xmc
+
+    (X, Y), _ = make_xmc("amazon-670k", 500, 1, scale=0.004)
+    n_labels, hidden = Y.shape[1], 128
+    ours = full_network(X.shape[1], n_labels)
+    output = (pytorch.FullBFloat16(n_labels, hidden, 256) if kind == "by hand"
+              else pytorch.Plain(n_labels, hidden, autocast=True))  # fmt: skip
+    peer = pytorch.TorchNetwork(X.shape[1], hidden, output, lr=1e-3, threads=2)
+    peer.copy_from(ours)
+    for rows in 3 * (slice(0, 256), slice(256, 500)):
+        loss = ours.partial_fit(X[rows], Y[rows])
+        assert peer.partial_fit(X[rows], Y[rows]) == pytest.approx(loss, rel=0.01)
+
+
 def test_pytorchs_network_has_the_face_of_slides():
     pytest.importorskip("torch")
     from experiments.peers import pytorch

@@ -3,7 +3,7 @@ what twice the epochs do. Every variant has a process of its own."""
 
 import numpy as np
 
-from experiments.frame import draw, processes
+from experiments.frame import draw, processes, seeds
 from experiments.frame.claims import judged
 from experiments.frame.problems import problem
 from experiments.frame.records import of
@@ -141,18 +141,8 @@ def of_variant(system, variant, found, plan) -> dict:
 
 def lines_of(records, data) -> dict:
     """{variant: its evaluations, in the mean over the seeds}."""
-    out = {name: mean_of(of(records, "evaluation", data=data, variant=name)) for name in ORDER}
+    out = {name: seeds.curve(records, data=data, variant=name) for name in ORDER}
     return {name: lines for name, lines in out.items() if lines}
-
-
-def mean_of(lines) -> list[dict]:
-    """What was measured at each step, in the mean over the seeds."""
-    steps = {step: [line for line in lines if line["step"] == step] for step in sorted({x["step"] for x in lines})}
-    means = ("seconds", "p1", "active", "retrieved", "recall")
-    return [
-        {**of_step[0], **{name: np.mean([x[name] for x in of_step], axis=0) for name in means if name in of_step[0]}}
-        for of_step in steps.values()
-    ]
 
 
 def ahead(ours, theirs) -> tuple[int, int]:
@@ -190,8 +180,8 @@ def verdicts(records) -> dict:
 def finding(records) -> str:
     settings = records[0]["settings"]
     several = [f"means over {plan['seeds']} seeds on {data}" for data, plan in settings.items() if "seeds" in plan]
-    seeds = f"{', '.join(several)}, else one seed" if several else "one seed"
-    return f"{'. '.join(of_set(records, data) for data in settings)}. {seeds.capitalize()}."
+    trained = f"{', '.join(several)}, else one seed" if several else "one seed"
+    return f"{'. '.join(of_set(records, data) for data in settings)}. {trained.capitalize()}."
 
 
 def of_set(records, data) -> str:

@@ -2,7 +2,7 @@
 
 import statistics
 
-from experiments.frame import draw
+from experiments.frame import draw, seeds
 from experiments.frame.problems import Problem, problem
 from experiments.frame.records import of
 from experiments.frame.timing import timed_steps
@@ -17,9 +17,9 @@ TIME = {"smoke": "5 s", "small": "3 min"}
 
 SETTINGS = {
     "smoke": dict(scale=0.01, n_train=2000, n_active=200, warm_up=2, steps=3, repeats=2, data="tiny", epochs=2,
-                  evaluations=2),
+                  evaluations=2, seeds=2),
     "small": dict(scale=1.0, n_train=20_000, n_active=3000, warm_up=15, steps=10, repeats=7,
-                  data="citeulike-tags-53k", epochs=12, evaluations=8),
+                  data="citeulike-tags-53k", epochs=12, evaluations=8, seeds=3),
 }  # fmt: skip
 # name: how weights are stored, how moments are
 VARIANTS = {
@@ -37,10 +37,11 @@ def run(scale, records, threads, seed):
         records.add("step", **line)
     data = problem(chosen["data"], seed)
     records.add("data", **data.facts())
-    for setting in records.pending([{"name": name} for name in VARIANTS]):
+    grid = [{"name": name, "seed": seed + number} for number in range(chosen["seeds"]) for name in VARIANTS]
+    for setting in records.pending(grid):
         layer = dict(zip(("weight_type", "moment_type"), VARIANTS[setting["name"]], strict=True))
         n = n_batches(data, chosen["epochs"])
-        net = network(data, settings("slide", data, layer=layer), LR, n, threads, seed)
+        net = network(data, settings("slide", data, layer=layer), LR, n, threads, setting["seed"])
         train(net, data, n, lambda **line: records.add("evaluation", **setting, **line),  # noqa: B023
               evaluations=chosen["evaluations"])  # fmt: skip
 
@@ -89,7 +90,7 @@ def finding(records) -> str:
     lines = {line["name"]: line for line in of(records, "step")}
     said = []
     for name, line in lines.items():
-        top = best(of(records, "evaluation", name=name))
+        top = best(seeds.curve(records, name=name))
         ratio = statistics.median(line["ratios"])
         compared = "" if name == "float32" else f" ({ratio:.2f} times float32)"
         said.append(
@@ -101,7 +102,7 @@ def finding(records) -> str:
 
 def _in_short(records, lines) -> str:
     first, *_, last = lines.values()
-    before, after = (best(of(records, "evaluation", name=line["name"])) for line in (first, last))
+    before, after = (best(seeds.curve(records, name=line["name"])) for line in (first, last))
     ratio = min(statistics.median(line["ratios"]) for line in lines.values())
     return (
         f"Weights and moments in bfloat16 take {last['bytes'] / first['bytes']:.0%} of the memory, "
@@ -126,10 +127,10 @@ def plot(records):
     middle.bar_label(bars, fmt="{:,.0f}")
     middle.set(ylabel="megabytes", title="weights and moments of the softmax")
     for number, name in enumerate(VARIANTS):
-        own = of(records, "evaluation", name=name)
+        own = seeds.curve(records, name=name)
         draw.curve(right, own, "samples", "p1", **draw.series(number, name))
     draw.popularity(right, data)
     draw.accuracy(right, "training (samples)")
-    right.set_title(f"{data['title']}, {data['n_labels']:,} labels", fontsize=10)
+    right.set_title(f"{data['title']}, {data['n_labels']:,} labels\n{seeds.in_words(own)}", fontsize=10)
     right.legend(loc="lower right", fontsize=8)
     return figure

@@ -36,19 +36,26 @@ TIME = {"smoke": "20 s", "small": "6 min"}
 SETTINGS = {
     "smoke": dict(
         scale=0.004, n_train=4000, rounds=1, active=100, warm_up=2,
-        steps={"slide": 60, "uniform": 4, "full": 2, "torch": 2, "torch-full": 2, "torch-sampled": 4},
+        steps={"slide": 60, "uniform": 4, "full": 2, "torch": 2, "torch-compiled": 1, "torch-autocast": 1,
+               "torch-full": 2, "torch-bfloat16": 2, "torch-sampled": 4},
     ),
     "small": dict(
         scale=1.0, n_train=40_000, rounds=2, active=3000, warm_up=20,
-        steps={"slide": 400, "uniform": 130, "full": 4, "torch": 2, "torch-full": 4, "torch-sampled": 130},
+        steps={"slide": 400, "uniform": 130, "full": 4, "torch": 2, "torch-compiled": 2, "torch-autocast": 2,
+               "torch-full": 4, "torch-bfloat16": 4, "torch-sampled": 130},
     ),
 }  # fmt: skip
 LABELS = {
     "slide": "SLIDE", "uniform": "slide, uniform candidates", "full": "slide, full softmax",
     "torch": "PyTorch, full softmax as one writes it", "torch-full": "PyTorch, full softmax in chunks, one buffer",
+    "torch-compiled": "PyTorch, that and torch.compile", "torch-autocast": "PyTorch, that and bfloat16 by autocast",
+    "torch-bfloat16": "PyTorch, in chunks, one buffer, bfloat16",
     "torch-sampled": "PyTorch, sampled softmax (log-uniform)", "released": "released C++ SLIDE",
 }  # fmt: skip
-COLOURS = {"torch-full": "#444444", "released": "#8C510A"}
+COLOURS = {
+    "torch-full": "#444444", "torch-compiled": "#222222", "torch-autocast": "#666666", "torch-bfloat16": "#888888",
+    "released": "#8C510A",
+}  # fmt: skip
 BATCH, HIDDEN, LR = 256, 128, 2e-3
 PUBLISHED = 100  # times less
 EPOCH = 490_449  # training samples of Amazon-670K
@@ -163,13 +170,14 @@ def time_torch(system, X, Y, settings, threads, seed) -> dict:
     from experiments.peers import pytorch
 
     n_labels, steps = Y.shape[1], settings["steps"][system]
-    if system == "torch":
-        output = pytorch.Plain(n_labels, HIDDEN, seed)
-    elif system == "torch-full":
-        output = pytorch.Full(n_labels, HIDDEN, BATCH, seed)
+    if system == "torch-sampled":
+        output = pytorch.Candidates(np.bincount(Y.indices, minlength=n_labels), HIDDEN, settings["active"], seed)
+    elif system in ("torch-full", "torch-bfloat16"):
+        kind = pytorch.FullBFloat16 if system == "torch-bfloat16" else pytorch.Full
+        output = kind(n_labels, HIDDEN, BATCH, seed)
     else:
-        entries = np.bincount(Y.indices, minlength=n_labels)
-        output = pytorch.Candidates(entries, HIDDEN, settings["active"], seed)
+        output = pytorch.Plain(n_labels, HIDDEN, seed, autocast=system == "torch-autocast",
+                               compiled=system == "torch-compiled")  # fmt: skip
     network = pytorch.TorchNetwork(X.shape[1], HIDDEN, output, lr=LR, seed=seed, threads=threads)
     order = np.random.default_rng(seed).permutation(X.shape[0] // BATCH * BATCH).reshape(-1, BATCH)
     active, warm_up = [], min(settings["warm_up"], steps)

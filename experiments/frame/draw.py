@@ -19,6 +19,7 @@ COLOURS = {
     "slide-plain": "#E69F00",
     "torch": "#000000",
     "torch-sampled": "#56B4E9",
+    "torch-bfloat16": "#888888",
     "torch-gpu": "#882255",
     "popularity": "#666666",
 }
@@ -30,6 +31,7 @@ LABELS = {
     "slide-plain": "SLIDE without SIMD and huge pages",
     "torch": "full softmax (PyTorch)",
     "torch-sampled": "sampled softmax (PyTorch)",
+    "torch-bfloat16": "full softmax (PyTorch, bfloat16)",
     "torch-gpu": "full softmax (PyTorch, GPU)",
     "popularity": "always the most frequent label",
 }
@@ -43,7 +45,7 @@ SIGNS = "os^Dv<>PX"
 SECONDS, BATCHES = "training (seconds, log scale)", "training (batches)"
 THEORY, MEASURED = "#0072B2", "#D55E00"  # where a formula is drawn with measurements of it
 MARKERS = {"slide": "o", "full": "s", "uniform": "^", "slide-paper": "D", "slide-plain": "v", "torch": "x",
-           "torch-sampled": ">", "torch-gpu": "P"}  # fmt: skip
+           "torch-sampled": ">", "torch-bfloat16": "+", "torch-gpu": "P"}  # fmt: skip
 
 
 def style(system: str) -> dict:
@@ -54,15 +56,25 @@ def style(system: str) -> dict:
     }  # fmt: skip
 
 
-def series(number: int, label: str) -> dict:
+def series(number: int, label: str | None) -> dict:
     """What matplotlib's plot takes for one of several variants."""
     at = number % len(SERIES)
     return {"color": SERIES[at], "marker": SIGNS[at], "label": label, "markersize": 4.5, "linewidth": 1.6}
 
 
+def family(name: str) -> dict:
+    """The look of a hash family, the same in every figure."""
+    return series(list(FAMILIES).index(name), None)
+
+
 def curve(axis, lines, x: str, y: str, **look) -> None:
-    """The field y of lines against their field x."""
-    axis.plot([line[x] for line in lines], [line[y] for line in lines], **look)
+    """The field y of lines against their field x, with a band of its spread where several seeds were measured."""
+    at, values = [line[x] for line in lines], [line[y] for line in lines]
+    [made] = axis.plot(at, values, **look)
+    spread = [line.get(f"{y}_spread", 0.0) for line in lines]
+    if any(spread):
+        low, high = ([v + sign * s for v, s in zip(values, spread, strict=True)] for sign in (-1, 1))
+        axis.fill_between(at, low, high, color=made.get_color(), alpha=0.2, linewidth=0)
 
 
 def popularity(axis, data: dict) -> None:
@@ -72,7 +84,7 @@ def popularity(axis, data: dict) -> None:
 
 def accuracy(axis, xlabel: str) -> None:
     """Labels and limits of an axis on which P@1 has been drawn."""
-    top = max((max(line.get_ydata()) for line in axis.get_lines()), default=1.0) or 1.0
+    top = axis.dataLim.y1 if axis.dataLim.y1 > 0 else 1.0
     axis.set(xlabel=xlabel, ylabel="P@1 on the test set (fraction)", ylim=(-0.03 * top, 1.08 * top))
 
 

@@ -41,6 +41,12 @@ def _cpu_model() -> str:
     return found[1].strip() if found else platform.processor() or platform.machine()
 
 
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 (AMX, AVX-512 BF16 or that of arm64), as its flags say."""
+    wanted = r"^(flags|Features)\s*:.* (amx_bf16|avx512_bf16|bf16)\b"
+    return re.search(wanted, _text("/proc/cpuinfo"), re.MULTILINE) is not None
+
+
 def _text(path) -> str:
     """The text of a file of the system; empty where there is none, or it may not be read."""
     try:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -64,7 +65,8 @@ def choices(problem, rates, regularise=True, corrected=False) -> list[dict]:
 def make(system, problem, chosen, choice, steps, threads, seed):
     """The network of a system: `chosen` are its `settings`, `choice` (see `choices`) overrides them.
 
-    "torch" is PyTorch's full softmax, "torch-gpu" the same on a GPU, "torch-sampled" its sampled one, with as many
+    "torch" is PyTorch's full softmax, "torch-bfloat16" the same with products in bfloat16, "torch-gpu" on a GPU,
+    "torch-sampled" its sampled one, with as many
     candidates as SLIDE has active and logits corrected where SLIDE's are.
     """
     lr, regular = choice["lr"], {name: choice[name] for name in PLAIN if name in choice}
@@ -76,7 +78,8 @@ def make(system, problem, chosen, choice, steps, threads, seed):
     shape = {"lr": lr, "steps": steps, "seed": seed, "threads": threads, "batch_size": chosen["batch_size"], **regular}
     if system != "torch-sampled":
         device = "cuda" if system == "torch-gpu" else "cpu"
-        return pytorch.full_softmax(problem.n_features, problem.n_labels, **shape, device=device)
+        shape |= {"device": device, "bfloat16": system == "torch-bfloat16"}
+        return pytorch.full_softmax(problem.n_features, problem.n_labels, **shape)
     warmup = layer.get("logq_warmup", 0) if layer["logq_correction"] else None
     return pytorch.sampled_softmax(
         problem.n_features, problem.train[1], layer["min_active"], warmup=warmup, **shape
@@ -198,20 +201,21 @@ def tuned(system, problem, add, chosen, *, rates, tune_epochs, threads, seed, se
 
 
 def tuned_run(system, problem, add, chosen, *, rates, epochs, tune_epochs, threads, seed, evaluations=10, seconds=None,
-              early=False, fields=None, choice=None, regularise=True):  # fmt: skip
-    """Tunes a system of `settings` (see `choices`) unless its `choice` is given, and trains it; returns evaluations.
+              early=False, fields=None, choice=None, regularise=True, seeds=1):  # fmt: skip
+    """Tunes a system of `settings` (see `choices`) unless its `choice` is given, and trains it with so many seeds, from
+    `seed` on.
 
-    add(record, **line) takes "trial" and "evaluation" lines, which carry the system and `fields`.
+    add(record, **line) takes "trial" and "evaluation" lines, which carry the system and `fields`; evaluations their
+    seed, too.
     """
     if choice is None:
         choice = tuned(system, problem, add, chosen, rates=rates, tune_epochs=tune_epochs, threads=threads, seed=seed,
                        seconds=seconds, fields=fields, regularise=regularise)  # fmt: skip
     steps, fields = n_batches(problem, epochs, chosen["batch_size"]), {"system": system, **(fields or {})}
-    return train(
-        make(system, problem, chosen, choice, steps, threads, seed), problem, steps,
-        lambda **line: add("evaluation", **fields, **choice, **line), evaluations=evaluations, seconds=seconds,
-        early=early,
-    )  # fmt: skip
+    for each in range(seed, seed + seeds):
+        add_one = partial(add, "evaluation", seed=each, **fields, **choice)
+        train(make(system, problem, chosen, choice, steps, threads, each), problem, steps, add_one,
+              evaluations=evaluations, seconds=seconds, early=early)  # fmt: skip
 
 
 def choice_of(line) -> dict:

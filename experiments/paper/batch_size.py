@@ -2,7 +2,7 @@
 
 import itertools
 
-from experiments.frame import draw
+from experiments.frame import draw, seeds
 from experiments.frame.claims import judged
 from experiments.frame.problems import problem
 from experiments.frame.records import of
@@ -16,11 +16,12 @@ TIME = {"smoke": "6 s", "small": "8 min", "paper": "60 h"}
 
 RATES = [5e-3, 1e-2, 2e-2]
 SETTINGS = {
-    "smoke": dict(data="tiny", sizes=[64, 256], rates=RATES, epochs=2, tune_epochs=0.2, evaluations=3),
+    "smoke": dict(data="tiny", sizes=[64, 256], rates=RATES, epochs=2, tune_epochs=0.2, evaluations=3,
+                  seeds=2),
     "small": dict(data="citeulike-tags-53k", sizes=[64, 128, 256, 1024], rates=RATES, epochs=5, tune_epochs=2,
                   evaluations=6, seconds=60),
     "paper": dict(data="amazon-670k", sizes=[64, 128, 256, 1024], rates=RATES, epochs=2, tune_epochs=0.2,
-                  evaluations=10),
+                  evaluations=10, seeds=3),
 }  # fmt: skip
 SYSTEMS = ("slide", "uniform", "full")
 TARGET = 0.9  # part of the full softmax's best P@1 at which times are compared
@@ -36,7 +37,7 @@ def run(scale, records, threads, seed):
             system, data, records.add, settings(system, data, batch_size=setting["batch"]),
             rates=chosen["rates"], epochs=chosen["epochs"], tune_epochs=chosen["tune_epochs"],
             threads=threads, seed=seed, evaluations=chosen["evaluations"], seconds=chosen.get("seconds"),
-            fields={"batch": setting["batch"]}, regularise=False,
+            fields={"batch": setting["batch"]}, regularise=False, seeds=chosen.get("seeds", 1),
         )  # fmt: skip
 
 
@@ -44,7 +45,7 @@ def ratios(records) -> dict:
     """{batch: how many times faster SLIDE reaches 90 % of the full softmax's best P@1}; None where it does not."""
     out = {}
     for size in records[0]["settings"]["sizes"]:
-        slide, full = (of(records, "evaluation", batch=size, system=name) for name in ("slide", "full"))
+        slide, full = (seeds.curve(records, batch=size, system=name) for name in ("slide", "full"))
         target = TARGET * best(full)
         at = seconds_to(slide, target)
         out[size] = seconds_to(full, target) / at if at else None
@@ -71,22 +72,23 @@ def finding(records) -> str:
     scores = "; ".join(_scores(records, system, sizes) for system in SYSTEMS)
     return (
         f"SLIDE reaches {TARGET:.0%} of the full softmax's best P@1 faster by, at batch {times}. Best P@1 "
-        f"by batch: {scores}."
+        f"by batch ({seeds.in_words(seeds.curve(records, batch=sizes[0], system='slide'))}): {scores}."
     )
 
 
 def _scores(records, system, sizes):
-    values = (f"{best(of(records, 'evaluation', batch=size, system=system)):.3f}" for size in sizes)
+    values = (seeds.score(seeds.curve(records, batch=size, system=system)) for size in sizes)
     return f"{draw.LABELS[system]} {', '.join(values)}"
 
 
 def plot(records):
     data, sizes = of(records, "data")[0], records[0]["settings"]["sizes"]
-    title = f"{QUESTION}\n{data['title']}, {data['n_labels']:,} labels, {draw.threads(records)}"
+    how = f"{draw.threads(records)}, {seeds.in_words(seeds.curve(records, batch=sizes[0], system='slide'))}"
+    title = f"{QUESTION}\n{data['title']}, {data['n_labels']:,} labels, {how}"
     figure, axes = draw.panels(2, title, rows=-(-len(sizes) // 2))
     for axis, size in zip(axes, sizes, strict=False):
         for system in SYSTEMS:
-            lines = of(records, "evaluation", batch=size, system=system)
+            lines = seeds.curve(records, batch=size, system=system)
             draw.curve(axis, lines, "seconds", "p1", **draw.style(system))
         draw.popularity(axis, data)
         draw.accuracy(axis, draw.SECONDS)

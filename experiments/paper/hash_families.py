@@ -1,8 +1,10 @@
 """The hash families at equal K and at about equal bits of a code; the tables' settings, one changed at a time."""
 
+import statistics
+
 import numpy as np
 
-from experiments.frame import draw
+from experiments.frame import draw, seeds
 from experiments.frame.claims import judged
 from experiments.frame.problems import problem
 from experiments.frame.records import of
@@ -34,17 +36,18 @@ SETTINGS = {
                   families={"simhash": [4], "mips": [4], "cross-polytope": [2], "wta": [2], "dwta": [2], "minhash": [2],
                             "ranged": [3]},
                   base={**BASE, "K": 2, "L": 10, "active": 100},
-                  ablations={"K": [{"K": 3}], "active set": [{"labels": False}]}, lr=5e-3, epochs=1, probes=50),
+                  ablations={"K": [{"K": 3}], "active set": [{"labels": False}]}, lr=5e-3, epochs=1, probes=50,
+                  seeds=2),
     "small": dict(data="citeulike-tags-53k",
                   families={"simhash": [4, 12], "mips": [4, 12], "cross-polytope": [3, 4], "wta": [4], "dwta": [4],
                             "minhash": [4], "ranged": [5]},
                   base={**BASE, "active": 1000, "min_active": 2000}, ablations=ABLATIONS, lr=1e-2, epochs=3,
-                  probes=500),
+                  probes=500, seeds=3),
     "paper": dict(data="amazon-670k",
                   families={"simhash": [5, 15], "mips": [5, 15], "cross-polytope": [4, 5], "wta": [5], "dwta": [5],
                             "minhash": [5], "ranged": [6]},
                   base={**BASE, "K": 5, "active": 1500, "min_active": 3000}, ablations=ABLATIONS, lr=5e-3, epochs=1,
-                  probes=1000),
+                  probes=1000, seeds=3),
 }  # fmt: skip
 TOP = 10
 PUBLISHED, TWICE = ("simhash", "wta", "dwta", "minhash"), 2
@@ -62,11 +65,12 @@ def run(scale, records, threads, seed):
     chosen = SETTINGS[scale]
     data = problem(chosen["data"], seed)
     records.add("data", **data.facts())
-    for setting in records.pending(grid_of(chosen)):
-        one(setting, chosen, data, records, threads, seed)
+    grid = [{**each, "seed": seed + number} for number in range(chosen["seeds"]) for each in grid_of(chosen)]
+    for setting in records.pending(grid):
+        one(setting, chosen, data, records, threads)
 
 
-def one(setting, chosen, data, records, threads, seed):
+def one(setting, chosen, data, records, threads):
     """Trains, and measures what the tables find of the true top neurons of trained weights, in test samples."""
     from slide import RehashSchedule
 
@@ -74,7 +78,7 @@ def one(setting, chosen, data, records, threads, seed):
     when = {name: layer.pop(name) for name in ("N0", "growth", "renew_every") if name in layer}
     steps = n_batches(data, chosen["epochs"])
     of_system = settings("slide", data, {**layer, "rehash": RehashSchedule(**when)})
-    net = network(data, of_system, chosen["lr"], steps, threads, seed)
+    net = network(data, of_system, chosen["lr"], steps, threads, setting["seed"])
     train(net, data, steps, lambda **line: records.add("evaluation", **setting, **line), evaluations=4)
     stages = {name: seconds / steps for name, seconds in net.context.clock.seconds.items()}
     rehashes = net.layers[-1].index.rehashes
@@ -89,18 +93,22 @@ def name_of(line) -> str:
 
 
 def table(records):
-    """[(line of what was found, best P@1, final P@1, seconds)]."""
-    out = []
+    """[(what was found, in the mean over the seeds; evaluations in their mean)] of each setting."""
+    out, keys = [], []
     for line in of(records, "found"):
-        own = of(records, "evaluation", part=line["part"], changes=line["changes"])
-        out.append((line, best(own), own[-1]["p1"], own[-1]["seconds"]))
+        key = {name: line[name] for name in ("part", "changes")}
+        if key not in keys:
+            keys.append(key)
+            lines = of(records, "found", **key)
+            means = {name: statistics.fmean(x[name] for x in lines) for name in ("recall", "retrieved", "hashing")}
+            out.append(({**line, **means}, seeds.curve(records, **key)))
     return out
 
 
 def verdicts(records) -> dict:
     """Each of the paper's families, at the K of its best recall, finds twice what as many uniform draws would."""
     n, found = of(records, "data")[0]["n_labels"], {}
-    for line, *_ in table(records):
+    for line, _ in table(records):
         name = {**records[0]["settings"]["base"], **line["changes"]}["hash"]
         if line["part"] in ("base", "family"):
             found[name] = max(found.get(name, (0.0, 0.0)), (line["recall"], line["retrieved"] / n))
@@ -111,47 +119,72 @@ def verdicts(records) -> dict:
 
 def finding(records) -> str:
     rows, n = table(records), of(records, "data")[0]["n_labels"]
-    (_, base, _, base_seconds), *rest = rows
+    (_, base), *rest = rows
     families = ", ".join(
         f"{name_of(x)} finds {x['recall']:.0%} of the top {TOP} in {x['retrieved']:,.0f} neurons "
-        f"({x['retrieved'] / n:.1%}), P@1 {p1:.3f}" for x, p1, _, _ in rows if x["part"] in ("base", "family")
+        f"({x['retrieved'] / n:.1%}), P@1 {seeds.score(own)}" for x, own in rows if x["part"] in ("base", "family")
     )  # fmt: skip
     ablations = [row for row in rest if row[0]["part"] != "family"]
-    others = [(p1 - base, name_of(x), seconds / base_seconds) for x, p1, _, seconds in ablations]
+    longer = base[-1]["seconds"]
+    others = [(best(own) - best(base), name_of(x), own[-1]["seconds"] / longer) for x, own in ablations]
     worst, top = min(others), max(others)
     return (
         f"The paper has nothing to compare with. {families}. Of the ablations {worst[1]} costs most ({worst[0]:+.3f} "
-        f"P@1, {worst[2]:.1f} times the time) and {top[1]} does best ({top[0]:+.3f}, {top[2]:.1f} times); one seed, so "
-        "that differences below 0.01 are noise."
+        f"P@1, {worst[2]:.1f} times the time) and {top[1]} does best ({top[0]:+.3f}, {top[2]:.1f} times): "
+        f"{seeds.in_words(base)}."
     )
 
 
 def plot(records):
-    data, settings_ = of(records, "data")[0], records[0]["settings"]
-    rows = table(records)
-    base = "base: {hash}, K={K}, L={L}".format(**settings_["base"])
-    title = f"{QUESTION}\n{data['title']}, {data['n_labels']:,} labels"
-    figure, (left, right) = draw.panels(2, title, width=6.5)
-    parts = list(dict.fromkeys(x["part"] for x, *_ in rows))
-    for number, (x, *_) in enumerate(rows):
+    data, rows = of(records, "data")[0], table(records)
+    families = [row for row in rows if row[0]["part"] in ("base", "family")]
+    title = f"{QUESTION}\n{data['title']}, {data['n_labels']:,} labels, {seeds.in_words(rows[0][1])}"
+    figure, (left, middle, right) = draw.panels(3, title)
+    of_base = records[0]["settings"]["base"]
+    for x, _ in families:
+        name = {**of_base, **x["changes"]}["hash"]
         at = max(x["retrieved"] / data["n_labels"], 1e-5), x["recall"]
-        first = number == [line["part"] for line, *_ in rows].index(x["part"])
-        left.plot(*at, **{**draw.series(parts.index(x["part"]), x["part"] if first else None), "linestyle": ""})
-        if x["part"] in ("base", "family", "K", "L"):
-            left.annotate(name_of(x), at, (4, -9 if number % 2 else 3), textcoords="offset points", fontsize=7)
+        left.plot(*at, **{**draw.family(name), "linestyle": "", "markersize": 7})
+        left.annotate(f"{draw.FAMILIES[name]} K={ {**of_base, **x['changes']}['K']}", at, (6, -3),
+                      textcoords="offset points", fontsize=7.5)  # fmt: skip
     share = np.geomspace(1e-3, 1, 50)
     left.plot(share, share, ":", color="#888888", label="neurons drawn uniformly")
     draw.plain_log_axis(left)
     left.set(xlabel="share of the neurons that a sample's buckets hold (log scale)", ylim=(-0.03, 1.05),
              ylabel=f"recall of the true top {TOP} neurons", title="after training, tables rebuilt")  # fmt: skip
     left.legend(fontsize=8, loc="upper left")
-    names = [f"{name_of(x)} ({seconds:.1f} s, hash {1e3 * x['hashing']:.0f} ms)" for x, _, _, seconds in rows]
-    colours = [draw.SERIES[parts.index(x["part"]) % 9] for x, *_ in rows]
-    bars = right.barh(range(len(rows)), [row[1] for row in rows], color=colours)
-    right.bar_label(bars, [f" {row[1]:.3f}" for row in rows], fontsize=7)
-    right.set_yticks(range(len(rows)), names, fontsize=7)
-    right.invert_yaxis()
-    right.axvline(data["popularity"], linestyle=":", color=draw.COLOURS["popularity"])
-    right.set(xlabel="best P@1 on the test set (fraction)", title=f"{base} (training; hashing all)",
-              xlim=(0, 1.15 * max(row[1] for row in rows)))  # fmt: skip
+    bars(middle, families, of_base, data)
+    changes(right, rows, of_base)
     return figure
+
+
+def bars(axis, families, of_base, data):
+    """The best P@1 of each family."""
+    names = [{**of_base, **x["changes"]} for x, _ in families]
+    tops = [max(own, key=lambda line: line["p1"]) for _, own in families]
+    made = axis.barh(range(len(names)), [x["p1"] for x in tops], xerr=[x["p1_spread"] for x in tops],
+                     color=[draw.family(x["hash"])["color"] for x in names])  # fmt: skip
+    axis.bar_label(made, [f" {x['p1']:.3f}" for x in tops], fontsize=8)
+    labels = [f"{draw.FAMILIES[name['hash']]} K={name['K']} ({own[-1]['seconds']:.1f} s)"
+              for name, (_, own) in zip(names, families, strict=True)]  # fmt: skip
+    axis.set_yticks(range(len(names)), labels, fontsize=8)
+    axis.invert_yaxis()
+    axis.axvline(data["popularity"], linestyle=":", color=draw.COLOURS["popularity"])
+    axis.set(xlabel="best P@1 on the test set (fraction)", title="families (seconds of training)",
+             xlim=(0, 1.2 * max(x["p1"] for x in tops)))  # fmt: skip
+
+
+def changes(axis, rows, of_base):
+    """How far the best P@1 of each changed setting is from that of the base."""
+    (_, base), *rest = rows
+    ablations = [(x, own) for x, own in rest if x["part"] != "family"]
+    parts = list(dict.fromkeys(x["part"] for x, _ in ablations))
+    for number, (x, own) in enumerate(ablations):
+        top = max(own, key=lambda line: line["p1"])
+        look = draw.series(parts.index(x["part"]), None)
+        axis.errorbar(top["p1"] - best(base), number, xerr=top["p1_spread"], capsize=2, **look)
+    axis.axvline(0, color="#888888", linewidth=0.8)
+    names = [f"{name_of(x)} ({own[-1]['seconds'] / base[-1]['seconds']:.1f} times as long)" for x, own in ablations]
+    axis.set_yticks(range(len(names)), names, fontsize=7.5)
+    axis.invert_yaxis()
+    axis.set(xlabel="best P@1 less that of the base", title="base: {hash}, K={K}, L={L}".format(**of_base))

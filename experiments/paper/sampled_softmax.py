@@ -1,6 +1,6 @@
 """SLIDE and the sampled softmax: as many or far more neurons, drawn without looking at the input."""
 
-from experiments.frame import draw
+from experiments.frame import draw, seeds
 from experiments.frame.claims import judged
 from experiments.frame.problems import problem
 from experiments.frame.records import of
@@ -17,11 +17,11 @@ TIME = {"smoke": "5 s", "small": "5 min", "paper": "12 h"}
 
 SETTINGS = {
     "smoke": dict(data="tiny", share=0.02, shares=[0.02, 0.2], group_size=4, rates=[5e-3], epochs=3, tune_epochs=1,
-                  evaluations=4),
+                  evaluations=4, seeds=2),
     "small": dict(data="citeulike-tags-53k", share=0.005, shares=[0.005, 0.02, 0.1, 0.2], group_size=4,
                   rates=[5e-3, 1e-2], epochs=6, tune_epochs=2, evaluations=8, seconds=90),
     "paper": dict(data="amazon-670k", share=0.005, shares=[0.005, 0.02, 0.1, 0.2], group_size=16,
-                  rates=[5e-4, 1e-3, 2e-3], epochs=3, tune_epochs=1, evaluations=12),
+                  rates=[5e-4, 1e-3, 2e-3], epochs=3, tune_epochs=1, evaluations=12, seeds=3),
 }  # fmt: skip
 DECENT, PUBLISHED = 0.98, 0.2  # part of SLIDE's best P@1; share of the classes that the paper's sampled softmax needs
 
@@ -40,7 +40,7 @@ def run(scale, records, threads, seed):
             setting["system"], data, records.add, of_system, rates=chosen["rates"], epochs=chosen["epochs"],
             tune_epochs=chosen["tune_epochs"], threads=threads, seed=seed, evaluations=chosen["evaluations"],
             seconds=chosen.get("seconds"), fields={"share": share},
-            regularise=False,
+            regularise=False, seeds=chosen.get("seeds", 1),
         )  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def curves(records):
     """[(name, share, evaluations)]: SLIDE, then the sampled softmax by its share."""
     chosen = records[0]["settings"]
     keys = [("slide", chosen["share"]), *(("uniform", share) for share in chosen["shares"])]
-    return [(system, share, of(records, "evaluation", system=system, share=share)) for system, share in keys]
+    return [(system, share, seeds.curve(records, system=system, share=share)) for system, share in keys]
 
 
 def verdicts(records) -> dict:
@@ -64,9 +64,9 @@ def verdicts(records) -> dict:
 def finding(records) -> str:
     (_, _, slide), *others = curves(records)
     times = (f"{other:.1%} {_time(seconds_to(lines, DECENT * best(slide)))}" for _, other, lines in others)
-    scores = ", ".join(f"{other:.1%}: {best(lines):.3f} (end {lines[-1]['p1']:.3f})" for _, other, lines in others)
+    scores = ", ".join(f"{other:.1%}: {seeds.score(lines)} (end {lines[-1]['p1']:.3f})" for _, other, lines in others)
     return (
-        f"Best P@1: SLIDE at {slide[-1]['active'] / n_labels(records):.2%} active {best(slide):.3f} (end "
+        f"Best P@1: SLIDE at {slide[-1]['active'] / n_labels(records):.2%} active {seeds.score(slide)} (end "
         f"{slide[-1]['p1']:.3f}); uniform {scores}. To {DECENT:.0%} of SLIDE's best: SLIDE "
         f"{_time(seconds_to(slide, DECENT * best(slide)))}, uniform {', '.join(times)}."
     )
@@ -82,7 +82,8 @@ def n_labels(records):
 
 def plot(records):
     data = of(records, "data")[0]
-    figure, axes = draw.panels(2, f"{QUESTION}\n{data['title']}, {data['n_labels']:,} labels")
+    figure, axes = draw.panels(2, f"{QUESTION}\n{data['title']}, {data['n_labels']:,} labels, "
+                                  f"{seeds.in_words(curves(records)[0][2])}")  # fmt: skip
     shades = ("#00442F", "#009E73", "#56C4A0", "#A9DCC8")
     for axis, x, label in zip(axes, ("seconds", "step"), (draw.SECONDS, draw.BATCHES), strict=True):
         for number, (system, _, lines) in enumerate(curves(records)):

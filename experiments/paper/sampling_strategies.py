@@ -6,7 +6,7 @@ from math import comb
 
 import numpy as np
 
-from experiments.frame import draw
+from experiments.frame import draw, seeds
 from experiments.frame.claims import judged
 from experiments.frame.problems import problem
 from experiments.frame.records import of
@@ -24,17 +24,17 @@ TIME = {"smoke": "5 s", "small": "50 s", "paper": "3 h"}
 SETTINGS = {
     "smoke": dict(
         n=5000, dim=64, K=6, L=20, queries=32, budgets=[50, 200, 1000], repeats=2, warm_steps=10, data="tiny",
-        rates=[5e-3], epochs=3, tune_epochs=1, active=200, pairs=100, seeds=2,
+        rates=[5e-3], epochs=3, tune_epochs=1, active=200, pairs=100, draws=2, seeds=2,
     ),
     "small": dict(
         n=205_443, dim=128, K=9, L=50, queries=512, budgets=[50, 100, 200, 500, 1000, 2000, 4000], repeats=7,
         warm_steps=0, data="citeulike-tags-53k", rates=[5e-3, 1e-2], epochs=6, tune_epochs=2, active=1000, pairs=500,
-        seeds=8,
+        draws=8, seeds=3,
     ),
     "paper": dict(
         n=205_443, dim=128, K=9, L=50, queries=512, budgets=[50, 100, 200, 500, 1000, 2000, 4000], repeats=15,
         warm_steps=0, data="delicious-200k", rates=[1e-3, 2e-3, 5e-3], epochs=3, tune_epochs=1, active=1000, pairs=1000,
-        seeds=16,
+        draws=16, seeds=3,
     ),
 }  # fmt: skip
 NAMES = {"vanilla": "vanilla", "topk": "top-k", "threshold": "hard threshold"}
@@ -62,6 +62,7 @@ def run(scale, records, threads, seed):
             tuned_run(
                 name, data, records.add, settings("slide", data, layer), rates=chosen["rates"], threads=threads,
                 epochs=chosen["epochs"], tune_epochs=chosen["tune_epochs"], seed=seed, regularise=False,
+                seeds=chosen["seeds"],
             )  # fmt: skip
 
 
@@ -101,7 +102,7 @@ def selection(chosen, records, seed):
 
     n, dim = chosen["pairs"], 128
     hits = {}
-    for number in range(chosen["seeds"]):
+    for number in range(chosen["draws"]):
         rng = np.random.default_rng((seed, number))
         family = SimHash(dim, 1, TABLES, seed=seed + number)
         for p in PROBABILITIES:
@@ -120,7 +121,7 @@ def selection(chosen, records, seed):
                 row = np.repeat(np.arange(n), np.diff(found.indptr))
                 hits[m, p] = hits.get((m, p), 0) + int((found.ids == row).sum())
     for (m, p), count in hits.items():
-        records.add("selection", m=m, p=p, hits=count, trials=n * chosen["seeds"])
+        records.add("selection", m=m, p=p, hits=count, trials=n * chosen["draws"])
 
 
 def theory(p, m):
@@ -147,7 +148,7 @@ def ratios(records) -> tuple[int, dict]:
 
 
 def scores_of(records) -> dict:
-    return {name: best(of(records, "evaluation", system=name)) for name in NAMES}
+    return {name: best(seeds.curve(records, system=name)) for name in NAMES}
 
 
 def verdicts(records) -> dict:
@@ -182,7 +183,7 @@ def plot(records):
     figure, (left, middle, right) = draw.panels(3, QUESTION)
     for number, (name, points) in enumerate(costs(records).items()):
         left.plot(*zip(*(point for point in points if point[0] >= 1), strict=True), **draw.series(number, NAMES[name]))
-        lines = of(records, "evaluation", system=name)
+        lines = seeds.curve(records, system=name)
         draw.curve(middle, lines, "step", "p1", **draw.series(number, NAMES[name]))
     settings = records[0]["settings"]
     for which in "xy":
@@ -192,7 +193,7 @@ def plot(records):
     left.legend()
     draw.popularity(middle, data)
     draw.accuracy(middle, draw.BATCHES)
-    middle.set_title(data["title"])
+    middle.set_title(f"{data['title']}\n{seeds.in_words(lines)}")
     middle.legend(loc="lower right")
     grid = np.linspace(0, 1, 101)
     for number, m in enumerate(range(1, TABLES, 2)):

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from experiments.frame import draw, processes
+from experiments.frame import draw, machine, processes, seeds
 from experiments.frame.claims import judged, unmeasured
 from experiments.frame.problems import problem
 from experiments.frame.records import of
@@ -26,7 +26,7 @@ RATES = [2e-3, 5e-3, 1e-2, 2e-2]
 # full softmax that are timed and compared with those of this package; shape: of a synthetic set, and tune_scale: of
 # the smaller one of that kind on which it is tuned, since a trial at full size would end before anything is learned.
 SETTINGS = {
-    "smoke": {"tiny": dict(epochs=3, tune_epochs=1, rates=RATES[1:2], evaluations=4, seconds=20, check=3)},
+    "smoke": {"tiny": dict(epochs=3, tune_epochs=1, rates=RATES[1:2], evaluations=4, seconds=20, check=3, seeds=2)},
     "small": {
         "citeulike-tags-53k": dict(epochs=8, tune_epochs=8, rates=RATES[1:3], evaluations=12, seconds=150, check=20),
         "diginetica-43k": dict(epochs=1, tune_epochs=2, rates=RATES[1:3], evaluations=5, seconds=300, check=20),
@@ -34,17 +34,18 @@ SETTINGS = {
                             rates=RATES[2:], evaluations=6, seconds=480, check=4),
     },
     "paper": {
-        name: dict(epochs=4, tune_epochs=0.2, rates=RATES, evaluations=16, seconds=None, check=20)
+        name: dict(epochs=4, tune_epochs=0.2, rates=RATES, evaluations=16, seconds=None, check=20, seeds=3)
         for name in ("amazon-670k", "delicious-200k")
     },
 }  # fmt: skip
-SYSTEMS = ("slide", "slide-plain", "full", "torch-sampled", "torch", "torch-gpu")
+SYSTEMS = ("slide", "slide-plain", "full", "torch-sampled", "torch", "torch-bfloat16", "torch-gpu")
 PLAIN = {"SLIDE_SIMD": "plain", **processes.NO_HUGE_PAGES}
 BELOW = 0.005  # the target is the full softmax's best P@1 less this
 # How many times faster the claims have it: than the full softmax on a GPU, on the CPU (rounded down), and than itself
 # without what this machine has (1.3, rounded).
 OF_THE_GPU, AS_PUBLISHED, OPTIMISED = 3.5, 8, 1.25
 TORCH_GPU = "torch-gpu"  # takes the full softmax's choice, and is trained: its time is its own
+TORCH_BFLOAT16 = "torch-bfloat16"  # likewise, where the processor multiplies bfloat16
 TORCH_STEPS = "torch"  # takes the full softmax's steps here, on the time that a step of its own takes
 
 
@@ -52,6 +53,9 @@ def run(scale, records, threads, seed):
     sets, systems = SETTINGS[scale], processes.present(SYSTEMS, records)
     if TORCH_GPU in systems and not processes.gpu():
         systems.remove(TORCH_GPU)
+    if TORCH_BFLOAT16 in systems and not machine.has_bfloat16():
+        systems.remove(TORCH_BFLOAT16)
+        records.add("note", text="PyTorch in bfloat16 is left out: this processor does not multiply it")
     for setting in records.pending([{"data": name, "system": s} for name in sets for s in systems]):
         plain = PLAIN if setting["system"] == "slide-plain" else {}
         environment = {**plain, **processes.waits(setting["system"], scale)}
@@ -62,7 +66,7 @@ def run(scale, records, threads, seed):
 
 def taken(setting, records) -> dict | None:
     """The choice that a system takes from another, which computes the same: None where it is tuned itself."""
-    other = {"slide-plain": "slide", "torch": "full", TORCH_GPU: "full"}.get(setting["system"])
+    other = {"slide-plain": "slide", "torch": "full", TORCH_BFLOAT16: "full", TORCH_GPU: "full"}.get(setting["system"])
     return choice_of(of(records.lines, "evaluation", data=setting["data"], system=other)[0]) if other else None
 
 
@@ -119,7 +123,7 @@ def torch_steps(system, found, choice, check, threads, seed) -> dict:
 
 def curves(records, data) -> dict:
     """{system: evaluations}; PyTorch's full softmax has those of this package's, on its own time."""
-    out = {system: of(records, "evaluation", data=data, system=system) for system in SYSTEMS}
+    out = {system: seeds.curve(records, data=data, system=system) for system in SYSTEMS}
     for line in of(records, "steps", data=data):
         out["torch"] = [{**x, "seconds": x["step"] * line["seconds_a_step"]} for x in out["full"]]
     return {system: lines for system, lines in out.items() if lines}
@@ -167,7 +171,7 @@ def finding(records) -> str:
     words = []
     for data in records[0]["settings"]:
         lines, (target, at) = curves(records, data), reached(records, data)
-        scores = ", ".join(f"{draw.LABELS[s]} {best(own):.3f} (end {own[-1]['p1']:.3f})" for s, own in lines.items()
+        scores = ", ".join(f"{draw.LABELS[s]} {seeds.score(own)} (end {own[-1]['p1']:.3f})" for s, own in lines.items()
                            if s != "torch")  # fmt: skip
         popular, slide = of(records, "data", data=data)[0]["popularity"], at["slide"]
         if slide is None or target <= popular:

@@ -95,9 +95,9 @@ class TorchNetwork:
 
 
 def full_softmax(n_features, n_labels, *, lr, steps, hidden=128, batch_size=256, seed=0, threads=1, dropout=0.0,
-                 label_smoothing=0.0, device="cpu"):  # fmt: skip
+                 label_smoothing=0.0, device="cpu", bfloat16=False):  # fmt: skip
     """The full softmax in chunks, its rate falling linearly to zero over `steps` batches."""
-    output = Full(n_labels, hidden, batch_size, seed, label_smoothing, device)
+    output = (FullBFloat16 if bfloat16 else Full)(n_labels, hidden, batch_size, seed, label_smoothing, device)
     return _scheduled(n_features, hidden, output, steps, lr=lr, batch_size=batch_size, seed=seed, threads=threads,
                       dropout=dropout)  # fmt: skip
 
@@ -174,22 +174,33 @@ def _by_feature(X, delta):
 
 
 class Plain:
-    """The full softmax as one writes it: a linear layer, log_softmax, autograd, Adam."""
+    """The full softmax as one writes it: a linear layer, log_softmax, autograd, Adam.
 
-    def __init__(self, n_labels, hidden, seed=0, device="cpu"):
+    autocast: whether products are in bfloat16 (`torch.autocast`); compiled: whether `torch.compile` makes one function
+    of layer and loss.
+    """
+
+    def __init__(self, n_labels, hidden, seed=0, device="cpu", autocast=False, compiled=False):
         self.layer = torch.nn.Linear(hidden, n_labels, device=device)
         with torch.no_grad():
             self.layer.weight.copy_(_glorot(n_labels, hidden, seed, device))
             self.layer.bias.zero_()
         self.weights, self.bias = self.layer.weight.data, self.layer.bias.data
         self.adam = torch.optim.Adam(self.layer.parameters(), betas=(BETA1, BETA2), eps=EPS, fused=True)
+        self.autocast = torch.autocast(self.weights.device.type, torch.bfloat16, enabled=autocast)
+        # Batches have as many label entries as they have: one function for all of these numbers.
+        self.loss = torch.compile(self._loss, dynamic=True) if compiled else self._loss
+
+    def _loss(self, hidden, row, label, weight):
+        log_p = torch.log_softmax(self.layer(hidden), dim=1)
+        return -(log_p[row, label] * weight).sum() / len(hidden)
 
     def learn(self, hidden, targets, step, lr):
         self.adam.param_groups[0]["lr"] = lr
         self.adam.zero_grad(set_to_none=True)
         hidden = hidden.requires_grad_()
-        log_p = torch.log_softmax(self.layer(hidden), dim=1)
-        loss = -(log_p[targets.row, targets.label] * targets.weight).sum() / targets.n
+        with self.autocast:
+            loss = self.loss(hidden, targets.row, targets.label, targets.weight)
         loss.backward()
         self.adam.step()
         return loss.detach(), hidden.grad, len(self.bias)
@@ -235,6 +246,42 @@ class Full:
             torch.mm(z[at], scaled, out=self.grads[0][at])
             torch.mv(z[at], scale, out=self.grads[1][at])
             delta.addmm_(z[at].t(), self.weights[at])
+        self.adam.param_groups[0]["lr"] = lr
+        self.adam.step()
+        return loss, delta.mul_(scale[:, None]), len(self.bias)
+
+
+class FullBFloat16(Full):
+    """The same with products, logits and probabilities in bfloat16, in half the memory; weights, their gradients and
+    Adam stay float32. Where the processor has AMX, its products are what PyTorch takes."""
+
+    def __init__(self, n_labels, hidden, batch_size, seed=0, smoothing=0.0, device="cpu"):
+        super().__init__(n_labels, hidden, batch_size, seed, smoothing, device)
+        self.buffer = self.buffer.bfloat16()
+        self.narrow = torch.empty_like(self.weights, dtype=torch.bfloat16)
+
+    def learn(self, hidden, targets, step, lr):
+        n, half = targets.n, hidden.bfloat16()
+        z = self.buffer if n == self.buffer.shape[1] else self.buffer.view(-1)[: n * len(self.bias)].view(-1, n)
+        turned, top, total = half.t().contiguous(), hidden.new_full((n,), -math.inf), hidden.new_zeros(n)
+        self.narrow.copy_(self.weights)
+        for at in self.chunks:
+            torch.addmm(self.bias[at, None].bfloat16(), self.narrow[at], turned, out=z[at])
+            top = torch.maximum(top, z[at].amax(0).float())
+        picked, highest = z[targets.label, targets.row].float(), top.bfloat16()
+        for at in self.chunks:
+            total += z[at].sub_(highest).exp_().sum(0, dtype=torch.float32)
+        loss = ((top + total.log())[targets.row] - picked) @ targets.weight / n
+        scale = 1 / (n * total)
+        if self.smoothing:
+            z.sub_((total * (self.smoothing / len(self.bias))).bfloat16())
+        weight = (self.smoothing - 1) * targets.weight * total[targets.row]
+        z.index_put_((targets.label, targets.row), weight.bfloat16(), accumulate=True)
+        scaled, delta = (hidden * scale[:, None]).bfloat16(), torch.zeros_like(hidden)
+        for at in self.chunks:
+            self.grads[0][at] = torch.mm(z[at], scaled)
+            self.grads[1][at] = torch.mv(z[at], scale.bfloat16())
+            delta += torch.mm(z[at].t(), self.narrow[at])
         self.adam.param_groups[0]["lr"] = lr
         self.adam.step()
         return loss, delta.mul_(scale[:, None]), len(self.bias)

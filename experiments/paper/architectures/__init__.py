@@ -2,8 +2,8 @@
 
 Everything but the output layer is the same: body, optimizer of the body, batches, schedule. Each output layer has the
 learning rate (of body and layer together) that is best on held-out training examples. The sampled ones have as many
-neurons active as each other. The clock runs for all but evaluation. At the scale "small" a training ends after three
-quarters of a minute, which is before the rate has fallen where steps are slow, and a part of the test set is evaluated.
+neurons active as each other. The clock runs for all but evaluation. At the scale "small" a training ends after 20
+seconds, which is before the rate has fallen where steps are slow, and a part of the test set is evaluated.
 """
 
 import time
@@ -18,7 +18,8 @@ PAPER = "The talk names CNN and RNN as what comes next; nothing is measured"
 CLAIMS = ("architectures",)
 TIME = {"smoke": "30 s", "small": "18 min", "paper": "12 h"}
 
-BELOW = 0.01  # the full softmax's share of targets
+BELOW = 0.01  # of the targets found
+LEARNT = 0.01  # of the targets found, below which nothing was learned
 SYSTEMS = ("slide", "torch-sampled", "torch-adaptive", "torch")
 FULL = {
     "gru": dict(given={}, width=100, batch=64, candidates=1290, steps=9000, tune_steps=1000),
@@ -39,8 +40,8 @@ SETTINGS = {
         rates=[1e-3, 1e-2], seeds=1, evaluations=2, held_out=50, seconds=None,
         tune_seconds=None, tested=None,
     ),
-    "small": dict(tasks=SMALL, rates=[3e-3, 1e-2], seeds=1, evaluations=5, held_out=1000, seconds=45,
-                  tune_seconds=15, tested=2000),
+    "small": dict(tasks=SMALL, rates=[3e-3, 1e-2], seeds=3, evaluations=5, held_out=500, seconds=20,
+                  tune_seconds=7, tested=1000),
     "paper": dict(tasks=FULL, rates=[1e-3, 3e-3, 1e-2], seeds=3, evaluations=12, held_out=4000, seconds=None,
                   tune_seconds=None, tested=None),
 }  # fmt: skip
@@ -182,16 +183,19 @@ def tasks_in(records) -> dict:
 
 
 def verdicts(records) -> dict:
-    """In every task as many targets are found in the end as by PyTorch's full softmax, less `BELOW`."""
+    """In every task something is learned, and as many targets are found in the end as by the others, less `BELOW`."""
     if not of(records, "evaluation"):
         return {"architectures": unmeasured("PyTorch was not installed where it was to be measured")}
     conditions, words = [], []
     for name in tasks_in(records):
-        slide, full = (mean_recall(records, name, system) for system in ("slide", "torch"))
-        conditions.append(slide >= full - BELOW)
-        words.append(f"{name} {slide:.3f} and {full:.3f}")
-    why = f"targets found at the end of training by the sampled layer and by the full softmax: {', '.join(words)}"
-    return {"architectures": judged(conditions, why)}
+        slide, sampled, full = (mean_recall(records, name, system) for system in ("slide", "torch-sampled", "torch"))
+        conditions.append(slide > LEARNT and slide >= max(sampled, full) - BELOW)
+        words.append(f"{name} {slide:.3f}, {sampled:.3f} and {full:.3f}" if max(slide, sampled, full) > LEARNT
+                     else f"{name} none by any in so short a time")  # fmt: skip
+    seconds = records[0]["settings"]["seconds"]
+    when = f"after {seconds} s" if seconds else "at the end of training"
+    why = f"targets found {when} by the sampled layer, by PyTorch's sampled softmax and by the full one: "
+    return {"architectures": judged(conditions, why + "; ".join(words))}
 
 
 def mean_recall(records, task, system) -> float:
@@ -226,6 +230,8 @@ def plot(records):
                 draw.curve(axis, of(lines, "evaluation", seed=seed), "seconds", "recall", **look)
         axis.set(xlabel=draw.SECONDS, ylabel=f"targets among the {task['k']} best (fraction)")
         axis.set_title(task["title"], fontsize=9)
+        if max(mean_recall(records, name, system) for system in SYSTEMS) <= LEARNT:
+            axis.set(ylim=(0, 1), title=f"{task['title']}\nnothing was learned in so short a time")
         draw.plain_log_axis(axis)
     if found:
         draw.legend(figure, axes[0])
