@@ -123,5 +123,6 @@ def test_gradients(loss, seconds, gain, word, monkeypatch):
     }  # fmt: skip
     for name, value in made.items():
         monkeypatch.setattr(lsh_sampler, name, lambda *_, value=value: value)
-    found = lsh_sampler.verdicts([{"record": "header"}, {"record": "probability", "trials": 3000}])
+    sums_of_one = {"record": "sum", "queries": 1, "unseen": 0.1}
+    found = lsh_sampler.verdicts([{"record": "header"}, {"record": "probability", "trials": 3000}, sums_of_one])
     assert found["gradients"].word == word and found["probability"].word == HOLDS
