@@ -61,7 +61,7 @@ def run(scale, records, threads, seed):
                      "hash": "simhash", "K": chosen["K"]}  # fmt: skip
             tuned_run(
                 name, data, records.add, settings("slide", data, layer), rates=chosen["rates"], threads=threads,
-                epochs=chosen["epochs"], tune_epochs=chosen["tune_epochs"], seed=seed,
+                epochs=chosen["epochs"], tune_epochs=chosen["tune_epochs"], seed=seed, regularise=False,
                 seeds=chosen["seeds"],
             )  # fmt: skip
 
