@@ -7,11 +7,12 @@ from scipy import sparse
 from experiments.frame import claims, problems
 from experiments.frame.mnist import mnist
 from experiments.paper import asynchronous
-from experiments.paper.asynchronous import conflicts
+from experiments.paper.asynchronous import conflicts, networks, results, workers
 from slide.layers.weights import Weights
 from slide.rows import ActiveSet, as_sparse_rows
 
 SETTINGS = {**asynchronous.SETTINGS["smoke"], "n_train": 64}
+BATCH = 16
 
 
 def batch(seed, n=13, n_rows=17, n_columns=11, rows=4, columns=3):
@@ -78,11 +79,11 @@ def test_each_lost_addition_is_counted(monkeypatch):
 
 def test_a_batch_adds_where_its_rows_and_inputs_are():
     found = mnist(0, 64)
-    network = asynchronous.network("sampled", SETTINGS, found, 1e-3, 9, 1, 0)
+    network = networks.network("sampled", SETTINGS, found, 1e-3, 9, 1, 0, batch=BATCH)
     rows = as_sparse_rows(found.train[0][:16], "X", found.n_features).normalized()
     (first, pixels), *later = conflicts.rows_and_columns(network, rows)
     assert (pixels.toarray() == (found.train[0][:16].toarray() != 0)).all()
-    assert len(later) == asynchronous.LAYERS - 1 and (np.diff(first.indptr) == SETTINGS["active"]).all()
+    assert len(later) == networks.LAYERS - 1 and (np.diff(first.indptr) == SETTINGS["active"]).all()
     for active, columns in later:
         before = np.zeros((16, SETTINGS["width"]))
         for sample in range(16):
@@ -93,19 +94,21 @@ def test_a_batch_adds_where_its_rows_and_inputs_are():
 
 def test_the_dense_network_with_active_sets_takes_the_steps_of_matrix_products():
     found = mnist(0, 64)
-    sets, matrix = (asynchronous.network(name, SETTINGS, found, 1e-3, 9, 1, 0) for name in ("dense", "matrix"))
+    sets, matrix = (
+        networks.network(name, SETTINGS, found, 1e-3, 9, 1, 0, batch=BATCH) for name in ("dense", "matrix")
+    )
     for one, other in zip(sets.layers, matrix.layers, strict=True):
         one.weights[...] = other.weights
     X, Y = found.train
     for _ in range(4):
         assert sets.partial_fit(X, Y) == pytest.approx(matrix.partial_fit(X, Y), rel=1e-4)
-    assert [layer.active for layer in sets.layers] == [SETTINGS["width"]] * asynchronous.LAYERS + [10]
+    assert [layer.active for layer in sets.layers] == [SETTINGS["width"]] * networks.LAYERS + [10]
 
 
 def test_the_sampler_of_every_neuron_keeps_the_contract():
     from slide.testing import check_sampler
 
-    sampler = asynchronous.every_neuron()
+    sampler = networks.every_neuron()
     check_sampler(type(sampler))
     assert sampler.sample(None, None, 3, 1, 5, 0, 1).ids.tolist() == [*range(5)] * 3
 
@@ -118,41 +121,128 @@ def test_without_mnist_images_of_its_shape_are_made(tmp_path, monkeypatch):
     assert (found.train[0] != again.train[0]).nnz == 0 and 0.05 < found.popularity < 0.2
 
 
-def lines(p1, seconds, lost=0, cpus=2):
-    """Records of a run: p1 and seconds by system, on one, two and four threads."""
-    out = [{"record": "evaluation", "system": "matrix", "threads": 1, "seconds": 1.0, "p1": 0.9, "epoch": 1}]
-    for system in asynchronous.SYSTEMS:
+def trained_late(n_workers, delays, seed=0, steps=12):
+    """(a network of small sampled layers after training by so many workers, how late each gradient was)."""
+    found = mnist(0, 64)
+    network = networks.network("sampled", SETTINGS, found, 3e-3, steps, 1, seed, "rows", 8)
+    return network, workers.train_late(network, found, 8, steps, n_workers, delays, seed)
+
+
+def test_one_worker_trains_as_the_network_alone():
+    network, late = trained_late(1, [1.0], steps=8)
+    found = mnist(0, 64)
+    alone = networks.network("sampled", SETTINGS, found, 3e-3, 8, 1, 0, "rows", 8)
+    order = np.random.default_rng(0).permutation(64)
+    for low in range(0, 64, 8):
+        alone.partial_fit(*(part[order[low : low + 8]] for part in found.train))
+    assert late == [0] * 8
+    for one, other in zip(network.layers, alone.layers, strict=True):
+        assert (one.weights == other.weights).all() and (one.bias == other.bias).all()
+
+
+def test_gradients_come_as_late_as_was_drawn_and_all_of_them_come():
+    _, late = trained_late(4, [1.0], steps=20)
+    assert len(late) == 20 and set(late[4:-4]) == {3} and max(late) <= 3
+    first, _ = trained_late(4, [0.5, 1.5])
+    again, _ = trained_late(4, [0.5, 1.5])
+    other, _ = trained_late(1, [1.0])
+    assert (first.layers[1].weights == again.layers[1].weights).all()
+    assert (first.layers[1].weights != other.layers[1].weights).any()
+
+
+def test_a_worker_waits_with_its_gradient_while_others_change_the_weights():
+    found = mnist(0, 64)
+    network = networks.network("sampled", SETTINGS, found, 3e-3, 9, 1, 0, "rows", 8)
+    given = workers.batches(network, found, 8, 0)
+    pair, before = [workers.Worker(network) for _ in range(2)], network.layers[1].weights.copy()
+    commits = [worker.gradient(*next(given), 1, 1.0)[1] for worker in pair]
+    assert (network.layers[1].weights == before).all()
+    for commit in commits:
+        commit.run()
+        assert (network.layers[1].weights != before).any()
+        before = network.layers[1].weights.copy()
+
+
+def test_real_threads_delay_each_other_by_their_number():
+    found = mnist(0, 64)
+    network = networks.network("sampled", SETTINGS, found, 3e-3, 40, 1, 0, "rows", 8)
+    assert workers.measured_delays(network, found, 8, 1, 10) == [0] * 10
+    late = workers.measured_delays(network, found, 8, 3, 40)
+    assert len(late) == 40 and 0 <= min(late) and 0.5 < np.mean(late[3:]) < 4
+
+
+def test_what_fails_in_a_thread_fails(monkeypatch):
+    def fail(*_):
+        raise MemoryError("none left")
+
+    found = mnist(0, 64)
+    network = networks.network("sampled", SETTINGS, found, 3e-3, 9, 1, 0, "rows", 8)
+    monkeypatch.setattr(workers.Worker, "gradient", fail)
+    with pytest.raises(MemoryError, match="none left"):
+        workers.measured_delays(network, found, 8, 2, 10)
+
+
+def lines(p1, seconds, lost=0, cpus=2, late=0.9):
+    """Records of a run of two seeds: p1 and seconds by system, on one, two and four threads; late: of 64 workers."""
+    about = {"system": "matrix", "threads": 1, "seed": 0}
+    out = [{"record": "evaluation", "seconds": 1.0, "p1": 0.9, "epoch": 1.0, **about}]
+    for system in results.SYSTEMS:
         for at, n in enumerate((1, 2, 4)):
-            common = {"system": system, "threads": n, "cpus": cpus}
-            out.append({"record": "evaluation", "epoch": 1, "p1": p1[system][at], "seconds": seconds[at], **common})
-            meet = 0.1 if system == "sampled" else 1.0
-            met = dict.fromkeys(("rows_in_work", "rows_in_batch", "weights_in_work", "weights_in_batch"), meet)
-            gone = lost if system == "sampled" else 1
-            counted = {"additions": 100, "lost": gone, "rows": 10, "hit_rows": gone}
-            out.append({"record": "conflicts", **counted, **met, **common})
-        out.append({"record": "control", "system": system, "threads": 1, "p1": 0.9})
-    return [{"record": "header"}, *out[1:], out[0]]
+            for seed in (0, 1):
+                common = {"system": system, "threads": n, "seed": seed}
+                out.append({"record": "evaluation", "epoch": 1.0, "p1": p1[system][at] - seed / 10,
+                            "seconds": seconds[at], **common})  # fmt: skip
+                ms = {"update": 2.0 if at else 3.0, "sample": 1.0}
+                out.append({"record": "stages", "ms": ms, "cpus": cpus, **common})
+                meet = 0.1 if system == "sampled" else 1.0
+                met = dict.fromkeys(("rows_in_work", "rows_in_batch", "weights_in_work", "weights_in_batch"), meet)
+                gone = lost if system == "sampled" else 1
+                counted = {"additions": 100, "lost": gone, "rows": 10, "hit_rows": gone}
+                out.append({"record": "conflicts", **counted, **met, **common})
+        for n, value in ((1, 0.9), (64, late)):
+            out += [{"record": "late", "system": system, "workers": n, "seed": seed, "p1": value - seed / 10,
+                     "mean": n - 1, "most": 3 * n} for seed in (0, 1)]  # fmt: skip
+    out += [{"record": "delays", "threads": n, "late": [n - 1] * 5} for n in (2, 4)]
+    return [{"record": "header"}, *out]
+
+
+EVEN = 0.9, 0.9, 0.9
 
 
 @pytest.mark.parametrize(
-    ("p1", "seconds", "lost", "conflicts", "speed"),
+    ("p1", "seconds", "lost", "late", "conflicts", "speed"),
     [
-        (0.900, (4.0, 2.2, 2.2), 0, claims.HOLDS, claims.HOLDS),
-        (0.910, (4.0, 2.2, 2.2), 0, claims.HOLDS, claims.HOLDS),
-        (0.880, (4.0, 2.2, 2.2), 0, claims.IN_PART, claims.HOLDS),
-        (0.900, (4.0, 3.9, 1.0), 0, claims.HOLDS, claims.FAILS),
-        (0.880, (4.0, 3.9, 1.0), 9, claims.FAILS, claims.FAILS),
+        (0.900, (4.0, 2.2, 2.2), 0, 0.9, claims.HOLDS, claims.HOLDS),
+        (0.910, (4.0, 2.2, 2.2), 0, 0.92, claims.HOLDS, claims.HOLDS),
+        (0.880, (4.0, 2.2, 2.2), 0, 0.9, claims.IN_PART, claims.HOLDS),
+        (0.900, (4.0, 2.2, 2.2), 0, 0.88, claims.IN_PART, claims.HOLDS),
+        (0.900, (4.0, 3.9, 1.0), 0, 0.9, claims.HOLDS, claims.FAILS),
+        (0.880, (4.0, 3.9, 1.0), 9, 0.88, claims.FAILS, claims.FAILS),
     ],
 )
-def test_the_verdict_follows_its_criterion(p1, seconds, lost, conflicts, speed):
-    found = lines({"sampled": (0.9, 0.9, p1), "dense": (0.9, 0.9, 0.9)}, seconds, lost)
+def test_the_verdict_follows_its_criterion(p1, seconds, lost, late, conflicts, speed):
+    found = lines({"sampled": (0.9, 0.9, p1), "dense": EVEN}, seconds, lost, late=late)
     verdicts = asynchronous.verdicts(found)
     assert {name: verdict.word for name, verdict in verdicts.items()} == {"conflicts": conflicts, "asynchronous": speed}
     assert "on 2 threads" in verdicts["asynchronous"].why and "up to 4" in asynchronous.finding(found)
 
 
+def test_the_reason_names_the_stages_that_lose_most():
+    found = lines({"sampled": EVEN, "dense": EVEN}, (4.0, 3.0, 3.0))
+    assert results.stages(found, "sampled", 1) == {"update": 3.0, "sample": 1.0}
+    # of 1 ms that is missing both lose a half
+    assert results.reason(found, 2).startswith("100 % of what is missing is lost in two stages, update 1.50 times (3.0")
+
+
+def test_gaps_are_of_a_seed_and_delays_relative_to_the_others():
+    found = lines({"sampled": (0.9, 0.9, 0.88), "dense": EVEN}, (4.0, 3.0, 3.0))
+    assert results.gaps(found, "sampled")[4] == pytest.approx((-0.02, 0))
+    assert results.noise(found, "sampled") == pytest.approx(0.1 / 2**0.5)
+    assert results.relative_delays(found) == [1.0] * 5
+
+
 def test_one_thread_has_nothing_to_compare():
-    found = lines({"sampled": (0.9,) * 3, "dense": (0.9,) * 3}, (1, 1, 1))
+    found = lines({"sampled": EVEN, "dense": EVEN}, (1, 1, 1))
     found = [line for line in found if line.get("threads", 1) == 1]
     assert "nothing to compare" in asynchronous.finding(found)
     assert {verdict.word for verdict in asynchronous.verdicts(found).values()} == {claims.UNMEASURED}

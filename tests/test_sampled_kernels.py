@@ -108,6 +108,34 @@ def test_updates_agree_with_numpy(shape, sparse, optimizer):
                 np.testing.assert_allclose(got, want[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.parametrize("columns", [1, 5, 40, 150])
+@pytest.mark.parametrize("mode", ["rows", "hogwild"])
+def test_updates_by_few_and_by_most_columns_agree_with_numpy(rng, columns, mode):
+    """Rows are stepped column by column or as a whole; columns that no group of a row has stay as they are."""
+    n_rows, width, n = 30, 150, 25
+    active = ActiveSet.of([rng.permutation(n_rows)[:6] for _ in range(n)])
+    cols = np.concatenate([np.sort(rng.permutation(width)[:columns]) for _ in range(n)]).astype(np.int32)
+    x_indptr, x = np.arange(n + 1, dtype=np.int64) * columns, rng.standard_normal(n * columns).astype(np.float32)
+    coef = rng.standard_normal((len(active.ids), 1)).astype(np.float32)
+    optimizer = OPTIMIZERS[0]
+    want = {name: a.astype(np.float64) for name, a in new_weights(n_rows, width, optimizer).state().items()}
+    first = None
+    for threads in THREADS if mode == "rows" else (1,):
+        weights = new_weights(n_rows, width, optimizer)
+        for step in (1, 2):
+            if first is None:
+                hyper = np.float32(optimizer.hyper(step, 1.0)).astype(np.float64)
+                reference.update_rows(
+                    active.indptr, active.ids, coef.astype(np.float64), x_indptr, cols, x.astype(np.float64),
+                    want["w"], want["m"], want["v"], want["bias"], True, hyper,
+                )  # fmt: skip
+            weights.update(active, coef, x_indptr, cols, x, step, 1.0, threads, mode)
+        first = first or weights.state()
+        for name, got in weights.state().items():
+            np.testing.assert_array_equal(got, first[name])
+            np.testing.assert_allclose(got, want[name], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
 def new_weights(n_neurons, d, optimizer):
     return Weights(n_neurons, d, optimizer, 1.0, np.random.default_rng(3))
 

@@ -7,9 +7,11 @@ import pytest
 from scipy.spatial import ConvexHull, QhullError
 from threadpoolctl import threadpool_limits
 
-from experiments.frame import binary_images, problems, records, runner
+from experiments.frame import binary_images, claims, problems, records, runner
 from experiments.paper import sparsity_accuracy
-from experiments.peers.masked_networks import AllKept, Dropout, MaskedNetwork, Standout, Winners
+from experiments.paper.sparsity_accuracy import choices, results
+from experiments.paper.sparsity_accuracy.centred import Centred
+from experiments.peers.masked_networks import AllKept, Dropout, MaskedNetwork, NoisyWinners, Standout, Winners
 
 SIDE = binary_images.SIDE
 GATES = [AllKept, lambda: Dropout(0.4), lambda: Standout(0.3), lambda: Winners(0.3)]
@@ -127,6 +129,18 @@ def test_dropout_keeps_the_mean_and_winners_are_the_largest():
     assert (np.where(kept, a, 9).min(axis=1) > np.where(kept, -9, a).max(axis=1)).all()
 
 
+def test_noise_makes_other_winners_and_their_recall_is_kept():
+    a = np.random.default_rng(0).standard_normal((40, 200)).astype(np.float32)
+    recall = []
+    for noise in (0.0, 0.5, 5.0):
+        gate = NoisyWinners(0.1, noise)
+        kept = gate.train(a, None)
+        assert (kept.sum(axis=1) == 20).all() and (noise > 0 or (kept == Winners(0.1).train(a, None)).all())
+        assert gate.recall == [pytest.approx((kept * Winners(0.1).train(a, None)).sum() / 800)]
+        recall += gate.recall
+    assert 1 == recall[0] > recall[1] > recall[2]
+
+
 def test_the_first_step_is_adams():
     network = MaskedNetwork([3, 4, 2], AllKept, lr=0.01, steps=5, dtype=np.float64)
     before = [p.copy() for p in network.params]
@@ -151,4 +165,85 @@ def test_a_missing_mnist_is_left_out_and_said(tmp_path, monkeypatch):
     assert "left out" in records.of(lines, "note")[0]["text"]
     lsh = records.of(lines, "evaluation", method="lsh", share=0.05)
     assert all(0 < share <= 0.06 for line in lsh for share in line["active"])
+    assert all(0 <= share <= 1 for line in lsh for share in line["recall"])
+    assert {line["seed"] for line in lsh} == {0, 1}
     assert "of 2 data sets" in sparsity_accuracy.verdicts(lines)["sparse"].why
+
+
+def test_what_tables_hold_is_counted_as_by_hand():
+    from slide import Dense, Network, Sampled
+    from slide.rows import as_sparse_rows
+
+    hidden = Sampled(30, sampler="topk", active=6, min_active=0, K=2, L=6, bucket_size=30)
+    network = Network(12, [hidden, hidden, Dense(3)], group_size=1, seed=3, threads=1)
+    X = np.random.default_rng(0).random((7, 12)).astype(np.float32)
+    found = choices.held(network, X, 0.2)
+    first = network.layers[0]
+    rows = as_sparse_rows(X, "X", 12).normalized()
+    block, unit = first.retrieve(rows), rows.to_scipy().toarray()
+    logits = unit @ first.weights.T
+    top = [set(np.argsort(-row)[:6]) for row in logits]
+    active = [set(block.ids[low:high].tolist()) for low, high in zip(block.indptr, block.indptr[1:], strict=False)]
+    assert found["recall"][0] == pytest.approx(np.mean([len(a & b) / 6 for a, b in zip(active, top, strict=True)]))
+    held, most = (sum(max(logits[i, j], 0) for i, ids in enumerate(sets) for j in ids) for sets in (active, top))
+    assert found["mass"][0] == pytest.approx(held / most, rel=1e-5)
+    cosine = logits / np.linalg.norm(first.weights, axis=1)
+    near = np.mean([cosine[i, j] for i, ids in enumerate(top) for j in ids])
+    assert found["near"][0] == pytest.approx(near, rel=1e-5) and found["far"][0] < near
+    assert choices.work(network) == pytest.approx(
+        (6 * (2 * 12 / 3 + 30 / 4) + 6 * (2 * 30 / 3 + 30 / 4)) / (30 * 12 + 30 * 30)
+    )
+
+
+def test_the_family_of_centred_inputs_keeps_the_contract_and_follows_the_inner_product():
+    from slide.testing import check_hash_family
+
+    check_hash_family(Centred)
+    rng = np.random.default_rng(0)
+    w, x = rng.standard_normal((400, 60)), rng.standard_normal((200, 60)) * rng.random(60) + 3 * rng.random(60)
+    w, x = w.astype(np.float32), x.astype(np.float32)
+    best = w @ x.T >= np.sort(w @ x.T, axis=0)[-20]
+
+    def recall(family):
+        shared = (family.codes(w)[:, None] == family.query_codes(x)[None]).sum(axis=2)
+        return (best & (shared >= np.sort(shared, axis=0)[-20])).sum() / best.sum()
+
+    before = recall(Centred(60, 2, 300))
+    family = Centred(60, 2, 300)
+    family.inputs = x.mean(axis=0), x.var(axis=0)
+    family.fit(w)
+    assert recall(family) > before + 0.03
+
+
+def record(lsh, published=0.7, winners=0.9, dropout=0.5):
+    """Records of two seeds on one set: the dense network has P@1 0.9, and tables of another name are the best."""
+    settings = {"shares": [0.05], "noise": [1.0], "tables": {"as published": {}, "more": {}}}
+    lines = [{"record": "header", "settings": settings}, {"record": "data", "name": "convex"}]
+    for tables, p1 in (("as published", 0.6), ("more", 0.8)):
+        lines.append({"record": "trial", "data": "convex", "method": "lsh", "share": 0.05, "tables": tables, "p1": p1})
+    runs = [("dense", None, 0.0, 0.9, 1), ("dropout", None, 0.0, dropout, 1), ("adaptive", None, 0.0, 0.8, 1),
+            ("winners", None, 0.0, winners, 1), ("winners", None, 1.0, winners - 0.1, 0.5),
+            ("lsh", "as published", 0.0, published, 0.3), ("lsh", "more", 0.0, lsh, 0.75)]  # fmt: skip
+    for method, tables, noise, p1, recall in runs:
+        lines += [{
+            "record": "evaluation", "data": "convex", "method": method, "tables": tables, "noise": noise, "p1": p,
+            "share": 1.0 if method == "dense" else 0.05, "seed": seed, "recall": [recall], "near": [0.3],
+            "far": [0.0], "work": 0.5, "p1_exact": 0.1,
+        } for seed, p in ((0, 0.0), (0, p1), (1, p1))]  # fmt: skip
+    return lines
+
+
+@pytest.mark.parametrize(("lsh", "word"), [(0.895, claims.HOLDS), (0.885, claims.FAILS), (0.45, claims.FAILS)])
+def test_the_verdict_is_on_the_tables_that_held_out_rows_chose(lsh, word):
+    lines = record(lsh)
+    verdicts = sparsity_accuracy.verdicts(lines)
+    assert verdicts["sparse"].word == word and verdicts["few_neurons"].word == claims.IN_PART
+    assert f"Convex {100 * (lsh - 0.9):+.1f} points" in verdicts["sparse"].why
+    assert "75 % (30 % as published; winner-take-all that keeps as many: -5.0 points" in verdicts["sparse"].why
+    assert "0.700 with those as published" in sparsity_accuracy.finding(lines)
+
+
+def test_gaps_are_between_networks_of_a_seed():
+    lines, others = ([{"seed": s, "p1": p} for s, p in pairs] for pairs in ([(0, 0.5), (1, 0.9)], [(1, 1.0), (0, 0.4)]))
+    assert results.gaps(lines, others) == pytest.approx([0.1, -0.1]) and results.gap(lines, others) == pytest.approx(0)
+    assert results.spread([0.1, 0.3]) == pytest.approx(0.02**0.5) and results.spread([0.1]) == 0

@@ -66,6 +66,21 @@ class Winners:
         return self.test(a)
 
 
+class NoisyWinners(Winners):
+    """Winners of inputs with noise, anew in every pass: `noise` standard deviations of a sample's inputs. `recall` has
+    the share of the true winners that each pass kept."""
+
+    def __init__(self, share, noise, seed=0):
+        super().__init__(share)
+        self.noise, self.rng, self.recall = noise, np.random.default_rng(seed), []
+
+    def test(self, a):
+        noise = self.rng.standard_normal(a.shape, dtype=np.float32) * a.std(axis=1, keepdims=True)
+        kept, true = super().test(a + self.noise * noise), super().test(a)
+        self.recall.append(float((kept * true).sum() / true.sum()))
+        return kept
+
+
 class MaskedNetwork:
     """Hidden ReLU layers behind gates and a softmax, trained by Adam with a rate that falls linearly to zero.
 

@@ -18,6 +18,9 @@ from slide._kernels.simd.vec cimport ops
 from slide._kernels.transpose cimport N_PARTS, PairsByRow
 from slide._kernels.weights cimport Float32Rows
 
+cdef enum:
+    SIDE_BY_SIDE = 64  # weights that are stepped together
+
 
 def place_rows(PairsByRow by_row, const int64_t[::1] row_ptr, int32_t[::1] place, float[:, ::1] grad,
                float[::1] bias_grad, int threads):
@@ -76,8 +79,16 @@ def apply_rows(Float32Rows rows, PairsByRow by_row, const int64_t[::1] row_ptr, 
 
 cdef inline void step_where_not_zero(Float32Rows rows, int64_t r, const float *g,
                                      const OptimizerStep *step) noexcept nogil:
-    cdef int64_t j
-    for j in range(rows.width):
-        if g[j] != 0.0:
-            step_weight(&rows.w[r, j], &rows.m[r, j] if rows.adam else NULL, &rows.v[r, j] if rows.adam else NULL,
-                        g[j], rows.adam, &step.weights)
+    cdef float where[SIDE_BY_SIDE]
+    cdef int64_t block, j, i, n
+    for block in range((rows.width + SIDE_BY_SIDE - 1) // SIDE_BY_SIDE):
+        j = block * SIDE_BY_SIDE
+        n = min(<int64_t>SIDE_BY_SIDE, rows.width - j)
+        if rows.adam:
+            for i in range(n):
+                where[i] = g[j + i] != 0.0
+            ops.adam_where(&rows.w[r, j], &rows.m[r, j], &rows.v[r, j], g + j, where, n, &step.weights)
+        else:
+            for i in range(j, j + n):
+                if g[i] != 0.0:
+                    step_weight(&rows.w[r, i], NULL, NULL, g[i], False, &step.weights)

@@ -12,9 +12,10 @@ Where inputs have but some columns, `update_sparse_rows` changes only the weight
 
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.string cimport memset
 
 from slide._kernels.groups cimport Groups, column_ids, columns_of, inputs_of
-from slide._kernels.optimizer cimport OptimizerStep, add_ahead, step_of, sum_coef
+from slide._kernels.optimizer cimport OptimizerStep, add_ahead, prefetch_bytes, step_of, sum_coef
 from slide._kernels.simd.vec cimport GRADIENT_ROWS, Ahead, ops
 from slide._kernels.transpose cimport N_PARTS, PairsByRow
 from slide._kernels.weights cimport Float32Rows, WeightRows
@@ -92,12 +93,14 @@ cdef int64_t gradient_rows(PairsByRow by_row, int64_t low, int64_t end, Groups g
 
 
 cdef struct ColumnScratch:
-    # Of one thread: n columns of a row, their gradients, those of one pair, weights and moments, side by side.
+    # Of one thread: n columns of a row, their gradients, those of one pair, weights and moments, side by side; or the
+    # gradients of all columns of a row, and where there are any.
     int64_t n
     int32_t *columns
     int32_t *place  # of each column among them; -1 where it is not
     float *g
     float *part
+    float *where
     float *w
     float *m
     float *v
@@ -125,20 +128,63 @@ cdef inline ColumnScratch column_scratch(float *scratch, int64_t width, int32_t 
     cdef ColumnScratch some
     some.n, some.columns, some.place, some.g = 0, columns, place, scratch
     some.part = some.g + width
-    some.w = some.part + width
+    some.where = some.w = some.part + width
     some.m = some.w + width
     some.v = some.m + width
     return some
 
 
+cdef enum:
+    FEWER_COLUMNS = 4  # a row is stepped as a whole where its pairs have 1 / FEWER_COLUMNS of its columns or more
+
+
 cdef void update_sparse_part(Float32Rows rows, PairsByRow by_row, int64_t part, Groups groups, const float *coef,
                              const OptimizerStep *step, ColumnScratch some) noexcept nogil:
-    cdef int64_t first = by_row.part_ptr[part], k
-    for k in range(first, first + by_row.n_touched[part]):
-        sparse_gradient_row(by_row, k, groups, coef, &some)
-        step_columns(rows, by_row.rows[k], step, &some)
+    cdef int64_t first = by_row.part_ptr[part], end = first + by_row.n_touched[part], k
+    for k in range(first, end):
+        if rows.adam and FEWER_COLUMNS * columns_of_pairs(by_row, k, groups) >= rows.width:
+            prefetch_row(rows, by_row.rows[min(k + 1, end - 1)])
+            gradient_where(by_row, k, groups, coef, rows.width, &some)
+            ops.adam_where(&rows.w[by_row.rows[k], 0], &rows.m[by_row.rows[k], 0], &rows.v[by_row.rows[k], 0], some.g,
+                           some.where, rows.width, &step.weights)
+        else:
+            sparse_gradient_row(by_row, k, groups, coef, &some)
+            step_columns(rows, by_row.rows[k], step, &some)
         if rows.has_bias:
             rows.step_bias(by_row.rows[k], pairs_sum(by_row, k, coef, groups.lanes), step)
+
+
+cdef inline int64_t columns_of_pairs(PairsByRow by_row, int64_t row, Groups groups) noexcept nogil:
+    """Columns that the inputs of a touched row's groups have, those of several counted for each."""
+    cdef int64_t k, n = 0
+    for k in range(by_row.starts[row], by_row.starts[row] + by_row.counts[row]):
+        n += columns_of(groups, by_row.group[k])
+    return n
+
+
+cdef inline void prefetch_row(Float32Rows rows, int64_t row) noexcept nogil:
+    cdef int64_t n_bytes = rows.width * sizeof(float)
+    prefetch_bytes(&rows.w[row, 0], n_bytes)
+    prefetch_bytes(&rows.m[row, 0], n_bytes)
+    prefetch_bytes(&rows.v[row, 0], n_bytes)
+
+
+cdef void gradient_where(PairsByRow by_row, int64_t row, Groups groups, const float *coef, int64_t width,
+                         ColumnScratch *some) noexcept nogil:
+    """The gradient of a touched row in all columns, g, and which ones its groups have, where."""
+    cdef int64_t k, j, d
+    cdef const int32_t *cols
+    memset(some.g, 0, width * sizeof(float))
+    memset(some.where, 0, width * sizeof(float))
+    for k in range(by_row.starts[row], by_row.starts[row] + by_row.counts[row]):
+        d = columns_of(groups, by_row.group[k])
+        cols = column_ids(groups, by_row.group[k])
+        memset(some.part, 0, d * sizeof(float))
+        ops.row_gradient(coef_of(by_row, k, coef, groups.lanes), inputs_of(groups, by_row.group[k]), groups.lanes, d,
+                         some.part)
+        for j in range(d):
+            some.g[cols[j]] += some.part[j]
+            some.where[cols[j]] = 1.0
 
 
 cdef void sparse_gradient_row(PairsByRow by_row, int64_t row, Groups groups, const float *coef,

@@ -50,6 +50,8 @@ class LaneBlock:
     def from_sparse(cls, rows, group_size: int) -> "LaneBlock":
         """From SparseRows: the columns of a group are the union of its samples' columns."""
         n, d = rows.shape
+        if group_size == 1:
+            return cls(n, 1, d, rows.indptr, rows.ids, rows.values.reshape(-1, 1))
         n_groups = n_groups_of(n, group_size)
         sample = np.repeat(np.arange(n), np.diff(rows.indptr))
         group = sample // group_size
@@ -71,6 +73,9 @@ class LaneBlock:
         if self.is_dense:
             _lanes.unpack_rows(values, self.group_size, out, threads)
             return out
+        if self.group_size == 1:
+            out[self._samples(), self.ids] = values[:, 0]
+            return out
         for g in range(len(self.indptr) - 1):
             low, high = self.indptr[g], self.indptr[g + 1]
             first = g * self.group_size
@@ -80,6 +85,8 @@ class LaneBlock:
 
     def gather(self, dense: np.ndarray) -> np.ndarray:
         """The entries of a dense (n x n_columns) array at this block's places: the inverse of `to_dense`."""
+        if self.group_size == 1 and not self.is_dense:
+            return dense[self._samples(), self.ids].reshape(-1, 1)
         values = np.zeros_like(self.values)
         for g in range(len(self.indptr) - 1):
             low, high = self.indptr[g], self.indptr[g + 1]
@@ -88,6 +95,10 @@ class LaneBlock:
             columns = self.ids[low:high] if not self.is_dense else slice(None)
             values[low:high, :m] = dense[first : first + m, columns].T
         return values
+
+    def _samples(self) -> np.ndarray:
+        """The sample of each row, where groups are of one."""
+        return np.repeat(np.arange(self.n), np.diff(self.indptr))
 
     def sample_major(self, scratch, threads: int) -> np.ndarray:
         """Each group's block as lanes x columns, flat: what the gradients of weight rows are made of."""

@@ -221,7 +221,7 @@ class SampledLayer(Layer):
             given = UpdateInputs.of(passes, self.scratch, context.threads)
         with context.clock("transpose"):
             plan = self.parameters.transpose(given.active, context.threads)
-        with commit.timed(context.clock, "update"):
+        with context.clock("update"), commit.timed(context.clock, "update"):  # hogwild adds up at once
             self.parameters.update(
                 given.active, given.delta, given.x_indptr, given.x_cols, given.x, step, rate, context.threads,
                 context.update, plan, commit,

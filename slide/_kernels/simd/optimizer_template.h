@@ -1,35 +1,62 @@
 /* The optimizer on the weights of a row; included by vec_template.h. */
+#ifdef RECIPROCAL_ROOT
+/* One step of Adam, WIDTH weights side by side. Roots and quotients by one step of Newton's method from 12 bits or more:
+ * to 1 ulp, in a third of the time. The root of what may be less than a normal number is taken of 2**60 times as much. */
+TARGET static inline void NAME(adam_step)(V *w, V *m, V *v, V g, const slide_adam *p)
+{
+    *m = p->beta1 * *m + (1.0f - p->beta1) * g;
+    *v = p->beta2 * *v + (1.0f - p->beta2) * (g * g);
+    VI tiny = *v < splat(1.0e-30f);
+    V x = smaller(*v, splat(3.0e38f)) * choose(tiny, splat(0x1p60f), splat(1.0f));
+    V y = RECIPROCAL_ROOT(x), root = x * y;
+    root += 0.5f * y * (x - root * root);
+    root *= choose(tiny, splat(0x1p-30f), splat(1.0f));
+    root = choose(*v > splat(0.0f), root, splat(0.0f)) + p->eps;
+    V inverse = RECIPROCAL(root);
+    inverse *= 2.0f - root * inverse;
+    *w = (1.0f - p->decay) * *w - p->lr * *m * inverse;
+}
+#endif
+
+TARGET static inline void NAME(adam_weight)(float *w, float *m, float *v, float g, const slide_adam *p)
+{
+    *m = p->beta1 * *m + (1.0f - p->beta1) * g;
+    *v = p->beta2 * *v + (1.0f - p->beta2) * (g * g);
+    *w = (1.0f - p->decay) * *w - p->lr * *m / (sqrtf(*v) + p->eps);
+}
+
 TARGET static inline void NAME(adam)(float *restrict w, float *restrict m, float *restrict v, const float *restrict g,
                                      int64_t n, const slide_adam *p)
 {
-    float lr = p->lr, b1 = p->beta1, b2 = p->beta2, eps = p->eps, keep = 1.0f - p->decay;
     int64_t j = 0;
 #ifdef RECIPROCAL_ROOT
-    /* Roots and quotients by one step of Newton's method from 12 bits or more: to 1 ulp, in a third of the time. The
-     * root of what may be less than a normal number is taken of 2**60 times as much. */
     for (; j + WIDTH <= n; j += WIDTH) {
-        V gj = load(g + j), mj = b1 * load(m + j) + (1.0f - b1) * gj, vj = b2 * load(v + j) + (1.0f - b2) * (gj * gj);
+        V wj = load(w + j), mj = load(m + j), vj = load(v + j);
+        NAME(adam_step)(&wj, &mj, &vj, load(g + j), p);
         store(m + j, mj);
         store(v + j, vj);
-        VI tiny = vj < splat(1.0e-30f);
-        V x = smaller(vj, splat(3.0e38f)) * choose(tiny, splat(0x1p60f), splat(1.0f));
-        V y = RECIPROCAL_ROOT(x), root = x * y;
-        root += 0.5f * y * (x - root * root);
-        root *= choose(tiny, splat(0x1p-30f), splat(1.0f));
-        root = choose(vj > splat(0.0f), root, splat(0.0f)) + eps;
-        V inverse = RECIPROCAL(root);
-        inverse *= 2.0f - root * inverse;
-        store(w + j, keep * load(w + j) - lr * mj * inverse);
+        store(w + j, wj);
     }
 #endif
-    for (; j < n; j++) {
-        float gj = g[j];
-        float mj = b1 * m[j] + (1.0f - b1) * gj;
-        float vj = b2 * v[j] + (1.0f - b2) * (gj * gj);
-        m[j] = mj;
-        v[j] = vj;
-        w[j] = keep * w[j] - lr * mj / (sqrtf(vj) + eps);
+    for (; j < n; j++) NAME(adam_weight)(w + j, m + j, v + j, g[j], p);
+}
+
+TARGET static void NAME(adam_where)(float *restrict w, float *restrict m, float *restrict v, const float *restrict g,
+                                    const float *restrict where, int64_t n, const slide_adam *p)
+{
+    int64_t j = 0;
+#ifdef RECIPROCAL_ROOT
+    for (; j + WIDTH <= n; j += WIDTH) {
+        VI on = load(where + j) > splat(0.0f);
+        V w0 = load(w + j), m0 = load(m + j), v0 = load(v + j), wj = w0, mj = m0, vj = v0;
+        NAME(adam_step)(&wj, &mj, &vj, load(g + j), p);
+        store(m + j, choose(on, mj, m0));
+        store(v + j, choose(on, vj, v0));
+        store(w + j, choose(on, wj, w0));
     }
+#endif
+    for (; j < n; j++)
+        if (where[j] > 0.0f) NAME(adam_weight)(w + j, m + j, v + j, g[j], p);
 }
 
 /* Adam leaves the memory idle while it takes roots: lines of the row at next_w, next_m and next_v come meanwhile. */

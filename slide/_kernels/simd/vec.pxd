@@ -108,6 +108,9 @@ cdef extern from "vec_ops.h" nogil:
             float *w, float *m, float *v, const float *g, int64_t n, const AdamStep *p, const float *next_w,
             const float *next_m, const float *next_v
         ) noexcept nogil
+        void (*adam_where)(
+            float *w, float *m, float *v, const float *g, const float *where, int64_t n, const AdamStep *p
+        ) noexcept nogil
         void (*sgd)(float *w, const float *g, int64_t n, float lr, float decay) noexcept nogil
         void (*scale)(float *x, int64_t n, float c) noexcept nogil
 

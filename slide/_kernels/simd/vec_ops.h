@@ -9,7 +9,7 @@
  *     softmax_template.h     lane_exp, lane_deltas, row_max, row_exp, panel_exp, panel_deltas
  *     panels_template.h      panel_product, panel_add_transposed
  *     gradients_template.h   row_gradient, rows_gradient
- *     optimizer_template.h   adam, adam_ahead, sgd, scale
+ *     optimizer_template.h   adam, adam_ahead, adam_where, sgd, scale
  *     screen_template.h      screen
  *     bfloat16_template.h    widen, narrow, narrow_at_random, adam_bfloat16, adam_bfloat16_moments
  *     hashing_template.h     block_fill, block_negate, block_hide_zeros, block_simhash, block_wta, block_rotate,
@@ -139,6 +139,9 @@ typedef struct {
     /* adam; meanwhile as much at next_w, next_m and next_v is prefetched. */
     void (*adam_ahead)(float *w, float *m, float *v, const float *g, int64_t n, const slide_adam *p,
                        const float *next_w, const float *next_m, const float *next_v);
+    /* adam of the weights whose `where` (n) is above 0; the others stay, moments too. */
+    void (*adam_where)(float *w, float *m, float *v, const float *g, const float *where, int64_t n,
+                       const slide_adam *p);
     /* w <- (1 - decay) w - lr g; decay: lr * weight decay */
     void (*sgd)(float *w, const float *g, int64_t n, float lr, float decay);
     void (*scale)(float *x, int64_t n, float c); /* x <- c x */

@@ -73,6 +73,7 @@ static const slide_vec_ops NAME(ops) = {
     .rows_gradient = NAME(rows_gradient),
     .adam = NAME(adam),
     .adam_ahead = NAME(adam_ahead),
+    .adam_where = NAME(adam_where),
     .sgd = NAME(sgd),
     .scale = NAME(scale),
     .widen = NAME(widen),
