@@ -1,7 +1,8 @@
 /* The optimizer on the weights of a row; included by vec_template.h. */
 #ifdef RECIPROCAL_ROOT
-/* One step of Adam, WIDTH weights side by side. Roots and quotients by one step of Newton's method from 12 bits or more:
- * to 1 ulp, in a third of the time. The root of what may be less than a normal number is taken of 2**60 times as much. */
+/* One step of Adam, WIDTH weights side by side. Roots and quotients by one step of Newton's method from 12 bits or
+ * more: to 1 ulp, in a third of the time. The root of what may be less than a normal number is taken of 2**60 times as
+ * much. */
 TARGET static inline void NAME(adam_step)(V *w, V *m, V *v, V g, const slide_adam *p)
 {
     *m = p->beta1 * *m + (1.0f - p->beta1) * g;
