@@ -24,12 +24,13 @@ interpreter() {  # Debian's Python for arm64, unpacked into a folder
   packages=$(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \
     --no-enhances "python3.$minor-minimal:arm64" "libpython3.$minor-stdlib:arm64" libgomp1:arm64 libstdc++6:arm64 |
     grep -E '^[a-z].*:arm64$' | grep -v -E '^(dpkg|tar|install-info|perl)' | sort -u)
-  (cd "$HERE/debs" && apt-get download -qq $packages)
+  (cd "$HERE/debs" && apt-get download -qq $packages "libpython3.$minor-dev:arm64")
   for package in "$HERE"/debs/*.deb; do dpkg-deb -x "$package" "$HERE/root"; done
 }
 
 requirements() {  # wheels for arm64, and of slide the one that is built here
-  export CC=aarch64-linux-gnu-gcc LDSHARED="aarch64-linux-gnu-gcc -shared" _PYTHON_HOST_PLATFORM=linux-aarch64
+  export CC="aarch64-linux-gnu-gcc -I$HERE/root/usr/include"  # Debian's own Python looks for a header of arm64 there
+  export LDSHARED="aarch64-linux-gnu-gcc -shared" _PYTHON_HOST_PLATFORM=linux-aarch64
   "$PYTHON" setup.py -q bdist_wheel --dist-dir "$HERE/dist"
   unset CC LDSHARED _PYTHON_HOST_PLATFORM
   rm -rf "$HERE/site/slide"*
