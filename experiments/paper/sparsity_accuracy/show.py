@@ -19,11 +19,9 @@ def plot(records, question):
     for data, by_share, by_recall in zip(sets, axes, axes[len(sets) :], strict=False):
         draw_shares(by_share, records, data)
         draw_recall(by_recall, records, data["name"])
-    for axis in (axes[0], axes[len(sets)]):
-        axis.figure.legend(
-            *axis.get_legend_handles_labels(), loc="outside right upper" if axis is axes[0] else "outside right lower",
-            fontsize=9, frameon=False,
-        )  # fmt: skip
+    shown = [axis.get_legend_handles_labels() for axis in (axes[0], axes[len(sets)])]
+    both = [above + below for above, below in zip(*shown, strict=True)]
+    figure.legend(*both, loc="outside right center", fontsize=9, frameon=False)
     return figure
 
 
