@@ -56,6 +56,19 @@ def test_sparse_rows_collide_by_the_formula(family, density, blend):
     assert close(frequency(family, rows), p, slack=0.005)
 
 
+@pytest.mark.parametrize("family", [DWTA, MinHash])
+def test_no_seed_has_all_empty_bins_borrow_from_the_same(family):
+    """Rows with 100 of 10,000 coordinates and 30 of them in common: the tables of no seed find most of them."""
+    rng, rows = np.random.default_rng(0), np.zeros((2, 100, 10_000), np.float32)
+    for x, y in zip(*rows, strict=True):
+        ids = rng.permutation(10_000)[:170]
+        x[ids[:100]], y[ids[70:]] = rng.uniform(0.1, 1, (2, 100))
+        y[ids[70:100]] = x[ids[70:100]]
+    for seed in range(14):
+        x, y = (family(10_000, 5, 50, seed=seed).codes(side) for side in rows)
+        assert (x == y).any(axis=1).mean() < 0.4, seed
+
+
 @pytest.mark.parametrize("K, L", [(2, 5), (4, 3)])
 @pytest.mark.parametrize("name", COMPILED)
 def test_buckets_and_tables_follow_from_single_hashes(name, K, L):

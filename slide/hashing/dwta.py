@@ -15,8 +15,8 @@ class DWTA(WTA):
 
     Chen & Shrivastava, "Densified winner take all hashing for sparse datasets" (UAI 2018). One pass over the
     non-zeros updates the bin of each in every permutation. A bin without a non-zero coordinate takes the code
-    of the first non-empty bin among random ones, drawn by 2-universal hashing of (bin, attempt); after 64
-    attempts the next ones in turn. A row without any filled bin codes as 0.
+    of the first non-empty bin on its walk through random ones, by double hashing; after 64 attempts the next
+    ones in turn. A row without any filled bin codes as 0.
 
     Dense rows follow the same rule: one without zeros codes as WTA codes it, and the zeros of a ReLU's output
     are absent, where WTA would let them win over nothing. Bins should seldom be empty: with very sparse rows

@@ -16,7 +16,7 @@ class MinHash(HashFamily):
 
     MLSys 2020, appendix on hash functions: a row becomes the set of its `top_k` largest coordinates, found
     with a heap, and the set is hashed by densified one permutation hashing (Shrivastava & Li, UAI 2014;
-    borrowing by 2-universal hashing as in Shrivastava, ICML 2017). A coordinate that is exactly 0 or NaN is
+    each empty bin borrows on a random walk of its own, as in Shrivastava, ICML 2017). A coordinate that is exactly 0 or NaN is
     never a member, so a row with fewer others has a smaller set; of equal values the lower coordinate is
     taken first. A row with no member codes as 0.
 

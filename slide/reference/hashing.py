@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from slide.counter_rng import below
+from slide.counter_rng import below, mix
 from slide.reference.tables import ABSENT
 
 
@@ -42,16 +42,16 @@ ATTEMPTS = 64
 def densify(positions, a, b):
     """Empty bins (negative) take the position of the first filled bin on their walk; a row with none is 0."""
     n_bins = positions.shape[1]
-    bins = np.arange(n_bins, dtype=np.uint64)
-    walk = bins.astype(np.int64)
+    with np.errstate(over="ignore"):
+        number = mix(np.uint64(a) * np.arange(n_bins, dtype=np.uint64) + np.uint64(b))
+    step = number << np.uint64(32)
     dense = np.where((positions < 0).all(axis=1, keepdims=True), 0, positions)
     for attempt in range(ATTEMPTS + n_bins):
         if (dense >= 0).all():
             break
         if attempt < ATTEMPTS:
             with np.errstate(over="ignore"):
-                x = bins * np.uint64(ATTEMPTS) + np.uint64(attempt)
-                walk = below(np.uint64(a) * x + np.uint64(b), n_bins).astype(np.int64)
+                walk = below(number + np.uint64(attempt) * step, n_bins).astype(np.int64)
         else:
             walk = (walk + 1) % n_bins
         dense = np.where(dense < 0, positions[:, walk], dense)

@@ -2,7 +2,7 @@
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from slide._kernels.prefetch cimport prefetch_read
-from slide._kernels.rng cimport below
+from slide._kernels.rng cimport below, mix
 from slide._kernels.simd.vec cimport N_LANES, ops
 
 
@@ -86,12 +86,18 @@ cdef inline void store_codes(
 cdef inline Py_ssize_t donor_bin(
     const int32_t *positions, Py_ssize_t stride, Py_ssize_t n_bins, Py_ssize_t empty, uint64_t a, uint64_t b
 ) noexcept nogil:
-    """The filled bin that `empty` borrows from, or -1 if every bin is empty: multiply-add-shift of (bin, attempt)."""
-    cdef Py_ssize_t attempt, _step, candidate = 0
-    for attempt in range(ATTEMPTS):
-        candidate = below(a * <uint64_t>(empty * ATTEMPTS + attempt) + b, <uint32_t>n_bins)
+    """The filled bin that `empty` borrows from, or -1 if every bin is empty.
+
+    Double hashing: a bin's walk has a start and a step of its own, of one mixed number. With a step for all bins, a
+    and b of some seeds would lead them to the same few donors.
+    """
+    cdef uint64_t walk = mix(a * <uint64_t>empty + b), step = walk << 32
+    cdef Py_ssize_t _attempt, _step, candidate = 0
+    for _attempt in range(ATTEMPTS):
+        candidate = below(walk, <uint32_t>n_bins)
         if positions[candidate * stride] >= 0:
             return candidate
+        walk += step
     # So few bins are filled that random draws take long: on, bin by bin.
     for _step in range(n_bins):
         candidate = candidate + 1 if candidate + 1 < n_bins else 0
