@@ -13,11 +13,11 @@ PAPER = (
     "(Amazon) to 8 cores (Delicious) (figures 9, 13)"
 )
 CLAIMS = ("scalability",)
-TIME = {"smoke": "10 s", "small": "6 min", "paper": "300 h"}
+TIME = {"smoke": "10 s", "small": "5 min", "paper": "300 h"}
 
 SETTINGS = {
     "smoke": dict(data="tiny", epochs=2, evaluations=4, most=2, seconds=None, rates=[5e-3], tune_epochs=0.2),
-    "small": dict(data="citeulike-tags-53k", epochs=4, evaluations=12, most=64, seconds=70, rates=[5e-3, 1e-2],
+    "small": dict(data="citeulike-tags-53k", epochs=3, evaluations=12, most=64, seconds=70, rates=[5e-3, 1e-2],
                   tune_epochs=2),
     "paper": dict(data="amazon-670k", epochs=1, evaluations=12, most=64, seconds=None, rates=[2e-3, 5e-3],
                   tune_epochs=0.2),
