@@ -30,7 +30,8 @@ SETTINGS = {
     "small": {
         "citeulike-tags-53k": dict(epochs=6, tune_epochs=4, rates=RATES[1:3], evaluations=12, seconds=120, check=20,
                                    seeds=3),
-        "diginetica-43k": dict(epochs=0.6, tune_epochs=2, rates=RATES[1:3], evaluations=5, seconds=200, check=20, seeds=3),
+        "diginetica-43k": dict(epochs=0.6, tune_epochs=2, rates=RATES[1:3], evaluations=5, seconds=200, check=20,
+                               seeds=3),
         "amazon-670k": dict(shape=dict(n_train=60_000, n_test=4_000), tune_scale=0.1, epochs=1.2, tune_epochs=1,
                             rates=RATES[2:], evaluations=6, seconds=300, check=4, seeds=3),
     },

@@ -15,10 +15,10 @@ class MinHash(HashFamily):
     """One hash: a few random bits of the first member of the row's set in a random bin of coordinates.
 
     MLSys 2020, appendix on hash functions: a row becomes the set of its `top_k` largest coordinates, found
-    with a heap, and the set is hashed by densified one permutation hashing (Shrivastava & Li, UAI 2014;
-    each empty bin borrows on a random walk of its own, as in Shrivastava, ICML 2017). A coordinate that is exactly 0 or NaN is
-    never a member, so a row with fewer others has a smaller set; of equal values the lower coordinate is
-    taken first. A row with no member codes as 0.
+    with a heap, and the set is hashed by densified one permutation hashing (Shrivastava & Li, UAI 2014; an
+    empty bin borrows on a random walk of its own, as in Shrivastava, ICML 2017). A coordinate that is exactly
+    0 or NaN is never a member, so a row with fewer others has a smaller set; of equal values the lower
+    coordinate is taken first. A row with no member codes as 0.
 
     Differs from the paper: bins hold 2 dim / top_k coordinates, so that most hold a member; as one
     permutation has fewer bins than K L, several are used.

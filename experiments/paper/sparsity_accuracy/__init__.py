@@ -66,8 +66,8 @@ SETTINGS = {
         hash="centred")}, sets={name: [300, 200, 2, 32] for name in SETS},
     ),
     "small": dict(
-        width=1000, seeds=3, shares=[0.05, 0.25], rates=[_FEW_RATES[1:], _RATES[1:]], tune=[2, 2000], evaluations=1, N0=10,
-        noise=[0.5, 1.5, 4.0], probe=300, tables=TABLES,
+        width=1000, seeds=3, shares=[0.05, 0.25], rates=[_FEW_RATES[1:], _RATES[1:]], tune=[2, 2000], evaluations=1,
+        N0=10, noise=[0.5, 1.5, 4.0], probe=300, tables=TABLES,
         sets={"mnist": [12_000, 2000, 2, 128], "rectangles": [2000, 2000, 6, 64], "convex": [2000, 2000, 6, 64]},
     ),
     "paper": dict(
