@@ -85,7 +85,8 @@ def plot(records):
     data, sizes = of(records, "data")[0], records[0]["settings"]["sizes"]
     how = f"{draw.threads(records)}, {seeds.in_words(seeds.curve(records, batch=sizes[0], system='slide'))}"
     title = f"{QUESTION}\n{data['title']}, {data['n_labels']:,} labels, {how}"
-    figure, axes = draw.panels(2, title, rows=-(-len(sizes) // 2))
+    across = 2 if len(sizes) == 4 else min(3, len(sizes))
+    figure, axes = draw.panels(across, title, rows=-(-len(sizes) // across))
     for axis, size in zip(axes, sizes, strict=False):
         for system in SYSTEMS:
             lines = seeds.curve(records, batch=size, system=system)

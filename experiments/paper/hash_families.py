@@ -135,18 +135,28 @@ def finding(records) -> str:
     )
 
 
+def name_points(axis, named):
+    """Writes ((x, y), name) of points beside them, on a logarithmic axis, a line apart where they are close."""
+    written = []
+    for (x, y), name in sorted(named, key=lambda point: point[0][1]):
+        near = [other for at, other in written if abs(np.log10(x / at)) < 1.5]
+        written.append((x, max([y - 0.012, *(other + 0.05 for other in near)])))
+        axis.text(1.3 * x, written[-1][1], name, fontsize=7.5)
+
+
 def plot(records):
     data, rows = of(records, "data")[0], table(records)
     families = [row for row in rows if row[0]["part"] in ("base", "family")]
     title = f"{QUESTION}\n{data['title']}, {data['n_labels']:,} labels, {seeds.in_words(rows[0][1])}"
     figure, (left, middle, right) = draw.panels(3, title)
     of_base = records[0]["settings"]["base"]
+    named = []
     for x, _ in families:
-        name = {**of_base, **x["changes"]}["hash"]
+        chosen = {**of_base, **x["changes"]}
         at = max(x["retrieved"] / data["n_labels"], 1e-5), x["recall"]
-        left.plot(*at, **{**draw.family(name), "linestyle": "", "markersize": 7})
-        left.annotate(f"{draw.FAMILIES[name]} K={ {**of_base, **x['changes']}['K']}", at, (6, -3),
-                      textcoords="offset points", fontsize=7.5)  # fmt: skip
+        left.plot(*at, **{**draw.family(chosen["hash"]), "linestyle": "", "markersize": 7})
+        named.append((at, f"{draw.FAMILIES[chosen['hash']]} K={chosen['K']}"))
+    name_points(left, named)
     share = np.geomspace(1e-3, 1, 50)
     left.plot(share, share, ":", color="#888888", label="neurons drawn uniformly")
     draw.plain_log_axis(left)
