@@ -12,9 +12,7 @@ from experiments.paper import batch_size, core_utilization, hash_tables, huge_pa
 # Records of other settings than those of their experiment, with what is to be done. A new record makes the test of
 # its name fail until its line here is removed.
 STALE = {
-    "asynchronous": "to be run again: late gradients and seeds were added",
     "full_size": "to be run again: what is recommended has changed",
-    "sparsity_accuracy": "to be run again: what tables hold, their settings and seeds were added",
 }
 NAMES = sorted(path.stem for path in runner.FIGURES.glob("*.jsonl"))
 CURRENT = [name for name in NAMES if name not in STALE]

@@ -77,8 +77,8 @@ def test_every_experiment_of_the_frame_says_what_it_is():
             assert runner.seconds(words) != 60.0 or words in ("60 s", "1 min"), (name, words)
         assert bool(getattr(module, "FIGURE", None)) == (name in catalogue.names("paper")), name
     times = {name: runner.seconds(catalogue.load(name).TIME["small"]) for name in catalogue.names("paper")}
-    assert sum(times.values()) < 120 * 60
-    assert sum(times.values()) - times["architectures"] < 90 * 60  # which is left out where PyTorch, an extra, is
+    assert sum(times.values()) < 150 * 60
+    assert sum(times.values()) - times["architectures"] < 120 * 60  # it is left out where there is no PyTorch, an extra
 
 
 def test_data_is_found_in_the_folder_that_is_named(tmp_path, monkeypatch):

@@ -120,6 +120,7 @@ def test_gradients(loss, seconds, gain, word, monkeypatch):
     made = {
         "largest_gap": 0.01, "intervals": (38, 40), "costs": (3.0, 4.0), "at_shapes": {"a": (gain, gain)},
         "ends": {"lsh": (loss, seconds), "uniform": (1.0, 2.0)}, "reason": "so",
+        "always_lower": loss < 1,
     }  # fmt: skip
     for name, value in made.items():
         monkeypatch.setattr(lsh_sampler, name, lambda *_, value=value: value)

@@ -18,7 +18,7 @@ PAPER = (
     "or more of a rebuild"
 )
 CLAIMS = ("insertion",)
-TIME = {"smoke": "3 s", "small": "40 s", "paper": "1 h"}
+TIME = {"smoke": "3 s", "small": "80 s", "paper": "1 h"}
 
 SETTINGS = {
     "smoke": dict(

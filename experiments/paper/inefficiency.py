@@ -19,7 +19,7 @@ PAPER = (
     "shrinks in SLIDE (figure 6, VTune)"
 )
 CLAIMS = ("memory_bound",)
-TIME = {"smoke": "5 s", "small": "40 s", "paper": "20 min"}
+TIME = {"smoke": "5 s", "small": "50 s", "paper": "20 min"}
 
 SETTINGS = {
     "smoke": dict(data="tiny", steps={"slide": 10, "torch": 3}, most=1, probe=2_000, square=256),
