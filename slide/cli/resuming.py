@@ -33,6 +33,7 @@ class Run:
     grow      the factor of --grow, or None; grow_at: after which share of the batches
     grown     the numbers of the networks whose active sets have grown already
     networks  how many are trained, one after the other
+    ended     how many of them need no more: with held-out rows one may end early, and as it was at its best
     mixings   how neighbours count, {"hidden": settings of a Mixing, "input": ...}
     scores    of held-out rows that chose the settings, or None
     seconds   of training
@@ -46,6 +47,7 @@ class Run:
     grow_at: float = 1 / 3
     grown: list = field(default_factory=list)
     networks: int = 1
+    ended: int = 0
     mixings: dict = field(default_factory=dict)
     scores: dict | None = None
     seconds: float = 0.0
@@ -64,6 +66,7 @@ class Run:
             check_number("grow_at", run.grow_at, "[0, 1]")
             for name in ("epochs", "steps", "networks"):
                 check_integer(name, getattr(run, name) or 1)
+            check_integer("ended", run.ended, 0, run.networks)
             [check_integer("grown", number, 0) for number in run.grown]
             [Mixing(**mixing) for mixing in run.mixings.values()]
             if run.grow is not None:
@@ -118,8 +121,11 @@ def resume(parsed, given: dict, X, Y) -> tuple[list[Network], Run, int, list[str
     run.settings = {**run.settings, **given}
     length = run.epochs, run.steps
     end = _end(parsed, given, networks, run, X.shape[0])
+    same = (run.epochs, run.steps) == length
     if isinstance(model, Unfinished) and parsed.validation is not None:
-        _go_on_watching(model, end, (run.epochs, run.steps) == length)
+        _go_on_watching(model, end, same)
+    if not same or run.ended == run.networks:
+        run.ended = 0
     changes = [x + _reschedule(network, given, end) for x, network in zip(changes, networks, strict=True)]
     return networks, run, end, said + changes[-1]
 

@@ -61,7 +61,7 @@ class Training:
     def go(self):
         """Trains one network after the other; ends before where a signal comes."""
         shape = self.data.X.shape[1], self.data.Y.shape[1]
-        for number in range(self.run.networks):
+        for number in range(self.run.ended, self.run.networks):
             if self.signals:
                 break
             self.number = number
@@ -70,6 +70,8 @@ class Training:
             if self.run.networks > 1:
                 self.output.say(f"network {self.number + 1} of {self.run.networks}, seed {self.network.seed}")
             self._train_one()
+            if self._watch is None and (self.data.held or self.network.step >= self.plan.end):
+                self.run.ended = number + 1
 
     def _train_one(self):
         end, network, data = self.plan.end, self.network, self.data

@@ -10,6 +10,7 @@ import pytest
 import slide
 from slide import Adam, Network, Schedule
 from slide.data import load_xmc
+from slide.validation import Watch
 from tests.networks import N_ROWS, assert_same, make, separable
 from tests.robustness.command_line import BATCHES, after_batch, assert_same_file, records, run, write_data
 from tests.robustness.test_signals import send
@@ -209,7 +210,7 @@ def test_a_log_that_ends_within_a_line_goes_on_below(data, finished, tmp_path, t
 
 BROKEN = (
     {"seconds": "3"}, {"odd": 1}, {"settings": 3}, {"epochs": -1}, {"scores": {"P@1": None}},
-    {"mixings": {"hidden": {"k": 0}}}, {"mixings": []}, {"grown": [None]}, {"grow": 0},
+    {"mixings": {"hidden": {"k": 0}}}, {"mixings": []}, {"grown": [None]}, {"ended": 2}, {"grow": 0},
     {"grow_at": 2}, {"networks": 0.5},
 )  # fmt: skip
 
@@ -275,3 +276,23 @@ def test_held_out_rows_go_on_where_they_were(name, killed, data, tmp_path, train
     assert (code, err) == (0, "")
     assert_same_file(once, parts)
     assert out.splitlines()[-3:-1] == whole.splitlines()[-3:-1]  # scores
+
+
+def test_a_network_that_ended_is_not_trained_again(data, tmp_path, train, monkeypatch):
+    """One of several that held-out rows ended early, before the next had begun."""
+    once, parts, command = tmp_path / "once.npz", tmp_path / "parts.npz", [*data, *WATCHED["networks"]]
+    assert train(*command, "--save", once)[0] == 0
+    finish, ended = Watch.finish, []
+
+    def then_stop(watch, network):
+        finish(watch, network)
+        if watch.done and not ended:
+            ended.append(network)
+            send(signal.SIGTERM)()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Watch, "finish", then_stop)
+        assert train(*command, "--save", parts)[0] == 143
+    code, out, err = train(*command, "--resume", parts, "--save", parts)
+    assert (code, err) == (0, "") and "network 2 of 2" in out and "network 1 of 2" not in out
+    assert_same_file(once, parts)
