@@ -3,7 +3,7 @@ the share of the true winners that the tables hold.
 
 After Spring & Shrivastava, KDD 2017, whose two hidden layers of 1,000 ReLU nodes and softmax all methods have here,
 with inputs of unit norm, Adam with a rate that falls linearly to zero, batches and epochs. The rate of a method on a
-set is the best of three on held-out training rows: one tuned at the lowest share, for shares of at most 10 %, and one
+set is the best of SETTINGS["rates"] on held-out training rows: one tuned at the lowest share, for shares of at most 10 %, and one
 tuned at 25 %, for the others (the paper too has larger rates for few active nodes). Seeds decide rows, weights and
 order; what is compared by its accuracy has all of them, the other tables and winner-take-all with noise one.
 
