@@ -3,9 +3,10 @@ the share of the true winners that the tables hold.
 
 After Spring & Shrivastava, KDD 2017, whose two hidden layers of 1,000 ReLU nodes and softmax all methods have here,
 with inputs of unit norm, Adam with a rate that falls linearly to zero, batches and epochs. The rate of a method on a
-set is the best of SETTINGS["rates"] on held-out training rows: one tuned at the lowest share, for shares of at most 10 %, and one
-tuned at 25 %, for the others (the paper too has larger rates for few active nodes). Seeds decide rows, weights and
-order; what is compared by its accuracy has all of them, the other tables and winner-take-all with noise one.
+set is the best of SETTINGS["rates"] on held-out training rows: one tuned at the lowest share, for shares of at most
+10 %, and one tuned at 25 %, for the others (the paper too has larger rates for few active nodes). Seeds decide rows,
+weights and order; what is compared by its accuracy has all of them, the other tables and winner-take-all with noise
+one.
 
 LSH is this package's `Sampled` as hidden layers: the most frequent neurons up to the share ("topk"), a set for each
 sample (group_size 1) and no random ones (min_active 0). SETTINGS["tables"] are tried at the lowest share; of these a
