@@ -57,7 +57,7 @@ def data(tmp_path_factory):
 def test_a_rival_is_measured_in_a_process_of_its_own(data):
     [line] = processes.lines(__name__, "measure", choice={"endless": False}, seed=0, folder=data, limit=60)
     assert line["P@1"] == pytest.approx(problems.problem("tiny").popularity)
-    assert 0 <= line["train_s"] < 5 and 0 <= line["predict_s"] < 5 and line["peak_gb"] > 0.01
+    assert line["train_s"] >= 0 and line["predict_s"] >= 0 and line["peak_gb"] > 0.01
     assert line["model_mb"] == pytest.approx(8 * 2680 / 1e6, rel=0.1) and {"P@5", "PSP@1", "PSP@5"} <= set(line)
 
 
@@ -85,8 +85,8 @@ def test_where_no_rival_is_installed_slide_is_measured_alone(tmp_path, monkeypat
     results = records.of(lines, "result")
     assert [line["system"] for line in results] == ["slide-rule", "slide"]
     for line in results:
-        assert line["P@1"] > 0.1 and line["train_s"] > 0 and line["model_mb"] > 1 and "batch_size" in line["settings"]
-    assert [line["tune_s"] > 0 for line in results] == [False, True]
+        assert line["P@1"] > 0.1 and line["train_s"] >= 0 and line["model_mb"] > 1 and "batch_size" in line["settings"]
+    assert results[0]["tune_s"] == 0 <= results[1]["tune_s"]
     assert "tiny: slide" in benchmark.finding(lines)
 
 
