@@ -37,7 +37,7 @@ def active_masks(network, n):
         if hasattr(layer, "_pass"):
             mask[...] = False
             for i in range(n):
-                mask[i, layer._pass.active[i // network.group_size]] = True
+                mask[i, layer._pass.active[i // layer._pass.block.group_size]] = True
         masks.append(mask)
     return masks
 

@@ -8,6 +8,7 @@ import pytest
 from scipy import sparse
 
 from slide import SGD, Adam, Dense, Network, RehashSchedule, SampledHidden, SampledSoftmax, Schedule
+from slide._kernels.simd.vec import LANES
 from tests.conftest import assert_equal_arrays
 from tests.robustness.interruptions import Points, count, spread
 
@@ -105,19 +106,30 @@ def test_it_learns_as_the_output_layer_of_a_network():
     np.testing.assert_allclose(logits, values, atol=1e-3)
 
 
-def test_several_batches_make_one_step():
+@pytest.mark.parametrize("group_size", [1, 8, 40])
+@pytest.mark.parametrize("ends", [[16, 32], [1, 4, 32], [30, 31, 32]])
+def test_several_batches_make_one_step(ends, group_size):
     """Of plain gradient descent: the sum of their gradients, as if all were in one batch."""
     h, Y = problem(32)
-    layers = [softmax(**ALL, group_size=8, optimizer=SGD(lr=1.0)) for _ in range(2)]
+    layers = [softmax(**ALL, group_size=group_size, optimizer=SGD(lr=1.0)) for _ in range(2)]
     start = layers[0].weights.copy()
     layers[0].learn(h, Y, reduction="sum")
-    parts = [layers[1].forward(h[i::2], Y[i::2], reduction="sum", number=i) for i in range(2)]
+    rows = np.split(np.arange(32), ends[:-1])
+    parts = [layers[1].forward(h[i], Y[i], reduction="sum", number=number) for number, i in enumerate(rows)]
     for part in parts:
         layers[1].backward(part)
     np.testing.assert_array_equal(layers[1].weights, start)
     layers[1].update(*parts)
     np.testing.assert_allclose(layers[1].weights, layers[0].weights, atol=1e-5)
     assert layers[1].step == 1 and layers[1].samples == 32
+
+
+@pytest.mark.parametrize("n, sizes", [(1, [1]), (16, [16]), (17, [17]), (33, [17, 16]), (65, [22, 22, 21])])
+def test_a_batch_is_cut_into_few_groups_of_even_size(n, sizes):
+    layer, (h, Y) = softmax(active=4, group_size=32), problem(n)
+    block = layer.forward(h, Y)._pass.block
+    assert block.group_size == sizes[0] and len(block.indptr) - 1 == len(sizes)
+    assert block.values.shape[1] - sizes[0] < LANES
 
 
 def test_batches_that_wait_together_have_draws_and_arrays_of_their_own():

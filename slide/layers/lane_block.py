@@ -1,6 +1,6 @@
 """Lane blocks: the activations of a batch, group by group, a group's samples side by side."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,19 @@ def lanes_of(group_size: int) -> int:
 
 def n_groups_of(n: int, group_size: int) -> int:
     return -(-n // group_size)
+
+
+def even_group(n: int, most: int) -> int:
+    """Samples of each of the fewest groups that n samples make with at most so many in each; the last may have fewer.
+
+    Lanes without a sample are computed, too: 260 samples are two groups of 130 rather than of 256 and 4.
+    """
+    return -(-n // max(1, n_groups_of(n, most))) or 1
+
+
+def with_lanes(values: np.ndarray, lanes: int) -> np.ndarray:
+    """values (rows, at most lanes), filled up with zeros to (rows, lanes)."""
+    return values if values.shape[1] == lanes else np.pad(values, ((0, 0), (0, lanes - values.shape[1])))
 
 
 @dataclass
@@ -95,6 +108,10 @@ class LaneBlock:
             columns = self.ids[low:high] if not self.is_dense else slice(None)
             values[low:high, :m] = dense[first : first + m, columns].T
         return values
+
+    def with_lanes_of(self, other: "LaneBlock") -> "LaneBlock":
+        """The same with as many lanes as another block, which has at least its own."""
+        return replace(self, group_size=other.group_size, values=with_lanes(self.values, other.values.shape[1]))
 
     def _samples(self) -> np.ndarray:
         """The sample of each row, where groups are of one."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slide.layers.base import SOFTMAX, energy
-from slide.layers.lane_block import NO_IDS, LaneBlock
+from slide.layers.lane_block import NO_IDS, LaneBlock, with_lanes
 from slide.layers.weights import is_finite
 from slide.rows import ActiveSet
 
@@ -74,13 +74,15 @@ class UpdateInputs:
     @classmethod
     def of(cls, passes, scratch, threads) -> "UpdateInputs":
         """Groups of all passes, one after the other: the gradient of a row is the sum over all of them."""
-        blocks = [each.block for each in passes]
         if len(passes) == 1:
-            (each,), (block,) = passes, blocks
+            (each,), block = passes, passes[0].block
             return cls(each.active, each.delta, block.indptr, block.ids, block.sample_major(scratch, threads))
+        most = max((each.block for each in passes), key=lambda block: block.values.shape[1])
+        blocks = [each.block.with_lanes_of(most) for each in passes]
         return cls(
             ActiveSet(joined([each.active.indptr for each in passes]), np.concatenate([p.active.ids for p in passes])),
-            np.concatenate([each.delta for each in passes]), joined([block.indptr for block in blocks]), NO_IDS,
+            np.concatenate([with_lanes(each.delta, most.values.shape[1]) for each in passes]),
+            joined([block.indptr for block in blocks]), NO_IDS,
             np.concatenate([np.array(block.sample_major(scratch, threads)) for block in blocks]),
         )  # fmt: skip
 

@@ -9,7 +9,7 @@ from slide.index import LSHIndex, index_types
 from slide.layers.base import Layer, as_dense, exact_topk
 from slide.layers.frozen import Frozen, Unfilled
 from slide.layers.labels import labels_found, of_others
-from slide.layers.lane_block import LaneBlock, lanes_of
+from slide.layers.lane_block import LaneBlock, even_group, lanes_of
 from slide.layers.passes import Pass, UpdateInputs
 from slide.layers.weights import BFloat16Weights, Weights, touched_count, touched_ids, weight_types
 from slide.rows import SparseRows
@@ -107,18 +107,17 @@ class SampledLayer(Layer):
             codes = self.index.codes(_hashable(x), step > 0, commit) if self.index else None
         with context.clock("sample"):
             tables = self.index.tables if self.index else None
-            n = len(x) if not isinstance(x, LaneBlock) else x.n
             return retrieve(
-                self.sampler, tables, codes, n, group_size, self.n_neurons, self._draws, step, context.threads
+                self.sampler, tables, codes, _length(x), group_size, self.n_neurons, self._draws, step, context.threads
             )
 
-    def _complete(self, retrieved, labels, step):
+    def _complete(self, retrieved, labels, group_size, step):
         """(the active set of each group, place of each label entry in it, sizes of its parts: see `complete`)."""
         context = self.context
         with context.clock("sample"):
             label_ptr, label_ids = (labels.indptr, labels.ids) if labels is not None else (None, None)
             return complete(
-                retrieved, label_ptr, label_ids, context.group_size, self.minimum, self.n_neurons, self._draws, step,
+                retrieved, label_ptr, label_ids, group_size, self.minimum, self.n_neurons, self._draws, step,
                 context.threads, self.recent.ids if self.spec.label_fill else None, self.spec.label_fill,
             )  # fmt: skip
 
@@ -146,11 +145,12 @@ class SampledLayer(Layer):
     def activate(self, x, step, commit, scratch) -> Pass:
         """The forward pass of a hidden layer. Its arrays are those of `scratch`."""
         context = self.context
-        active, _, _ = self._complete(self._sample(x, context.group_size, step, commit), None, step)
+        group = even_group(_length(x), context.group_size)
+        active, _, _ = self._complete(self._sample(x, group, step, commit), None, group, step)
         with context.clock("forward"):
-            block = self._as_block(x, context.group_size, scratch)
+            block = self._as_block(x, group, scratch)
             values = self._compute(block, active, True, scratch)
-            commit.set(self, _active=_mean_active(np.diff(active.indptr), context.group_size, block.n))
+            commit.set(self, _active=_mean_active(np.diff(active.indptr), group, block.n))
             return Pass(x, block, active, values)
 
     def activations(self, passed: Pass) -> LaneBlock:
@@ -176,21 +176,22 @@ class SampledLayer(Layer):
         number   of this batch among those that share a step: each has draws of its own
         """
         context, draws = self.context, step + (number << 32)
-        retrieved = self._sample(x, context.group_size, draws, commit)
+        group = even_group(_length(x), context.group_size)
+        retrieved = self._sample(x, group, draws, commit)
         if self.recent:
             self.recent.add(context.exchange.own(labels).ids, commit)
         if self.spec.max_labels:
             labels = labels.sampled(self.spec.max_labels, np.random.default_rng((self.seed, draws)))
         counts, labels = np.diff(labels.indptr), context.exchange.own(labels)
         forced = labels if self.spec.labels else None
-        active, slots, parts = self._complete(retrieved, forced, draws)
-        weights = self._weights(retrieved, active, parts, forced, step)
+        active, slots, parts = self._complete(retrieved, forced, group, draws)
+        weights = self._weights(retrieved, active, parts, forced, group, step)
         if forced is None:
-            labels, slots = labels_found(labels, active, context.group_size)
+            labels, slots = labels_found(labels, active, group)
             counts = np.diff(labels.indptr)
         with context.clock("forward"):
-            block = self._as_block(x, context.group_size, scratch)
-            delta = scratch.get("delta", (len(active.ids), lanes_of(context.group_size)))
+            block = self._as_block(x, group, scratch)
+            delta = scratch.get("delta", (len(active.ids), lanes_of(group)))
             rows, lanes = block.values.shape
             dx = scratch.get("dx", (0 if isinstance(x, SparseRows) else rows, lanes))
             loss = scratch.get("loss", (block.n,))
@@ -199,7 +200,7 @@ class SampledLayer(Layer):
                 loss, context.threads,
             )  # fmt: skip
             context.exchange.softmax(stages)
-            commit.set(self, _active=_mean_active(stages.sizes, context.group_size, block.n))
+            commit.set(self, _active=_mean_active(stages.sizes, group, block.n))
         with context.exchange.timed(context.clock):
             context.exchange.sum(dx)
         return Pass(x, block, active, None, delta, dx, loss, scale)
@@ -230,14 +231,14 @@ class SampledLayer(Layer):
         if self.index is not None and self.spec.reinsert:
             commit.set(self.index, moved=touched_ids(plan))
 
-    def _weights(self, retrieved, active, parts, labels, step):
+    def _weights(self, retrieved, active, parts, labels, group_size, step):
         """How many neurons each active one counts for in the softmax; empty: itself alone."""
         if not self.spec.logq_correction:
             return np.zeros(0, np.float32)
         with self.context.clock("sample"):
             weights = inclusion_weights(
                 active, parts, None if self.sampler.draws_uniformly else retrieved, self.recent,
-                of_others(labels, self.context.group_size, len(active)), self.context.threads,
+                of_others(labels, group_size, len(active)), self.context.threads,
             )  # fmt: skip
             return weights if step >= self.spec.logq_warmup else weights ** (step / self.spec.logq_warmup)
 
@@ -303,6 +304,11 @@ def _make_parameters(n_inputs, spec, context, rng, std):
     return BFloat16Weights(
         spec.n_neurons, n_inputs, context.optimizer, std, rng, context.huge_pages, spec.moment_type, context.exchange
     )
+
+
+def _length(x) -> int:
+    """Samples of SparseRows, an array or a LaneBlock."""
+    return x.n if isinstance(x, LaneBlock) else len(x)
 
 
 def _hashable(x):

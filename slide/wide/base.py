@@ -202,8 +202,7 @@ class WideLayer(Attributes):
         FloatingPointError
             Where weights might become infinite. Then nothing has changed.
         ValueError
-            Where a batch is not one of this layer's, was updated already, or comes from another `group_size`. Then
-            nothing has changed.
+            Where a batch is not one of this layer's, or was updated already. Then nothing has changed.
         """
         for batch in batches:
             self._mine(batch, "update")
@@ -211,8 +210,6 @@ class WideLayer(Attributes):
                 raise ValueError("update: found a batch whose `backward` was not called")
         if len({id(batch) for batch in batches}) < len(batches) or not batches:
             raise ValueError(f"update: found {len(batches)} batches, expected different ones, at least one")
-        if len({batch._pass.block.group_size for batch in batches}) > 1:
-            raise ValueError("update: found batches of several group_size, expected one")
         self._alone("update", self._update, batches)
 
     def _update(self, batches):

@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from slide.defaults import RETRIEVED, WARMUP, active_set, default_group, default_K, default_N0
+from slide.defaults import RETRIEVED, WARMUP, active_set, default_K, default_N0
 from slide.hashing import FAMILIES, HashFamily
 from slide.index import RehashSchedule
 from slide.layers.settings import Sampled
@@ -12,6 +12,7 @@ from slide.settings.network import NetworkSettings
 
 SHARED = ("optimizer", "schedule", "group_size", "update", "seed", "threads", "huge_pages")  # of NetworkSettings
 HASH = "ranged"
+SHARING = 1024  # samples that share an active set of a softmax: of most batches all
 SHARE = 0.1  # of the neurons of a hidden layer that are active
 
 
@@ -58,13 +59,13 @@ def recommended_softmax(n_labels: int, given=None) -> dict:
     return {
         "sampler": sampler, "hash": HASH, "K": default_K(n_labels, family.bits_per_hash) + family.drops, **sizes,
         "rehash": RehashSchedule(N0=default_N0(n_labels)), "logq_correction": True, "logq_warmup": WARMUP,
-        "group_size": default_group(size, 1.0),
+        "group_size": SHARING,
     }  # fmt: skip
 
 
 def default_size(n_labels: int) -> int:
-    """Active neurons, retrieved and drawn: three percent of the labels, 1,000 to 4,000."""
-    return min(n_labels, max(1000, min(4000, n_labels * 3 // 100)))
+    """Active neurons, retrieved and drawn: an eighth of the labels, 1,000 to 5,000."""
+    return min(n_labels, max(1000, min(5000, n_labels // 8)))
 
 
 def recommended_hidden(n_neurons: int, given=None) -> dict:

@@ -1,7 +1,7 @@
 """The wide layer below other bodies: a GRU, a CNN and a transformer of PyTorch, with four output layers each.
 
-Everything but the output layer is the same: body, optimizer of the body, batches, schedule. Each output layer has the
-learning rate (of body and layer together) that is best on held-out training examples. The sampled ones have as many
+Everything but the output layer is the same: body, optimizer of the body, batches, schedule. With each output layer the
+learning rates of body and layer are those that are best on held-out training examples. The sampled ones have as many
 neurons active as each other. The clock runs for all but evaluation. At the scale "small" a training ends after 20
 seconds, which is before the rate has fallen where steps are slow, and a part of the test set is evaluated.
 """
@@ -22,12 +22,12 @@ BELOW = 0.01  # of the targets found
 LEARNT = 0.01  # of the targets found, below which nothing was learned
 SYSTEMS = ("slide", "torch-sampled", "torch-adaptive", "torch")
 FULL = {
-    "gru": dict(given={}, width=100, batch=64, candidates=1290, steps=9000, tune_steps=1000),
-    "cnn": dict(given={}, width=128, batch=256, candidates=1000, steps=4000, tune_steps=800),
-    "transformer": dict(given={}, width=64, batch=16, candidates=1500, steps=6000, tune_steps=1000),
+    "gru": dict(given={}, width=100, batch=64, candidates=5000, steps=9000, tune_steps=1000),
+    "cnn": dict(given={}, width=128, batch=256, candidates=2500, steps=4000, tune_steps=800),
+    "transformer": dict(given={}, width=64, batch=16, candidates=5000, steps=6000, tune_steps=1000),
 }
 SMALL = {name: {**task, "steps": 1500, "tune_steps": 500} for name, task in FULL.items()}
-SETTINGS = {
+SETTINGS = {  # rates: of body and output layer
     "smoke": dict(
         tasks={
             "gru": dict(given=dict(n_items=300, n_sessions=600), width=16, batch=32, candidates=80, steps=20,
@@ -37,13 +37,13 @@ SETTINGS = {
             "transformer": dict(given=dict(n_tokens=300, n=400, length=6), width=16, batch=16, candidates=80, steps=20,
                                 tune_steps=5),
         },
-        rates=[1e-3, 1e-2], seeds=1, evaluations=2, held_out=50, seconds=None,
+        rates=[[1e-3, 1e-3], [1e-2, 2e-2]], seeds=1, evaluations=2, held_out=50, seconds=None,
         tune_seconds=None, tested=None,
     ),
-    "small": dict(tasks=SMALL, rates=[3e-3, 1e-2], seeds=3, evaluations=5, held_out=500, seconds=20,
-                  tune_seconds=7, tested=1000),
-    "paper": dict(tasks=FULL, rates=[1e-3, 3e-3, 1e-2], seeds=3, evaluations=12, held_out=4000, seconds=None,
-                  tune_seconds=None, tested=None),
+    "small": dict(tasks=SMALL, rates=[[3e-3, 6e-3], [1e-2, 1e-2], [1e-2, 2e-2]], seeds=3, evaluations=5, held_out=500,
+                  seconds=20, tune_seconds=7, tested=1000),
+    "paper": dict(tasks=FULL, rates=[[x, y * x] for x in (1e-3, 3e-3, 1e-2) for y in (1, 2)], seeds=3, evaluations=12,
+                  held_out=4000, seconds=None, tune_seconds=None, tested=None),
 }  # fmt: skip
 
 
@@ -56,18 +56,15 @@ def run(scale, records, threads, seed):
         {"task": task, "system": system, "seed": seed + number}
         for number in range(settings["seeds"]) for task in settings["tasks"] for system in SYSTEMS
     ]  # fmt: skip
-    rates = {}
     for setting in records.pending(grid):
-        key = setting["task"], setting["system"]
-        rate = rates.get(key) or next((line["rate"] for line in records.of("chosen", task=key[0], system=key[1])), None)
-        given = dict(scale=scale, threads=threads, rate=rate, **setting)
+        chosen = records.of("chosen", task=setting["task"], system=setting["system"])
+        given = dict(scale=scale, threads=threads, rates=chosen[0]["rates"] if chosen else None, **setting)
         for line in processes.lines(__name__, "measure", env=processes.waits("torch", scale), **given):
             records.add(line.pop("record"), **setting, **line)
-            rates[key] = line.get("rate", rates.get(key))
 
 
-def measure(scale, task, system, seed, threads, rate):
-    """Yields the choice of a learning rate, unless it is given, and evaluations; for a process of its own."""
+def measure(scale, task, system, seed, threads, rates):
+    """Yields the choice of learning rates, unless they are given, and evaluations; for a process of its own."""
     import torch
 
     from experiments.paper.architectures.tasks import TASKS
@@ -77,32 +74,33 @@ def measure(scale, task, system, seed, threads, rate):
     torch.set_num_threads(threads)
     found = TASKS[task](own["width"], 0, **own["given"]).tested(settings["tested"])
     yield {"record": "task", "title": found.title, "k": found.k, "n_classes": found.n_classes}
-    if rate is None:
+    if rates is None:
         trials = []
         part = found.held_out(seed, settings["held_out"])
         for tried in settings["rates"]:
             *_, last = train(part, system, own, own["tune_steps"], tried, seed, threads, 1, settings["tune_seconds"])
             trials.append((last["recall"], tried))
-            yield {"record": "trial", "rate": tried, "recall": last["recall"]}
-        rate = max(trials)[1]
-        yield {"record": "chosen", "rate": rate}
-    for line in train(found, system, own, own["steps"], rate, seed, threads, settings["evaluations"],
+            yield {"record": "trial", "rates": tried, "recall": last["recall"]}
+        rates = max(trials)[1]
+        yield {"record": "chosen", "rates": rates}
+    for line in train(found, system, own, own["steps"], rates, seed, threads, settings["evaluations"],
                       settings["seconds"]):  # fmt: skip
-        yield {"record": "evaluation", "rate": rate, **line}
+        yield {"record": "evaluation", "rates": rates, **line}
 
 
-def train(task, system, own, steps, rate, seed, threads, evaluations, seconds):
-    """Yields evaluations of a training of so many steps, or seconds, at a rate that falls linearly."""
+def train(task, system, own, steps, rates, seed, threads, evaluations, seconds):
+    """Yields evaluations of a training of so many steps, or seconds, at rates (body, output layer) that fall
+    linearly."""
     import numpy as np
     import torch
 
     from experiments.peers.heads import HEADS
 
     torch.manual_seed(seed)
-    body = task.body()
+    body, (rate, layer_rate) = task.body(), rates
     head = HEADS[system](
-        own["width"], task.entries(), lr=rate, candidates=own["candidates"], seed=seed, warmup=min(1000, steps // 3),
-        steps=steps, threads=threads,
+        own["width"], task.entries(), lr=layer_rate, candidates=own["candidates"], seed=seed,
+        warmup=min(1000, steps // 3), steps=steps, threads=threads,
     )  # fmt: skip
     optimizers = of_body(body, rate)
     rng, spent, start = np.random.default_rng(seed), 0.0, time.perf_counter()

@@ -64,8 +64,9 @@ class Convolutional(nn.Module):
     def __init__(self, width):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(),
-            nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32 * (SIDE // 4) * (DIGITS * SIDE // 4), width), nn.ReLU(),
+            nn.Conv2d(1, 16, 4, stride=2, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.Flatten(),
+            nn.Linear(32 * (-(-SIDE // 4)) * (-(-DIGITS * SIDE // 4)), width), nn.BatchNorm1d(width),
         )  # fmt: skip
 
     def forward(self, images):
