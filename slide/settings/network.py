@@ -43,9 +43,9 @@ class NetworkSettings(Settings):
     schedule: Schedule = setting(Schedule, Instance((Schedule,)), "factor on the learning rate", option=None)
     batch_size: int = setting(256, Integer(), "samples between two updates", group=TRAINING)
     group_size: int = setting(
-        16, Integer(1, 2**20), "consecutive samples of a batch that share an active set", needs=(HAS_SETS,),
+        16, Integer(1, 2**20), "consecutive samples of a batch that share an active set, at most", needs=(HAS_SETS,),
         group=TRAINING,
-        more="1 is the paper's.",
+        more="1 is the paper's. A batch makes as few groups as it can, of even size.",
     )  # fmt: skip
     update: str = setting(
         "rows", Choice(UPDATES), "who writes a row of weights", needs=(HAS_ROWS,), group=TRAINING,
