@@ -126,7 +126,9 @@ def resume(parsed, given: dict, X, Y) -> tuple[list[Network], Run, int, list[str
         _go_on_watching(model, end, same)
     if not same or run.ended == run.networks:
         run.ended = 0
-    changes = [x + _reschedule(network, given, end) for x, network in zip(changes, networks, strict=True)]
+    for number, network in enumerate(networks):
+        if number >= run.ended:  # one that has ended is as it was at its best
+            changes[number] += _reschedule(network, given, end)
     return networks, run, end, said + changes[-1]
 
 
