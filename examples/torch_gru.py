@@ -20,7 +20,8 @@ class NextItem(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(n_items, width, sparse=True)
         self.gru = nn.GRU(width, width, batch_first=True)
-        self.head = SampledSoftmax(width, n_items, optimizer=Adam(lr=5e-3))  # in the place of nn.Linear(width, n_items)
+        # In the place of nn.Linear(width, n_items):
+        self.head = SampledSoftmax(width, n_items, optimizer=Adam(lr=5e-3, beta1=0.0))
 
     def hidden(self, items):
         return self.gru(self.embedding(items))[0]

@@ -23,7 +23,7 @@ class NextToken(nn.Module):
         block = nn.TransformerEncoderLayer(width, 4, 2 * width, dropout=0.0, batch_first=True, norm_first=True)
         self.blocks = nn.TransformerEncoder(block, layers, nn.LayerNorm(width), enable_nested_tensor=False)
         # Rows of the output layer are the embeddings, too: the gradients of both are steps of the layer's optimizer.
-        self.head = SampledSoftmax(width, n_tokens, optimizer=Adam(lr=3e-3), init_std=0.1)
+        self.head = SampledSoftmax(width, n_tokens, optimizer=Adam(lr=3e-3, beta1=0.0), init_std=0.1)
 
     def hidden(self, tokens):
         x = F.embedding(tokens, self.head.weight, sparse=True) + self.position[: tokens.shape[1]]

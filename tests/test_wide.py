@@ -243,6 +243,16 @@ def test_settings_are_attributes_and_what_has_no_effect_is_refused():
         SampledHidden(D, 30, label_fill=0.5)
 
 
+def test_tables_come_with_a_setting_of_theirs_and_neurons_are_drawn_without():
+    drawn = SampledSoftmax(D, 8000, threads=1)
+    assert drawn.layer.sampler.draws_uniformly and drawn.layer.spec.min_active == 1000
+    assert (drawn.layer.spec.active, drawn.layer.spec.label_fill, drawn.optimizer.beta1) == (250, 1.0, 0.0)
+    for setting in ({"active": 300}, {"hash": "dwta"}, {"L": 10}, {"rehash": RehashSchedule(N0=7)}):
+        assert SampledSoftmax(D, 8000, threads=1, **setting).layer.sampler.needs_tables, setting
+    with pytest.raises(ValueError, match="sampled: found True for a layer without hash tables"):
+        drawn.topk(np.zeros((2, D), np.float32), sampled=True)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -1,7 +1,7 @@
 """Output layers for bodies written in PyTorch: the full softmax, the adaptive one, a sampled one, and slide's.
 
 Each has loss(hidden, target), whose backward pass gives the gradients of hidden, step(rate), after it, and
-topk(hidden, k), the classes of the k most probable, int64 (n, k).
+topk(hidden, k), the classes of the k most probable, int64 (n, k). All are trained by Adam: lr, beta1.
 """
 
 from types import SimpleNamespace
@@ -10,15 +10,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from experiments.peers.pytorch import Candidates
+from experiments.peers.pytorch import BETA2, Candidates
 
 
 class Linear:
     """nn.Linear and cross entropy."""
 
-    def __init__(self, width, entries, lr, **_):
-        self.layer = nn.Linear(width, len(entries))
-        self.adam, self.lr = torch.optim.Adam(self.layer.parameters(), lr=lr, fused=True), lr
+    def __init__(self, width, entries, lr, beta1, **_):
+        self._train(nn.Linear(width, len(entries)), lr, beta1)
+
+    def _train(self, layer, lr, beta1):
+        self.layer, self.lr = layer, lr
+        self.adam = torch.optim.Adam(layer.parameters(), lr=lr, betas=(beta1, BETA2), fused=True)
 
     def loss(self, hidden, target):
         return nn.functional.cross_entropy(self.layer(hidden), target)
@@ -36,12 +39,11 @@ class Adaptive(Linear):
     """nn.AdaptiveLogSoftmaxWithLoss, with classes numbered by their frequency, as it wants them: the first hundredth,
     up to a tenth, and the others."""
 
-    def __init__(self, width, entries, lr, **_):
+    def __init__(self, width, entries, lr, beta1, **_):
         n, order = len(entries), np.argsort(-entries, kind="stable")
         self.class_of = torch.from_numpy(order)
         self.rank = torch.empty(n, dtype=torch.int64).index_put_((self.class_of,), torch.arange(n))
-        self.layer = nn.AdaptiveLogSoftmaxWithLoss(width, n, [max(1, n // 100), max(2, n // 10)])
-        self.adam, self.lr = torch.optim.Adam(self.layer.parameters(), lr=lr, fused=True), lr
+        self._train(nn.AdaptiveLogSoftmaxWithLoss(width, n, [max(1, n // 100), max(2, n // 10)]), lr, beta1)
 
     def loss(self, hidden, target):
         return self.layer(hidden, self.rank[target]).loss
@@ -54,8 +56,9 @@ class Sampled:
     """The softmax over candidates that are drawn log-uniformly and shared by the batch, logits corrected (see
     `pytorch.Candidates`); written out for speed."""
 
-    def __init__(self, width, entries, lr, candidates, seed, warmup, **_):
-        self.layer, self.lr, self.number = Candidates(entries, width, candidates, seed, warmup=warmup), lr, 0
+    def __init__(self, width, entries, lr, beta1, candidates, seed, warmup, **_):
+        self.layer = Candidates(entries, width, candidates, seed, warmup=warmup, beta1=beta1)
+        self.lr, self.number = lr, 0
 
     def loss(self, hidden, target):
         n = len(target)
@@ -77,13 +80,13 @@ class Sampled:
 class Slide:
     """slide.torch.SampledSoftmax, whose active sets have as many neurons as there are candidates."""
 
-    def __init__(self, width, entries, lr, candidates, seed, warmup, steps, threads):
+    def __init__(self, width, entries, lr, beta1, candidates, seed, warmup, steps, threads):
         from slide import Adam, Schedule
         from slide.torch import SampledSoftmax
 
         self.layer = SampledSoftmax(
-            width, len(entries), min_active=candidates, logq_warmup=warmup, optimizer=Adam(lr=lr), seed=seed,
-            schedule=Schedule("linear", steps=steps), threads=threads,
+            width, len(entries), min_active=candidates, logq_warmup=warmup, optimizer=Adam(lr=lr, beta1=beta1),
+            seed=seed, schedule=Schedule("linear", steps=steps), threads=threads,
         )  # fmt: skip
 
     def loss(self, hidden, target):

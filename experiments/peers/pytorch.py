@@ -143,8 +143,8 @@ class Targets:
 class Rows:
     """Rows of weights with Adam's moments, of which a batch touches a few; the others stay as they are."""
 
-    def __init__(self, w):
-        self.w, self.m, self.v = w, torch.zeros_like(w), torch.zeros_like(w)
+    def __init__(self, w, beta1=BETA1):
+        self.w, self.m, self.v, self.beta1 = w, torch.zeros_like(w), torch.zeros_like(w), beta1
 
     def update(self, ids, grad, step, lr):
         """One step of Adam on the rows `ids` (distinct), in blocks that stay in the cache."""
@@ -152,12 +152,12 @@ class Rows:
             self._update(some, part, step, lr)
 
     def _update(self, ids, grad, step, lr):
-        m = self.m.index_select(0, ids).mul_(BETA1).add_(grad, alpha=1 - BETA1)
+        m = self.m.index_select(0, ids).mul_(self.beta1).add_(grad, alpha=1 - self.beta1)
         v = self.v.index_select(0, ids).mul_(BETA2).addcmul_(grad, grad, value=1 - BETA2)
         self.m.index_copy_(0, ids, m)
         self.v.index_copy_(0, ids, v)
         root = math.sqrt(1 - BETA2**step)
-        m.div_(v.sqrt_().add_(EPS * root)).mul_(-lr * root / (1 - BETA1**step))
+        m.div_(v.sqrt_().add_(EPS * root)).mul_(-lr * root / (1 - self.beta1**step))
         self.w.index_copy_(0, ids, m.add_(self.w.index_select(0, ids)))
 
 
@@ -295,10 +295,10 @@ class Candidates:
     probability to be one if it were not the sample's label; None: they are taken as they are.
     """
 
-    def __init__(self, entries, hidden, n, seed=0, smoothing=0.0, device="cpu", warmup=None):
+    def __init__(self, entries, hidden, n, seed=0, smoothing=0.0, device="cpu", warmup=None, beta1=BETA1):
         n_labels, by_frequency = len(entries), np.argsort(-entries, kind="stable")
-        self.rows = Rows(_glorot(n_labels, hidden, seed, device))
-        self.bias_rows = Rows(torch.zeros(n_labels, device=device))
+        self.rows = Rows(_glorot(n_labels, hidden, seed, device), beta1)
+        self.bias_rows = Rows(torch.zeros(n_labels, device=device), beta1)
         self.weights, self.bias = self.rows.w, self.bias_rows.w
         self.by_frequency, self.n, self.smoothing = _on(by_frequency, device), n, smoothing
         self.place = torch.full((n_labels,), -1, device=device)

@@ -72,7 +72,7 @@ class SampledSoftmax(WideModule):
 
     Examples
     --------
-    >>> head = slide.torch.SampledSoftmax(128, n_classes, optimizer=slide.Adam(lr=1e-3))
+    >>> head = slide.torch.SampledSoftmax(128, n_classes, optimizer=slide.Adam(lr=1e-3, beta1=0.0))
     >>> head(body(x), target).loss.backward()      # and the layer has made its step
     >>> optimizer_of_the_body.step()
     """
@@ -169,7 +169,7 @@ class SampledSoftmax(WideModule):
         k : int
             How many.
         sampled : bool
-            Among those that the hash tables retrieve; -1 where they are fewer.
+            Among those that the hash tables retrieve, for a layer that has them; -1 where they are fewer.
 
         Returns
         -------

@@ -36,7 +36,8 @@ class SoftmaxBatch(Batch):
 
 
 class SampledSoftmax(WideLayer):
-    """A softmax over many labels of which each batch computes few: those that hash tables retrieve, labels, and draws.
+    """A softmax over many labels of which each batch computes few: its own labels, draws, and, where one of the
+    settings of hash tables is given (active, hash, K, L, ...), those that tables retrieve.
 
     A batch takes three calls, of which only the last changes anything; `learn` is all three.
 
@@ -52,8 +53,8 @@ class SampledSoftmax(WideLayer):
     **settings
         Those of `slide.Sampled` (active, min_active, hash, K, L, ...), and of `slide.Network` optimizer, schedule,
         group_size, update, seed, threads and huge_pages. What is not given is recommended for so many labels
-        (`slide.wide.settings.recommended_softmax`). Those of Network are attributes, too; to assign one changes it from
-        the next batch.
+        (`slide.wide.settings.recommended_softmax`); of an optimizer of your own give beta1=0, too. Those of Network are
+        attributes, too; to assign one changes it from the next batch.
 
     Raises
     ------
@@ -62,7 +63,7 @@ class SampledSoftmax(WideLayer):
 
     Examples
     --------
-    >>> softmax = SampledSoftmax(128, n_labels, optimizer=Adam(lr=1e-3))
+    >>> softmax = SampledSoftmax(128, n_labels, optimizer=Adam(lr=1e-3, beta1=0.0))
     >>> batch = softmax.forward(h, Y)        # batch.loss, batch.losses
     >>> dh = softmax.backward(batch)         # the gradient of batch.loss by h
     >>> softmax.update(batch)                # one step of the layer's own optimizer
@@ -278,7 +279,7 @@ class SampledSoftmax(WideLayer):
         k : int
             How many.
         sampled : bool
-            As for `Network.predict`.
+            As for `Network.predict`; with hash tables only.
 
         Returns
         -------
@@ -287,6 +288,9 @@ class SampledSoftmax(WideLayer):
         values : ndarray of shape (n, k), float32
             Their logits.
         """
+        if sampled and self.layer.sampler.draws_uniformly:
+            raise ValueError("sampled: found True for a layer without hash tables, expected False; a layer has "
+                             "tables if one of their settings is given, such as active or hash")  # fmt: skip
         k = min(check_integer("k", k), self.n_labels)
         return self._alone("topk", self._topk, self._as_inputs(h), k, sampled)
 
