@@ -82,6 +82,15 @@ OPTIMIZERS = [Adam(lr=0.01, eps=1.0, weight_decay=0.1), Adam(beta1=0.5, beta2=0.
 
 @given(SHAPES, st.booleans(), st.sampled_from(OPTIMIZERS))
 def test_updates_agree_with_numpy(shape, sparse, optimizer):
+    check_updates(shape, sparse, optimizer)
+
+
+@pytest.mark.parametrize("width", [1, 7, 16, 33, 100, 130])
+def test_they_do_of_rows_that_fill_no_registers_on_every_instruction_set(simd, width):
+    check_updates((width, 300, width, 60, 150), False, OPTIMIZERS[0])
+
+
+def check_updates(shape, sparse, optimizer):
     _, _, active, block, _, _ = problem(*shape, sparse)
     n_neurons, d, rng = shape[3], shape[2], np.random.default_rng(shape[0])
     coef = rng.standard_normal((len(active.ids), lanes_of(shape[4]))).astype(np.float32)

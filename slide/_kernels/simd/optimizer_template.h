@@ -26,6 +26,19 @@ TARGET static inline void NAME(adam_weight)(float *w, float *m, float *v, float 
     *w = (1.0f - p->decay) * *w - p->lr * *m / (sqrtf(*v) + p->eps);
 }
 
+#ifdef RECIPROCAL_ROOT
+/* The same of fewer than WIDTH weights. */
+TARGET static inline void NAME(adam_rest)(float *restrict w, float *restrict m, float *restrict v,
+                                          const float *restrict g, int64_t n, const slide_adam *p)
+{
+    float of[4][WIDTH] = {{0.0f}};
+    for (int64_t j = 0; j < n; j++) of[0][j] = w[j], of[1][j] = m[j], of[2][j] = v[j], of[3][j] = g[j];
+    V wj = load(of[0]), mj = load(of[1]), vj = load(of[2]);
+    NAME(adam_step)(&wj, &mj, &vj, load(of[3]), p);
+    for (int64_t j = 0; j < n; j++) w[j] = wj[j], m[j] = mj[j], v[j] = vj[j];
+}
+#endif
+
 TARGET static inline void NAME(adam)(float *restrict w, float *restrict m, float *restrict v, const float *restrict g,
                                      int64_t n, const slide_adam *p)
 {
@@ -37,6 +50,10 @@ TARGET static inline void NAME(adam)(float *restrict w, float *restrict m, float
         store(m + j, mj);
         store(v + j, vj);
         store(w + j, wj);
+    }
+    if (n - j > 2) {
+        NAME(adam_rest)(w + j, m + j, v + j, g + j, n - j, p);
+        return;
     }
 #endif
     for (; j < n; j++) NAME(adam_weight)(w + j, m + j, v + j, g[j], p);
