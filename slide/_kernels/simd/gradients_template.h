@@ -65,9 +65,12 @@ TARGET static inline void NAME(gradient_panel)(const SAMPLES *of, int64_t j, int
     const char *line[LINES_PER_STRIP];
     for (int64_t s = 0; s < of->some; s++) {
         const float *xs = of->x + (of->first + s) * of->d + j;
-        for (int64_t i = 0; i < columns && columns < PANEL; i++) packed[PANEL * s + i] = xs[i];
-        for (int64_t i = columns; i < PANEL; i++) packed[PANEL * s + i] = 0.0f;
-        for (int q = 0; q < 2 && columns == PANEL; q++) store(packed + (2 * s + q) * WIDTH, load(xs + q * WIDTH));
+        if (columns == PANEL) {
+            for (int q = 0; q < 2; q++) store(packed + (2 * s + q) * WIDTH, load(xs + q * WIDTH));
+        } else {
+            memset(packed + PANEL * s, 0, PANEL * sizeof(float));
+            memcpy(packed + PANEL * s, xs, columns * sizeof(float));
+        }
     }
     for (int64_t r = 0; r < of->n; r += STRIP_ROWS) {
         const float *row[STRIP_ROWS];
