@@ -26,7 +26,7 @@ from experiments.frame import draw, machine, processes
 from experiments.frame.claims import judged
 from experiments.frame.records import of
 from experiments.frame.timing import timed_steps
-from experiments.frame.training import SAMPLERS, corrected, sized
+from experiments.frame.training import CORRECTED, SAMPLERS, sized
 from experiments.peers import released
 
 QUESTION = "How long does a training step take, compared with PyTorch and the released C++ SLIDE?"
@@ -144,7 +144,7 @@ def time_slide(system, X, Y, settings, threads, seed) -> dict:
 
     advice = recommended(EPOCH, Y.shape[1], {"min_active": settings["active"]}, Y.nnz / X.shape[0])
     layer = dict(sampler=SAMPLERS[system], hash=advice["hash"], K=advice["K"], rehash=RehashSchedule(N0=advice["N0"]),
-                 **sized(system, settings["active"]), **(corrected(advice) if system == "slide" else {}))  # fmt: skip
+                 **sized(system, settings["active"]), **(CORRECTED if system == "slide" else {}))  # fmt: skip
     layers = [Dense(HIDDEN), Sampled(Y.shape[1], **with_effect(Sampled, layer))]
     shared = with_effect(NetworkSettings, {"group_size": advice["group_size"]}, layers)
     network = Network(X.shape[1], layers, optimizer=Adam(LR), batch_size=BATCH, seed=seed, threads=threads, **shared)

@@ -1,7 +1,7 @@
 """The full softmax and exact prediction against the machine's matrix products; sampled prediction against exact.
 
-One network is trained by SLIDE for a while, as recommended; what its tables retrieve is then measured with its weights
-fixed: as training left them, rebuilt, and built with other settings.
+One network is trained by SLIDE for a while, as recommended but for corrected logits; what its tables retrieve is then
+measured with its weights fixed: as training left them, rebuilt, and built with other settings.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from experiments.frame import draw
 from experiments.frame.claims import judged
 from experiments.frame.records import of
 from experiments.frame.timing import median_seconds
-from experiments.frame.training import corrected, sized
+from experiments.frame.training import CORRECTED, sized
 
 QUESTION = "How near to the matrix-product peak is the full softmax, and what does sampled prediction give up?"
 PAPER = "inference is not timed; hash tables retrieve about 0.5 % of 670,091 neurons (section 5)"
@@ -96,14 +96,14 @@ def make(n_features, n_labels, output, threads, seed, group_size=16):
 
 
 def train(X, Y, settings, threads, seed):
-    """SLIDE for some steps, as recommended; the last rebuild of its tables lies some batches back."""
+    """SLIDE for some steps; the last rebuild of its tables lies some batches back."""
     from slide.defaults import recommended
     from slide.index import RehashSchedule
 
     advice = recommended(X.shape[0], Y.shape[1], {"min_active": settings["active"]}, Y.nnz / X.shape[0])
     hash_, n_hashes, n_tables, _ = settings["chosen"]
     output = dict(hash=hash_, K=n_hashes, L=n_tables, rehash=RehashSchedule(N0=advice["N0"]),
-                  **sized("slide", settings["active"]), **corrected(advice))  # fmt: skip
+                  **sized("slide", settings["active"]), **CORRECTED)  # fmt: skip
     return make(X.shape[1], Y.shape[1], output, threads, seed, advice["group_size"]).fit(X, Y, steps=settings["steps"])
 
 

@@ -15,7 +15,7 @@ from experiments.frame import draw, machine, processes, roofline
 from experiments.frame.records import of
 from experiments.frame.roofline import STAGES
 from experiments.frame.timing import median_seconds, timed_steps
-from experiments.frame.training import corrected, sized
+from experiments.frame.training import CORRECTED, sized
 
 QUESTION = "Where does a training step's time go, and how far is each stage from what the machine allows?"
 PAPER = "memory-bound at every number of threads (figure 6); 1.3 times from huge pages and SIMD (section 5.4)"
@@ -102,7 +102,7 @@ def measure(scale, seed, name, threads, huge_pages=True, simd=None):
     (X, Y), _ = make_xmc("amazon-670k", settings["n_train"], 1, scale=settings["scale"], seed=seed)
     advice = recommended(EPOCH * BATCH, Y.shape[1], {"min_active": settings["active"]}, Y.nnz / X.shape[0])
     layer = Sampled(Y.shape[1], hash=advice["hash"], K=advice["K"], L=L, rehash=RehashSchedule(N0=10**6),
-                    **sized("slide", settings["active"]), **corrected(advice))  # fmt: skip
+                    **sized("slide", settings["active"]), **CORRECTED)  # fmt: skip
     network = Network(X.shape[1], [Dense(HIDDEN), layer], optimizer=Adam(2e-3), batch_size=BATCH,
                       group_size=advice["group_size"], seed=seed, threads=threads, normalize=False,
                       huge_pages=huge_pages)  # fmt: skip

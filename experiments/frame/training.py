@@ -8,6 +8,10 @@ import numpy as np
 
 SAMPLERS = {"slide": "vanilla", "slide-plain": "vanilla", "uniform": "uniform", "full": "full"}
 PLAIN = {"dropout": 0.0, "label_smoothing": 0.0}
+# For targets that are not smooth; at first they learn faster so than with the smooth ones that are recommended.
+CORRECTED = {"logq_correction": True, "logq_warmup": 300}
+MOST_WARMUP = 1000  # batches, or a third of all, until logits are wholly corrected, where nothing else is recommended
+CORRECTABLE = ("slide", "slide-plain", "torch-sampled")  # systems whose logits are tried with and without correction
 
 
 def settings(system, problem, layer=None, **changes) -> dict:
@@ -48,18 +52,25 @@ def choices(problem, rates, regularise=True, corrected=False) -> list[dict]:
     """What is tried on held-out rows, the same for every system: each rate ("lr") with neither dropout nor label
     smoothing, with the dropout recommended for the problem, and, where smoothing is, with both.
 
-    regularise False: each rate with what is recommended, and no more. corrected: all of it also with logits as they
-    are, for a sampled softmax that is `corrected` otherwise.
+    regularise False: each rate with what is recommended, and no more. corrected: where targets are not smooth, with
+    logits corrected and as they are.
     """
     from slide.defaults import recommended
 
     advice = recommended(problem.train[0].shape[0], problem.n_labels)
-    correction = [{"logq_correction": way} for way in (True, False)] if corrected else [{}]
     both = {name: advice[name] for name in PLAIN}
     tried = [PLAIN, {**PLAIN, "dropout": both["dropout"]}, both]
     tried = tried if regularise else [both]
     distinct = [regular for number, regular in enumerate(tried) if regular not in tried[:number]]
-    return [{"lr": rate, **regular, **way} for regular in distinct for way in correction for rate in rates]
+    return [{"lr": rate, **regular, **way} for regular in distinct for way in corrections(regular, corrected)
+            for rate in rates]  # fmt: skip
+
+
+def corrections(regular, corrected) -> list[dict]:
+    """Whether logits are corrected, as far as that is a choice beside those of `choices`."""
+    if not corrected:
+        return [{}]
+    return [{"logq_correction": way} for way in ((False,) if regular["label_smoothing"] else (True, False))]
 
 
 def make(system, problem, chosen, choice, steps, threads, seed):
@@ -71,6 +82,8 @@ def make(system, problem, chosen, choice, steps, threads, seed):
     """
     lr, regular = choice["lr"], {name: choice[name] for name in PLAIN if name in choice}
     layer = {**chosen["layer"], **{name: choice[name] for name in ("logq_correction",) if name in choice}}
+    if layer.get("logq_correction"):
+        layer.setdefault("logq_warmup", min(MOST_WARMUP, steps // 3))
     if not system.startswith("torch"):
         return network(problem, {**chosen, **regular, "layer": layer}, lr, steps, threads, seed)
     from experiments.peers import pytorch
@@ -189,11 +202,11 @@ def tuned(system, problem, add, chosen, *, rates, tune_epochs, threads, seed, se
 
     def build(choice, part, steps):
         # A trial, shorter than the training that it is for, warms up in a third of its batches at most.
-        warmup = min(chosen["layer"].get("logq_warmup", 0), steps // 3)
+        warmup = min(chosen["layer"].get("logq_warmup", MOST_WARMUP), steps // 3)
         trial = {**chosen, "layer": {**chosen["layer"], "logq_warmup": warmup}}
         return make(system, part, trial, choice, steps, threads, seed)
 
-    tried = choices(problem, rates, regularise, regularise and chosen["layer"].get("logq_correction", False))
+    tried = choices(problem, rates, regularise, regularise and system in CORRECTABLE)
     return tune(
         build, problem, tried, epochs=tune_epochs, seed=seed, seconds=seconds,
         batch_size=chosen["batch_size"], add=lambda **line: add("trial", system=system, **(fields or {}), **line),
