@@ -185,6 +185,11 @@ def finding(records) -> str:
     )
 
 
+def crowded(line, other) -> bool:
+    """Whether the labels of two markers would meet."""
+    return abs(line["recall"] - other["recall"]) < 0.05 and 1 / 4 < line["speedup"] / other["speedup"] < 4
+
+
 def plot(records):
     title = f"{QUESTION}\nthe shape of Amazon-670K (synthetic data)"
     figure, (left, right) = draw.panels(2, title)
@@ -196,12 +201,13 @@ def plot(records):
     left.set_xlim(right=1.15 * max(line["gflops"] for line in rates))
     left.invert_yaxis()
     lines = of(records, "sampled")
-    for line in lines:
+    for number, line in enumerate(lines):
         colour = COLOURS[line["hash"]]
         right.plot(line["speedup"], line["recall"], "*" if line["stale"] else "o", color=colour,
                    markersize=13 if line["stale"] else 6)  # fmt: skip
         label = name(line) + (f" m={line['m']}" if line["m"] > 1 else "")
-        place = (5, -10) if line["hash"] == "simhash" else (5, 4)  # below the marker, where DWTA's labels are above
+        below = line["recall"] > 0.05 and any(crowded(line, other) for other in lines[:number])
+        place = (5, -10) if below else (5, 4)
         right.annotate(label, (line["speedup"], line["recall"]), place, textcoords="offset points", fontsize=7)
     draw.plain_log_axis(right)
     right.set(xlabel="times faster than exact (log scale)", ylabel="exact top 1 found (share of rows)")

@@ -162,7 +162,7 @@ def plot(records):
     left.set(xlabel="milliseconds per batch of 256")
     left.set_xlim(right=1.2 * max(first["stages"][name]["ms"] for name in STAGES))
     left.invert_yaxis()
-    left.legend(loc="lower right")
+    left.legend(loc="upper right")
     totals = [line["total_ms"] for line in lines]
     bars = right.barh([line["name"] for line in lines], totals, 0.6, color=draw.COLOURS["slide"])
     right.bar_label(bars, [f"  {total:.1f} ({line['ratio']:.2f} x)" for total, line in zip(totals, lines, strict=True)])
