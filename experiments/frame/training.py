@@ -10,7 +10,6 @@ SAMPLERS = {"slide": "vanilla", "slide-plain": "vanilla", "uniform": "uniform", 
 PLAIN = {"dropout": 0.0, "label_smoothing": 0.0}
 # For targets that are not smooth; at first they learn faster so than with the smooth ones that are recommended.
 CORRECTED = {"logq_correction": True, "logq_warmup": 300}
-MOST_WARMUP = 1000  # batches, or a third of all, until logits are wholly corrected, where nothing else is recommended
 CORRECTABLE = ("slide", "slide-plain", "torch-sampled")  # systems whose logits are tried with and without correction
 
 
@@ -80,10 +79,12 @@ def make(system, problem, chosen, choice, steps, threads, seed):
     "torch-sampled" its sampled one, with as many
     candidates as SLIDE has active and logits corrected where SLIDE's are.
     """
+    from slide.defaults import WARMUP
+
     lr, regular = choice["lr"], {name: choice[name] for name in PLAIN if name in choice}
     layer = {**chosen["layer"], **{name: choice[name] for name in ("logq_correction",) if name in choice}}
     if layer.get("logq_correction"):
-        layer.setdefault("logq_warmup", min(MOST_WARMUP, steps // 3))
+        layer.setdefault("logq_warmup", min(WARMUP, steps // 3))
     if not system.startswith("torch"):
         return network(problem, {**chosen, **regular, "layer": layer}, lr, steps, threads, seed)
     from experiments.peers import pytorch
@@ -200,9 +201,11 @@ def tuned(system, problem, add, chosen, *, rates, tune_epochs, threads, seed, se
           regularise=True) -> dict:  # fmt: skip
     """The best of `choices` for a system of `settings`; add("trial", system=, **fields, **line) takes each trial."""
 
+    from slide.defaults import WARMUP
+
     def build(choice, part, steps):
         # A trial, shorter than the training that it is for, warms up in a third of its batches at most.
-        warmup = min(chosen["layer"].get("logq_warmup", MOST_WARMUP), steps // 3)
+        warmup = min(chosen["layer"].get("logq_warmup", WARMUP), steps // 3)
         trial = {**chosen, "layer": {**chosen["layer"], "logq_warmup": warmup}}
         return make(system, part, trial, choice, steps, threads, seed)
 

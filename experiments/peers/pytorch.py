@@ -292,7 +292,7 @@ class Candidates:
 
     entries: how often each label is one. n: how many candidates a batch has; smoothing: the share of the target that
     is spread evenly over them. warmup: batches until logits are wholly corrected by the logarithm of a candidate's
-    probability to be one if it were not the sample's label; None: they are taken as they are.
+    probability to be one if it were not the sample's label; None: they are taken as they are. beta1: of Adam.
     """
 
     def __init__(self, entries, hidden, n, seed=0, smoothing=0.0, device="cpu", warmup=None, beta1=BETA1):

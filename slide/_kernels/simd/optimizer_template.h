@@ -51,7 +51,7 @@ TARGET static inline void NAME(adam)(float *restrict w, float *restrict m, float
         store(v + j, vj);
         store(w + j, wj);
     }
-    if (n - j > 2) {
+    if (n - j > 2) { /* of one or two, as a bias is, copies would be the larger part */
         NAME(adam_rest)(w + j, m + j, v + j, g + j, n - j, p);
         return;
     }
