@@ -18,7 +18,7 @@ RATES = [5e-3, 1e-2, 2e-2]
 SETTINGS = {
     "smoke": dict(data="tiny", sizes=[64, 256], rates=RATES, epochs=2, tune_epochs=0.2, evaluations=3,
                   seeds=2),
-    "small": dict(data="citeulike-tags-53k", sizes=[64, 128, 256], rates=RATES, epochs=4, tune_epochs=1,
+    "small": dict(data="citeulike-tags-53k", sizes=[64, 128, 256], rates=RATES, epochs=2, tune_epochs=1,
                   evaluations=6, seconds=60, seeds=3),
     "paper": dict(data="amazon-670k", sizes=[64, 128, 256, 1024], rates=RATES, epochs=2, tune_epochs=0.2,
                   evaluations=10, seeds=3),

@@ -41,7 +41,7 @@ SETTINGS = {
     "small": dict(data="citeulike-tags-53k",
                   families={"simhash": [4, 12], "mips": [4, 12], "cross-polytope": [3, 4], "wta": [4], "dwta": [4],
                             "minhash": [4], "ranged": [5]},
-                  base={**BASE, "active": 1000, "min_active": 2000}, ablations=ABLATIONS, lr=1e-2, epochs=3,
+                  base={**BASE, "active": 1000, "min_active": 2000}, ablations=ABLATIONS, lr=1e-2, epochs=2,
                   probes=500, seeds=3),
     "paper": dict(data="amazon-670k",
                   families={"simhash": [5, 15], "mips": [5, 15], "cross-polytope": [4, 5], "wta": [5], "dwta": [5],

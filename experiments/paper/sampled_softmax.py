@@ -19,7 +19,7 @@ SETTINGS = {
     "smoke": dict(data="tiny", share=0.02, shares=[0.02, 0.2], group_size=4, rates=[5e-3], epochs=3, tune_epochs=1,
                   evaluations=4, seeds=2),
     "small": dict(data="citeulike-tags-53k", share=0.005, shares=[0.005, 0.02, 0.2], group_size=4,
-                  rates=[5e-3, 1e-2], epochs=5, tune_epochs=1, evaluations=8, seconds=90, seeds=3),
+                  rates=[5e-3, 1e-2], epochs=4, tune_epochs=1, evaluations=8, seconds=90, seeds=3),
     "paper": dict(data="amazon-670k", share=0.005, shares=[0.005, 0.02, 0.1, 0.2], group_size=16,
                   rates=[5e-4, 1e-3, 2e-3], epochs=3, tune_epochs=1, evaluations=12, seeds=3),
 }  # fmt: skip

@@ -48,7 +48,7 @@ SETTINGS = {
                      tune_epochs=dict(sampled=4, dense=1, matrix=1), least=8, most=64, repeats=6),
         late=dict(batch=8, epochs=dict(sampled=3, dense=0.5), rates=dict(sampled=[1e-3, 3e-3], dense=[1e-3]),
                   tune_epochs=dict(sampled=1, dense=1), threads=[2, 4, 8], delays=200,
-                  workers=dict(sampled=[1, 4, 16, 64], dense=[1, 64])),
+                  workers=dict(sampled=[1, 8, 64], dense=[1, 64])),
     ),
     "paper": dict(
         n_train=None, n_tune=10_000, width=1000, active=100, K=6, L=20, seeds=3, several=["sampled", "dense"],

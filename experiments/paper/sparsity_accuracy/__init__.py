@@ -54,8 +54,8 @@ TABLES = {
     "more, ranged DWTA": dict(K=3, L=400, hash="ranged"),
     "more, inputs centred": dict(K=4, L=400, hash="centred"),
     "more, weights drawn small": dict(K=4, L=400, init_std=0.02),
-    "three times more, weights drawn small": dict(K=4, L=1200, init_std=0.02),
 }
+MORE_TABLES = {**TABLES, "three times more, weights drawn small": dict(K=4, L=1200, init_std=0.02)}
 _FEW_RATES, _RATES = [3e-3, 1e-2, 3e-2], [1e-3, 3e-3, 1e-2]
 # sets: training rows, test rows, epochs and batch; rates: for few active nodes, for more; tune: epochs and most rows of
 # a trial; evaluations: in a run; noise: of winner-take-all, in standard deviations of a sample's inputs; probe: test
@@ -73,7 +73,7 @@ SETTINGS = {
     ),
     "paper": dict(
         width=1000, seeds=3, shares=[0.05, 0.1, 0.25, 0.5, 0.75, 0.9], rates=[_FEW_RATES, _RATES], tune=[5, 10**6],
-        evaluations=25, N0=50, noise=[0.3, 0.5, 1.0, 2.0, 4.0], probe=2000, tables=TABLES,
+        evaluations=25, N0=50, noise=[0.3, 0.5, 1.0, 2.0, 4.0], probe=2000, tables=MORE_TABLES,
         sets={"mnist": [60_000, 10_000, 25, 128], "rectangles": [12_000, 50_000, 25, 64],
               "convex": [8000, 50_000, 25, 64]},
     ),
