@@ -69,15 +69,15 @@ SETTINGS = {
             seeds=3, chosen=dict(lr=5e-3, epochs=12, **BOTH), full=dict(lr=5e-3, epochs=8),
             sampled=dict(lr=7e-3, epochs=8, **BOTH), large=dict(group_size=128), evaluations=8, probes=300,
             variants=[name for name in ORDER if name != "uncorrected"]),
-        "diginetica-43k": dict(
-            chosen=dict(lr=5e-3, epochs=4, dropout=0.3),
-            full=dict(lr=5e-3, epochs=3, dropout=0.5, label_smoothing=0.5), evaluations=5, probes=300, variants=FEW),
         "delicious-983": dict(
             seeds=3, layer=dict(min_active=10), chosen=dict(lr=3e-3, epochs=160, dropout=0.5),
             full=dict(lr=5e-3, epochs=36, dropout=0.5), sampled=dict(lr=5e-3, epochs=36, dropout=0.5),
             large=dict(group_size=16), evaluations=8, probes=300, variants=(*FEW, "large")),
     },
     "paper": {
+        "diginetica-43k": dict(
+            seeds=3, chosen=dict(lr=5e-3, epochs=4, dropout=0.3),
+            full=dict(lr=5e-3, epochs=3, dropout=0.5, label_smoothing=0.5), evaluations=5, probes=300, variants=FEW),
         "wiki-skipgram-218k": dict(seeds=3, chosen=dict(lr=5e-3, epochs=1), sampled=dict(lr=5e-3, epochs=1,
             logq_correction=False), evaluations=4, probes=300, variants=FEW),
         **{name: dict(chosen=dict(lr=5e-3, epochs=epochs, dropout=0.3), evaluations=12, probes=1000, variants=FEW)
