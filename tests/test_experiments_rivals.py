@@ -71,8 +71,8 @@ def test_a_rival_that_takes_too_long_is_ended(data):
 @pytest.mark.slow
 def test_arguments_that_the_command_line_refuses_are_told(data):
     with pytest.raises(processes.Ended, match="argument --epochs"):
-        list(processes.lines("experiments.peers.slide_command", "measure", tune=None, train=["--epochs", "no"], seed=3,
-                             folder=data, limit=60))  # fmt: skip
+        list(processes.lines("experiments.peers.slide_command", "measure", tune=None,
+                             train={"slide": ["--epochs", "no"]}, seed=3, folder=data, limit=60))  # fmt: skip
 
 
 @pytest.mark.slow
@@ -83,10 +83,10 @@ def test_where_no_rival_is_installed_slide_is_measured_alone(tmp_path, monkeypat
     assert measured and picture.stat().st_size > 10_000
     assert {line["text"] for line in records.of(lines, "note")} == {f"{name} is left out" for name in rivals.RIVALS}
     results = records.of(lines, "result")
-    assert [line["system"] for line in results] == ["slide-rule", "slide"]
+    assert [line["system"] for line in results] == ["slide-rule", "slide", "slide-networks"]
     for line in results:
         assert line["P@1"] > 0.1 and line["train_s"] >= 0 and line["model_mb"] > 1 and "batch_size" in line["settings"]
-    assert results[0]["tune_s"] == 0 <= results[1]["tune_s"]
+    assert results[0]["tune_s"] == 0 <= results[1]["tune_s"] == results[2]["tune_s"]
     assert "tiny: slide" in benchmark.finding(lines)
 
 

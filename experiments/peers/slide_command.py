@@ -1,6 +1,7 @@
 """slide as its users have it: `python -m slide tune`, `train` and `predict`, each a process of its own."""
 
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,29 +13,35 @@ from experiments.peers.rivals import KS, limited_cpu, padded, scores, size_mb
 
 
 def measure(tune, train, seed, folder, limit):
-    """Yields what `experiments.peers.rivals.measure` does, and `tune_s`, of `slide train` with the arguments `train`.
+    """Yields what `experiments.peers.rivals.measure` does, and `tune_s`, of `slide train` with each of `train`,
+    {name: arguments}.
 
-    `slide tune` with the arguments `tune` comes first, unless that is None, and leaves its trials where `train`, which
-    would make them itself, finds them. CPU seconds are those of the commands, less those of a process that only starts
-    and reads the same files, and never below 0.
+    `slide tune` with the arguments `tune` comes first, unless that is None, and leaves its trials where all of `train`,
+    which would make them themselves, find them. CPU seconds are those of the commands, less those of a process that
+    only starts and reads the same files, and never below 0.
     """
     from slide.data import load
 
     rows, test = (str(Path(folder, f"{name}.npz")) for name in ("train", "test"))
     shared = ["--train", rows, "--seed", str(seed)]
     with tempfile.TemporaryDirectory() as own, limited_cpu(limit):  # every child inherits it
-        model, before, tuned = Path(own, "model.npz"), reading(rows), 0.0
+        before, tuned, trials = reading(rows), 0.0, Path(own, "tuning.jsonl")
         if tune is not None:
-            tuned = cpu_seconds(["tune", *shared, "--cache", f"{model}.tuning.jsonl", *tune])[0] - before
-        trained, said = cpu_seconds(["train", *shared, "--save", str(model), *train])
-        predicted, found = cpu_seconds(["predict", str(model), "--input", test, "--top-k", str(max(KS))])
-        ids = padded([[int(pair.split(":")[0]) for pair in line.split()] for line in found.splitlines()], max(KS))
-        seconds = {"tune_s": tuned, "train_s": trained - before, "predict_s": predicted - reading(test)}
-        yield {
-            **scores(load(rows)[1], load(test)[1], ids), **{name: max(0.0, x) for name, x in seconds.items()},
-            "peak_gb": machine.peak_gb(resource.RUSAGE_CHILDREN), "model_mb": size_mb(model),
-            "settings": "".join(x for x in said.splitlines() if x.startswith("settings: ")),
-        }  # fmt: skip
+            tuned = cpu_seconds(["tune", *shared, "--cache", str(trials), *tune])[0] - before
+        for name, arguments in train.items():
+            model = Path(own, f"{name}.npz")
+            if tune is not None:
+                shutil.copy(trials, f"{model}.tuning.jsonl")
+            trained, said = cpu_seconds(["train", *shared, "--save", str(model), *arguments])
+            predicted, found = cpu_seconds(["predict", str(model), "--input", test, "--top-k", str(max(KS))])
+            ids = padded([[int(pair.split(":")[0]) for pair in line.split()] for line in found.splitlines()], max(KS))
+            seconds = {"tune_s": tuned, "train_s": trained - before, "predict_s": predicted - reading(test)}
+            yield {
+                "system": name, **scores(load(rows)[1], load(test)[1], ids),
+                **{name: max(0.0, x) for name, x in seconds.items()},
+                "peak_gb": machine.peak_gb(resource.RUSAGE_CHILDREN), "model_mb": size_mb(model),
+                "settings": "".join(x for x in said.splitlines() if x.startswith("settings: ")),
+            }  # fmt: skip
 
 
 def cpu_seconds(arguments) -> tuple[float, str]:
