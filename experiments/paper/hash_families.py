@@ -136,9 +136,13 @@ def finding(records) -> str:
 
 
 def name_points(axis, named):
-    """Writes ((x, y), name) of points beside them, on a logarithmic axis, a line apart where they are close."""
+    """Writes ((x, y), name) of points beside them, on a logarithmic axis, a line apart where they are close, and to
+    their left where there is a point to their right."""
     written = []
     for (x, y), name in sorted(named, key=lambda point: point[0][1]):
+        if any(0.1 < np.log10(other / x) < 1 and abs(height - y) < 0.03 for (other, height), _ in named):
+            axis.text(x / 1.3, y - 0.012, name, fontsize=7.5, ha="right")
+            continue
         near = [other for at, other in written if abs(np.log10(x / at)) < 1.5]
         written.append((x, max([y - 0.012, *(other + 0.05 for other in near)])))
         axis.text(1.3 * x, written[-1][1], name, fontsize=7.5)
