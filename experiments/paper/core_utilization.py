@@ -14,7 +14,7 @@ QUESTION = "How busy do SLIDE and the full softmax in PyTorch keep the cores?"
 FIGURE = "Table 2"
 PAPER = "With 8, 16 and 32 threads TensorFlow keeps 45, 35 and 32 % of its cores busy, SLIDE 82, 81 and 85 % (table 2)"
 CLAIMS = ("cores",)
-TIME = {"smoke": "12 s", "small": "4 min", "paper": "1 h"}
+TIME = {"smoke": "12 s", "small": "3 min", "paper": "1 h"}
 
 SETTINGS = {
     "smoke": dict(data="tiny", steps={"slide": 10, "full": 4, "torch": 2}, repeats=1, most=1),

@@ -19,7 +19,7 @@ PAPER = (
     "iteration hardly differs (figures 4, 12); m = 9 of 10 tables leaves only p > 0.8 a chance above 0.5 (figure 11)"
 )
 CLAIMS = ("strategies", "strategies_accuracy")
-TIME = {"smoke": "5 s", "small": "100 s", "paper": "3 h"}
+TIME = {"smoke": "5 s", "small": "3 min", "paper": "3 h"}
 
 SETTINGS = {
     "smoke": dict(

@@ -27,7 +27,7 @@ PAPER = (
     "thread, and training is nearly linearly faster, up to 56 threads (Spring & Shrivastava 2017)"
 )
 CLAIMS = ("conflicts", "asynchronous")
-TIME = {"smoke": "20 s", "small": "13 min", "paper": "20 h"}
+TIME = {"smoke": "20 s", "small": "10 min", "paper": "20 h"}
 
 # hogwild: threads without locks, `least` of them even where there are fewer CPUs, at most `most`; late: gradients of
 # workers, their delays measured in so many batches of real threads. `several`: the systems whose every number of

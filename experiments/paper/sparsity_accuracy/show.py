@@ -35,7 +35,7 @@ def draw_shares(axis, records, data):
     around = results.spread(dense)
     axis.axhspan(np.mean(dense) - around, np.mean(dense) + around, color=draw.COLOURS["torch"], alpha=0.12, linewidth=0)
     axis.set(
-        xscale="log", xlabel="active nodes of a hidden layer (%, log scale)", ylim=(low - 0.04, 1.02),
+        xscale="log", xlabel="active nodes (%, log scale)", ylim=(low - 0.04, 1.02),
         ylabel="P@1 on the test set (fraction)", title=f"{data['title']}, {data['n_train']:,} training rows",
     )  # fmt: skip
     axis.set_xticks(shares, [f"{100 * share:g}" for share in shares])
