@@ -30,8 +30,8 @@ SETTINGS = {
     "small": {
         "citeulike-tags-53k": dict(epochs=5, tune_epochs=2, rates=RATES[1:3], evaluations=8, seconds=150, check=20,
                                    seeds=3),
-        "amazon-670k": dict(shape=dict(n_train=60_000, n_test=4_000), tune_scale=0.1, epochs=0.6, tune_epochs=1,
-                            rates=RATES[2:], evaluations=5, seconds=300, check=4, seeds=3),
+        "amazon-670k": dict(shape=dict(n_train=60_000, n_test=4_000, scale=0.25), tune_scale=0.1, epochs=1.2,
+                            tune_epochs=1, rates=RATES[2:], evaluations=6, seconds=300, check=4, seeds=3),
     },
     "paper": {
         name: dict(epochs=4, tune_epochs=0.2, rates=RATES, evaluations=16, seconds=None, check=20, seeds=3)
