@@ -140,7 +140,7 @@ def name_points(axis, named):
     their left where there is a point to their right."""
     written = []
     for (x, y), name in sorted(named, key=lambda point: point[0][1]):
-        if any(0.1 < np.log10(other / x) < 1 and abs(height - y) < 0.03 for (other, height), _ in named):
+        if any(0.3 < np.log10(other / x) < 1 and abs(height - y) < 0.02 for (other, height), _ in named):
             axis.text(x / 1.3, y - 0.012, name, fontsize=7.5, ha="right")
             continue
         near = [other for at, other in written if abs(np.log10(x / at)) < 1.5]
