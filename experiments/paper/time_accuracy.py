@@ -19,7 +19,7 @@ PAPER = (
     "CPU, per-iteration curves identical (figure 5); huge pages and SIMD add about 1.3 times (figure 10)"
 )
 CLAIMS = ("gpu", "cpu", "optimisations")
-TIME = {"smoke": "20 s", "small": "30 min", "paper": "200 h"}
+TIME = {"smoke": "20 s", "small": "23 min", "paper": "200 h"}
 
 RATES = [2e-3, 5e-3, 1e-2, 2e-2]
 # epochs: of every system; rates and tune_epochs: of the trials; seconds: at most, per system; check: steps of PyTorch's
@@ -210,7 +210,7 @@ def plot(records):
             draw.popularity(axis, facts)
             draw.accuracy(axis, label)
             axis.axhline(target, color="#999999", linewidth=0.8, label=f"full softmax's best less {BELOW}")
-            axis.set_title(f"{facts['title']}, {facts['n_labels']:,} labels", fontsize=10)
+            axis.set_title(f"{facts['title']}\n{facts['n_labels']:,} labels", fontsize=9)
         draw.plain_log_axis(axes[2 * number])
     draw.legend(figure, axes[0])
     return figure
