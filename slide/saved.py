@@ -22,6 +22,8 @@ from slide.state import storage
 from slide.state.part import Part
 from slide.typing import FilePath, Own
 
+KEPT = ".family."  # in the names of arrays that who loads them may keep as they are: those of hash functions
+
 
 class Saved:
     """Methods of a Network."""
@@ -102,10 +104,12 @@ class Saved:
     def __getstate__(self) -> dict[str, Any]:
         return self._alone("pickling", self._copied)
 
-    def _copied(self):
+    def _copied(self, loaded=False):
+        """What `__setstate__` takes; loaded: while nobody else uses the network, which copies all but what it keeps."""
         settings = {f.name: getattr(self._settings, f.name) for f in fields(self._settings)}
-        state = storage.state(self)
-        arrays = {name: np.array(array) for name, array in (frozen_state(state) if self.frozen else state).items()}
+        state = frozen_state(storage.state(self)) if self.frozen else storage.state(self)
+        views = loaded and not self.frozen
+        arrays = {name: array if views and KEPT not in name else np.array(array) for name, array in state.items()}
         return {"n_features": self.n_features, "layers": self.specs, "settings": settings, "arrays": arrays,
                 "step": self.step, "samples": self.samples, "exchange": self._exchange,
                 "index": {name: np.array(array) for name, array in self._index_state().items()},
@@ -125,6 +129,12 @@ class Saved:
     def __deepcopy__(self, memo) -> Self:
         twin = memo[id(self)] = type(self).__new__(type(self))
         twin.__setstate__(self.__getstate__())
+        return twin
+
+    def _twin(self) -> Self:
+        """A copy, as by `copy.deepcopy`, without a second one of its arrays on the way."""
+        twin = type(self).__new__(type(self))
+        self._alone("copying", lambda: Saved.__setstate__(twin, self._copied(loaded=True)))
         return twin
 
     @classmethod

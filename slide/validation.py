@@ -1,6 +1,5 @@
 """Validation: held-out rows that decide which weights are kept, and when training ends."""
 
-import copy
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
@@ -164,7 +163,7 @@ class Watch:
         self.risen = len(self.records) if rose else self.risen
         if at_best and (self.restore_best or network.schedule.kind == "plateau"):
             self.best = None  # one at a time is held
-            self.best = copy.deepcopy(network)
+            self.best = network._twin()
 
     def rises(self, values) -> bool:
         """Whether the metric of each row is a rise on what was measured before."""
@@ -173,7 +172,7 @@ class Watch:
     def restore(self, network) -> None:
         """Makes the network what it was at its best evaluation."""
         if self.best is not None and self.best.step != network.step:
-            exchange(network, copy.deepcopy(self.best))
+            exchange(network, self.best._twin())
 
     def finish(self, network) -> None:
         """After training, to its end or not: the network becomes the best one, and `last` is what it was."""

@@ -20,28 +20,36 @@ def measure(tune, train, seed, folder, limit):
     which would make them themselves, find them. CPU seconds are those of the commands, less those of a process that
     only starts and reads the same files, and never below 0.
     """
-    from slide.data import load
-
     rows, test = (str(Path(folder, f"{name}.npz")) for name in ("train", "test"))
     shared = ["--train", rows, "--seed", str(seed)]
     with tempfile.TemporaryDirectory() as own, limited_cpu(limit):  # every child inherits it
-        before, tuned, trials = reading(rows), 0.0, Path(own, "tuning.jsonl")
+        reads, tuned, trials = (reading(rows), reading(test)), 0.0, Path(own, "tuning.jsonl")
         if tune is not None:
-            tuned = cpu_seconds(["tune", *shared, "--cache", str(trials), *tune])[0] - before
+            tuned = cpu_seconds(["tune", *shared, "--cache", str(trials), *tune])[0] - reads[0]
         for name, arguments in train.items():
             model = Path(own, f"{name}.npz")
             if tune is not None:
                 shutil.copy(trials, f"{model}.tuning.jsonl")
-            trained, said = cpu_seconds(["train", *shared, "--save", str(model), *arguments])
-            predicted, found = cpu_seconds(["predict", str(model), "--input", test, "--top-k", str(max(KS))])
-            ids = padded([[int(pair.split(":")[0]) for pair in line.split()] for line in found.splitlines()], max(KS))
-            seconds = {"tune_s": tuned, "train_s": trained - before, "predict_s": predicted - reading(test)}
-            yield {
-                "system": name, **scores(load(rows)[1], load(test)[1], ids),
-                **{name: max(0.0, x) for name, x in seconds.items()},
-                "peak_gb": machine.peak_gb(resource.RUSAGE_CHILDREN), "model_mb": size_mb(model),
-                "settings": "".join(x for x in said.splitlines() if x.startswith("settings: ")),
-            }  # fmt: skip
+            found = trained_and_asked([*shared, "--save", str(model), *arguments], model, rows, test, reads)
+            yield {"system": name, "tune_s": max(0.0, tuned), **found}
+
+
+def trained_and_asked(arguments, model, rows, test, reads) -> dict:
+    """What `slide train` with the arguments reaches and costs, and `slide predict` with its model.
+
+    reads: CPU seconds that are taken from those of training and prediction
+    """
+    from slide.data import load
+
+    trained, said = cpu_seconds(["train", *arguments])
+    predicted, found = cpu_seconds(["predict", str(model), "--input", test, "--top-k", str(max(KS))])
+    ids = padded([[int(pair.split(":")[0]) for pair in line.split()] for line in found.splitlines()], max(KS))
+    return {
+        **scores(load(rows)[1], load(test)[1], ids),
+        "train_s": max(0.0, trained - reads[0]), "predict_s": max(0.0, predicted - reads[1]),
+        "peak_gb": machine.peak_gb(resource.RUSAGE_CHILDREN), "model_mb": size_mb(model),
+        "settings": "".join(x for x in said.splitlines() if x.startswith("settings: ")),
+    }  # fmt: skip
 
 
 def cpu_seconds(arguments) -> tuple[float, str]:
