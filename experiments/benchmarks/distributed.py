@@ -22,12 +22,15 @@ PAPER = (
     "D-SLIDE trains with a model split over machines that exchange sparse activations, and is faster than dense "
     "frameworks on slow networks (Yan et al. 2022, arXiv 2201.12667)"
 )
-TIME = {"smoke": "30 s", "small": "20 min"}
+TIME = {"smoke": "30 s", "small": "10 min"}
 
 SETTINGS = {
-    "smoke": dict(step_data="tiny", steps=8, warm_up=3, rounds=1, repeats=20, learn={"tiny": 1}, seeds=1, n_test=200),
-    "small": dict(step_data="amazon-670k", steps=150, warm_up=50, rounds=3, repeats=300,
-                  learn={"citeulike-tags-53k": 8, "amazon-670k": 1}, seeds=3, n_test=5_000),
+    "smoke": dict(step_data="tiny", step_shape=None, steps=8, warm_up=3, rounds=1, repeats=20,
+                  learn={"tiny": dict(epochs=1)}, seeds=1, n_test=200),
+    "small": dict(step_data="amazon-670k", step_shape=dict(n_train=60_000, n_test=1), steps=150, warm_up=50, rounds=3,
+                  repeats=300, seeds=3, n_test=5_000, learn={
+                      "citeulike-tags-53k": dict(epochs=8),
+                      "amazon-670k": dict(epochs=4, shape=dict(n_train=60_000, n_test=5_000, scale=0.25))}),
 }  # fmt: skip
 # name: (processes, 0 for one without MPI; threads of each)
 SYSTEMS = {"one thread": (0, 1), "two threads": (0, 2), "1 rank": (1, 1), "2 ranks": (2, 1)}
@@ -70,7 +73,7 @@ def world():
 def step(scale, threads, seed):
     """Yields ms per batch by stage and in exchange, bytes that a rank sends, active neurons, GB: steps after others."""
     chosen, (ranks, tells) = SETTINGS[scale], world()
-    found = problem(chosen["step_data"], seed, n_test=1)
+    found = problem(chosen["step_data"], seed, n_test=1, shape=chosen["step_shape"])
     net = network(found, {**settings("slide", found), **PLAIN}, LR, 10**6, threads, seed, ranks)
     net.fit(*found.train, steps=chosen["warm_up"])
     clock, n, at = net.context.clock, chosen["steps"], []
@@ -107,10 +110,11 @@ def probe(scale, threads, seed):
 def learn(scale, data, threads, seed):
     """Yields P@1 by samples seen, with the recommended settings."""
     chosen, (ranks, tells) = SETTINGS[scale], world()
-    found, out = problem(data, seed, n_test=chosen["n_test"]), []
-    steps = n_batches(found, chosen["learn"][data])
+    plan, out = chosen["learn"][data], []
+    found = problem(data, seed, n_test=chosen["n_test"], shape=plan.get("shape"))
+    steps = n_batches(found, plan["epochs"])
     net = network(found, settings("slide", found), LEARNT_AT, steps, threads, seed, ranks)
-    train(net, found, steps, lambda **line: out.append(line) or line, evaluations=EVALUATIONS)
+    train(net, found, steps, lambda **line: out.append({"title": found.title, **line}) or line, evaluations=EVALUATIONS)
     yield from out if tells else []
 
 
@@ -176,6 +180,11 @@ def apart(records, data) -> tuple[float, float]:
     return max(gaps, key=abs), gaps[-1]
 
 
+def learnt(records) -> dict:
+    """{name: title} of the sets that networks learn."""
+    return {line["data"]: line["title"] for line in of(records, "learn")}
+
+
 def limit(found, name) -> int:
     """The number of ranks from which on messages take more than the arithmetic; 0 where none up to 64 does."""
     for ranks in RANKS[1:]:
@@ -194,9 +203,9 @@ def finding(records) -> str:
     latency, pace = line_of(records)
     gains = ", ".join(f"{name} {_gain(found, 8, name):.1f} and {_gain(found, 64, name):.1f}" for name in NETWORKS)
     limits = ", ".join(f"{name} from {limit(found, name) or 'no'} ranks on" for name in NETWORKS)
-    scores = "; ".join(f"{data} {100 * apart(records, data)[1]:+.2f} points at the end, at most "
+    scores = "; ".join(f"{title} {100 * apart(records, data)[1]:+.2f} points at the end, at most "
                        f"{100 * apart(records, data)[0]:+.2f} on the way"
-                       for data in dict.fromkeys(x["data"] for x in of(records, "learn")))  # fmt: skip
+                       for data, title in learnt(records).items())  # fmt: skip
     memory = ", ".join(f"{n // 10**6} million labels {memory_gb(n, 1):,.0f} GB on one rank, {memory_gb(n, 16):,.1f} on "
                        "each of 16" for n in LARGE)  # fmt: skip
     return (
@@ -258,12 +267,12 @@ def _speed_up(axis, records, found):
 
 
 def _curves(axis, records):
-    for number, data in enumerate(dict.fromkeys(line["data"] for line in of(records, "learn"))):
+    for number, (data, title) in enumerate(learnt(records).items()):
         for system, style in zip(LEARNERS, ("-", "--"), strict=True):
             lines = of(records, "learn", data=data, system=system)
             samples = sorted({line["samples"] for line in lines})
             mean = [statistics.mean(x["p1"] for x in lines if x["samples"] == n) for n in samples]
-            name = f"{data}, {'one process' if system == LEARNERS[0] else system}"
+            name = f"{title}, {'one process' if system == LEARNERS[0] else system}"
             look = {"color": draw.SERIES[number], "marker": draw.SIGNS[number], "markersize": 4, "label": name}
             axis.plot(samples, mean, style, **look)
     axis.set(xlabel="samples seen", ylabel="P@1, mean of the seeds")

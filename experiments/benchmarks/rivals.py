@@ -134,7 +134,8 @@ def measured(records, setting, limit, record, data, choice):
             records.add(record, **{**about, **line})
     except processes.Ended as error:
         over = error.code == -signal.SIGXCPU
-        records.add("failed", of=record, over=over, limit=limit, text=None if over else str(error), **about)
+        text = None if over else str(error).strip().splitlines()[-1]  # of a traceback, what was raised
+        records.add("failed", of=record, over=over, limit=limit, text=text, **about)
 
 
 def chosen(lines, setting) -> dict:
