@@ -129,13 +129,15 @@ def measured(records, setting, limit, record, data, choice):
         lines = processes.lines("experiments.peers.rivals", "measure", env=ONE_THREAD, system=system, choice=choice,
                                 **shared)  # fmt: skip
     about = {"set": setting["set"], "system": system, "seed": seed, "choice": choice}
+    left = list(setting["arguments"]["train"]) if system in SLIDE else [system]
     try:
         for line in lines:
             records.add(record, **{**about, **line})
+            left.pop(0)
     except processes.Ended as error:
         over = error.code == -signal.SIGXCPU
         text = None if over else str(error).strip().splitlines()[-1]  # of a traceback, what was raised
-        records.add("failed", of=record, over=over, limit=limit, text=text, **about)
+        records.add("failed", of=record, over=over, limit=limit, text=text, **about | {"system": left[0]})
 
 
 def chosen(lines, setting) -> dict:
@@ -192,7 +194,7 @@ def plot(records):
     """P@1 against CPU seconds, a panel for each set; a line leads from each point to where it is with tuning."""
     lines = summarise(records)
     sets, systems = (list(dict.fromkeys(line[name] for line in lines)) for name in ("set", "system"))
-    columns = min(3, len(sets))
+    columns = 2 if len(sets) == 4 else min(3, len(sets))
     figure, axes = draw.panels(columns, QUESTION, rows=-(-len(sets) // columns))
     for system in systems:
         axes[0].plot([], [], label=LABELS[system], **look(system))
@@ -221,5 +223,8 @@ def point(axis, line):
 
 
 def look(system) -> dict:
-    style = draw.series(list(LABELS).index(system), LABELS[system])
-    return {"color": style["color"], "marker": style["marker"], "markersize": 7, "linestyle": "none"}
+    """All of slide in its colour of other figures, apart by their signs."""
+    ours = system in OURS
+    at = OURS.index(system) if ours else list(rivals.RIVALS).index(system) + 1
+    colour = draw.COLOURS["slide"] if ours else draw.SERIES[at]
+    return {"color": colour, "marker": "vosD"[at] if ours else draw.SIGNS[at + 3], "markersize": 7, "linestyle": "none"}
