@@ -202,7 +202,8 @@ def finding(records) -> str:
     predicted = sum(model(found, 2, *line_of(records)))
     latency, pace = line_of(records)
     gains = ", ".join(f"{name} {_gain(found, 8, name):.1f} and {_gain(found, 64, name):.1f}" for name in NETWORKS)
-    limits = ", ".join(f"{name} from {limit(found, name) or 'no'} ranks on" for name in NETWORKS)
+    limits = {name: limit(found, name) for name in NETWORKS}
+    over = ", ".join(f"at {name} from {ranks} ranks on" for name, ranks in limits.items() if ranks) or "nowhere"
     scores = "; ".join(f"{title} {100 * apart(records, data)[1]:+.2f} points at the end, at most "
                        f"{100 * apart(records, data)[0]:+.2f} on the way"
                        for data, title in learnt(records).items())  # fmt: skip
@@ -214,7 +215,7 @@ def finding(records) -> str:
         f"{found['one thread']['ms']:.1f}, 1 rank {found['1 rank']['ms']:.1f}); a rank sends "
         f"{found['2 ranks']['bytes']:,.0f} bytes. A message takes {1e6 * latency:.0f} us here, and 1 s for "
         f"{pace / 1e9:.1f} GB; the model says {predicted:.1f} ms on 2 ranks. Expected on 8 and 64 ranks, times as fast "
-        f"as on one: {gains}; messages are the larger part: {limits}. P@1 of 2 ranks less that of one process, mean "
+        f"as on one: {gains}; messages are the larger part {over}. P@1 of 2 ranks less that of one process, mean "
         f"of the seeds: {scores}. Memory: {memory}."
     )
 
@@ -272,8 +273,8 @@ def _curves(axis, records):
             lines = of(records, "learn", data=data, system=system)
             samples = sorted({line["samples"] for line in lines})
             mean = [statistics.mean(x["p1"] for x in lines if x["samples"] == n) for n in samples]
-            name = f"{title}, {'one process' if system == LEARNERS[0] else system}"
-            look = {"color": draw.SERIES[number], "marker": draw.SIGNS[number], "markersize": 4, "label": name}
+            look = {"color": draw.SERIES[number], "marker": draw.SIGNS[number], "markersize": 4}
+            look |= {"label": title.replace(" at ", "\nat ") if system == LEARNERS[0] else None}
             axis.plot(samples, mean, style, **look)
-    axis.set(xlabel="samples seen", ylabel="P@1, mean of the seeds")
-    axis.legend(fontsize=7)
+    axis.set(xlabel="samples seen", ylabel="P@1, mean of the seeds", title="solid: one process, dashed: 2 ranks")
+    axis.legend(fontsize=8)
