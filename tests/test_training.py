@@ -112,10 +112,12 @@ def test_labels_may_come_as_an_indicator_as_integers_and_as_lists():
             assert_same(network, networks[0])
 
 
-def test_a_copy_trains_as_the_original_does_and_apart_from_it():
+@pytest.mark.parametrize("copied_by", [copy.deepcopy, Network._twin])
+@pytest.mark.parametrize("name", EVERY)
+def test_a_copy_trains_as_the_original_does_and_apart_from_it(name, copied_by):
     X, Y = separable()
-    network = make("vanilla, simhash", 2).fit(X, Y, steps=10)
-    copied, before = copy.deepcopy(network), [layer.weights.copy() for layer in network.layers]
+    network = make(name, 2).fit(X, Y, steps=10)
+    copied, before = copied_by(network), [layer.weights.copy() for layer in network.layers]
     copied.fit(X, Y, steps=10)
     for layer, weights in zip(network.layers, before, strict=True):
         np.testing.assert_array_equal(layer.weights, weights)
